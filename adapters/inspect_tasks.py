@@ -36,6 +36,8 @@ from .settings import CHOICES, SAMPLING_ARGS, read_settings
 
 logger = logging.getLogger(__name__)
 
+INSPECT_VERSION = version("inspect_ai")
+
 
 @task
 def anima_2_2(
@@ -323,7 +325,7 @@ def _run_info(state: TaskState, ceiling: bool) -> RunInfo:
     sampling = config.model_dump(include=set(SAMPLING_ARGS), exclude_none=True)
     return RunInfo(
         harness="inspect_ai",
-        harness_version=version("inspect_ai"),
+        harness_version=INSPECT_VERSION,
         model=str(state.model),
         model_args={},
         sampling=sampling | ({"ceiling": True} if ceiling else {}),

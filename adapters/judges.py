@@ -173,8 +173,11 @@ class ModelJudge:
             form = ResponseSchema(name="grades", json_schema=JSONSchema.model_validate(schema))
             config = config.model_copy(update={"response_schema": form})
         if self.in_eval:
+            from inspect_ai.log._transcript import Transcript, init_transcript
             from inspect_ai.model._model import use_model_event_sink
 
+            # A sink alone does not keep them out: a call in flight is still reported as changed.
+            init_transcript(Transcript())
             with use_model_event_sink(_NoEvents()):
                 return await self.model.generate(prompt, config=config)
         import anyio

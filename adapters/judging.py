@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -119,18 +121,41 @@ async def judge_answers(
 
     # An Inspect scorer comes with one answer at a time: as many workers as calls, not as connections.
     wanted = request_count(dataset, answers, 1, options.protocol)
-    async with anyio.create_task_group() as group:
-        for number, judge in enumerate(judges):
-            requests = _requests(dataset, answers, judge, number, len(judges), options.protocol)
-            # Workers share one iterator: prompts are rendered when a connection is free, in order, so that
-            # prompts with the same question and answer follow each other into the judge's prefix cache.
-            for _ in range(min(judge.connections, wanted)):
-                group.start_soon(work, judge, requests)
+    with _frozen_heap():
+        async with anyio.create_task_group() as group:
+            for number, judge in enumerate(judges):
+                requests = _requests(dataset, answers, judge, number, len(judges), options.protocol)
+                # Workers share one iterator: prompts are rendered when a connection is free, in order, so that
+                # prompts with the same question and answer follow each other into the judge's prefix cache.
+                for _ in range(min(judge.connections, wanted)):
+                    group.start_soon(work, judge, requests)
     infos = [judge.info for judge in judges]
     return [
         make_record(dataset, answer, infos, [found[n] for n in sorted(found)], run, options.protocol)
         for answer, found in zip(answers, grades, strict=True)
     ]
+
+
+_batches_under_way = 0
+
+
+@contextlib.contextmanager
+def _frozen_heap() -> Iterator[None]:
+    """Keep what is there already out of full garbage collections while calls are made.
+
+    Thousands of calls cause dozens of them, each of which walks every object of the libraries and of a loaded
+    model: a tenth of an eval's time. Inspect scores many answers at once: the last to end lets the heap go.
+    """
+    global _batches_under_way
+    if not _batches_under_way:
+        gc.freeze()
+    _batches_under_way += 1
+    try:
+        yield
+    finally:
+        _batches_under_way -= 1
+        if not _batches_under_way:
+            gc.unfreeze()
 
 
 async def _reply(

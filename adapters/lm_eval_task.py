@@ -6,7 +6,6 @@ so judging is one concurrent batch there. What moves a score is in `value_retent
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -188,8 +187,6 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             model_args=public_args(self._metadata),
             sampling=self.sampling(),
         )
-        # A model's objects make every full collection slow, and thousands of calls cause many of them.
-        gc.freeze()
         tally = Tally()
         protocol = args.get("protocol", "per_dimension")
         total = request_count(self.loaded, answers, len(judges), protocol)
@@ -202,7 +199,6 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
                 tally=tally,
             )
             records = run_async(lambda: judge_answers(self.loaded, answers, judges, run, options))
-        gc.unfreeze()
         self._report_end(tally, total)
         return records
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+from inspect_ai.log._transcript import Transcript, init_transcript, transcript
 from inspect_ai.model import (
     ContentReasoning,
     ContentText,
@@ -18,7 +19,7 @@ from inspect_ai.model import (
     get_model,
     modelapi,
 )
-from inspect_ai.model._model import RetryDecision
+from inspect_ai.model._model import RetryDecision, init_model_usage, model_usage
 
 from value_retention.adapters.journal import Reply
 from value_retention.adapters.judges import LexicalJudge, ModelJudge, describe, make_judges
@@ -189,6 +190,31 @@ def test_a_judges_settings_do_not_depend_on_transport() -> None:
 
 
 # -- names ------------------------------------------------------------------------------------------------
+
+
+def test_calls_inside_an_eval_count_as_usage_and_leave_no_event_in_the_samples_transcript() -> None:
+    usage = ModelUsage(input_tokens=7, output_tokens=1, total_tokens=8)
+    reply = ModelOutput.from_content("script", "GRADE: C")
+    reply.usage = usage
+    asked = judge(reply)
+    inside = ModelJudge(asked.model, {}, "script/x", in_eval=True)
+    heard: list[Any] = []
+    sample = Transcript()
+    sample._subscribe(heard.append)
+
+    async def eval_() -> None:
+        init_transcript(sample)
+        init_model_usage()
+        async with anyio.create_task_group() as group:
+            group.start_soon(inside.ask, "prompt", "answer", "")
+        # A scorer's own calls, say, are logged as ever.
+        assert transcript() is sample
+        assert model_usage()["script/x"].total_tokens == 8
+
+    asyncio.run(eval_())
+    assert calls(inside) == 1
+    assert not heard
+    assert not sample.events
 
 
 def test_lexical_is_named_as_no_llm() -> None:

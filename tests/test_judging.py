@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import anyio
 import pytest
 from helpers import RUN
 
@@ -228,6 +230,26 @@ def test_the_lexical_judge_runs_through_the_same_path(dataset: Dataset, answers:
     records, _ = run(dataset, answers, [LexicalJudge()])
     assert {judge.is_llm for record in records for judge in record.judges} == {False}
     assert {record.status for record in records} == {"scored"}
+
+
+def test_the_heap_is_frozen_while_calls_are_made_and_let_go_after_the_last_batch(
+    dataset: Dataset, answers: list[Answer]
+) -> None:
+    frozen: list[int] = []
+
+    def turn(prompt: str, times: int) -> str:
+        frozen.append(gc.get_freeze_count())
+        return fair(prompt, times)
+
+    async def two_batches() -> None:
+        async with anyio.create_task_group() as group:
+            for half, delay in ((answers[:1], 0.0), (answers[1:], 1.0)):
+                group.start_soon(judge_answers, dataset, half, [Judge("j", turn, delay=delay)], RUN)
+
+    gc.unfreeze()
+    asyncio.run(two_batches())
+    assert all(frozen)
+    assert gc.get_freeze_count() == 0
 
 
 def test_judging_inside_a_running_loop(dataset: Dataset, answers: list[Answer]) -> None:
