@@ -11,6 +11,7 @@ This module is imported at every interpreter start: it must not import anything 
 import sys
 
 TARGET = "lm_eval.tasks.manager"
+OURS = ("anima_2_2", "moru_")
 
 
 class _ManagerFinder:
@@ -51,6 +52,11 @@ def _add_tasks_folder(manager):  # type: ignore[no-untyped-def]
             import value_retention.tasks
 
             paths = [Path(next(iter(value_retention.tasks.__path__))), *paths]
+            if any(name in argument for argument in sys.argv for name in OURS):
+                from value_retention.adapters.judge_processes import start_early
+
+                # Judges take seconds to import: as long as lm-eval now takes to read its thousands of files.
+                start_early(kwargs.get("metadata"))
         original(self, verbosity, paths or None, include_defaults, *args, **kwargs)
 
     manager.TaskManager.__init__ = init

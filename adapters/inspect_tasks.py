@@ -242,10 +242,7 @@ def judged(
             raise PrerequisiteError(f"value-retention: {_other_data(state)}")
         answer = Answer.of(item, state.epoch, written, thoughts)
         run = _run_info(state, ceiling)
-        args = settings.judge_args
-        options = Options(
-            protocol=args.get("protocol", "per_dimension"), parse_retries=args.get("parse_retries", 0)
-        )
+        options = Options.of(settings.judge_args)
         (record,) = await judge_answers(dataset, [answer], panel.judges(), run, options)
         panel.warn(options.tally)
         value: dict[str, float | None] = {"overall": record.overall}

@@ -13,9 +13,8 @@ from value_retention.tasks.record import JudgeInfo, canonical_json, well_formed
 
 from . import batch_mode, lexical
 from .journal import Reply
-from .settings import CHOICES, SCORING_ARGS
+from .settings import CHOICES, MAX_CONNECTIONS, SCORING_ARGS
 
-MAX_CONNECTIONS = 32
 MAX_RETRIES = 6
 ATTEMPT_TIMEOUT = 120
 """Seconds for one request; a stalled connection is given up after them and tried again."""
@@ -292,12 +291,12 @@ def _model(name: str, args: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def describe(judges: Sequence[Judge]) -> str:
+def describe(judges: Sequence[JudgeInfo]) -> str:
     """The panel in one line, for logs."""
     if not judges:
         return "none (answers are saved to be judged later)"
     return ", ".join(
-        f"{j.info.name}{'' if j.info.is_llm else ' (not an LLM)'}"
-        + (f" {json.dumps(j.info.settings)}" if j.info.is_llm and j.info.settings else "")
-        for j in judges
+        f"{judge.name}{'' if judge.is_llm else ' (not an LLM)'}"
+        + (f" {json.dumps(judge.settings)}" if judge.is_llm and judge.settings else "")
+        for judge in judges
     )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -14,6 +14,7 @@ import anyio
 
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.batched import batched_prompt, criteria, parse_batched, response_schema
+from value_retention.tasks.benchmark import Item
 from value_retention.tasks.grading import parse_grade
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import AnswerRecord, GradeRecord, RunInfo, text_hash
@@ -52,6 +53,18 @@ class Tally:
     stopped: bool = False
     """Whether the budget ended the batch before all calls were made."""
 
+    def __add__(self, other: Tally) -> Tally:
+        """Both batches together."""
+        return Tally(
+            asked=self.asked + other.asked,
+            reused=self.reused + other.reused,
+            retries=self.retries + other.retries,
+            unparsed=self.unparsed + other.unparsed,
+            errors=self.errors + other.errors,
+            last_error=other.last_error or self.last_error,
+            stopped=self.stopped or other.stopped,
+        )
+
 
 @dataclass(frozen=True)
 class Options:
@@ -66,6 +79,15 @@ class Options:
     advance: Callable[[], object] = lambda: None
     """Called after every call, for progress."""
     tally: Tally = field(default_factory=Tally)
+
+    @classmethod
+    def of(cls, judge_args: Mapping[str, Any], **others: Any) -> Options:
+        """As the judge's settings say."""
+        return cls(
+            protocol=judge_args.get("protocol", "per_dimension"),
+            parse_retries=judge_args.get("parse_retries", 0),
+            **others,
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +142,7 @@ async def judge_answers(
             options.advance()
 
     # An Inspect scorer comes with one answer at a time: as many workers as calls, not as connections.
-    wanted = request_count(dataset, answers, 1, options.protocol)
+    wanted = request_count(dataset, [answer.item for answer in answers], 1, options.protocol)
     with _frozen_heap():
         async with anyio.create_task_group() as group:
             for number, judge in enumerate(judges):
@@ -247,11 +269,11 @@ def _count(tally: Tally, grade: GradeRecord) -> None:
         tally.last_error = grade.error
 
 
-def request_count(dataset: Dataset, answers: Sequence[Answer], judges: int, protocol: str) -> int:
-    """How many calls a batch takes, before any is made."""
+def request_count(dataset: Dataset, items: Sequence[Item], judges: int, protocol: str) -> int:
+    """How many calls a batch takes, before any is made: `items` has one for each answer."""
     if protocol == "batched":
-        return len(answers) * judges
-    return sum(len(criteria(dataset, answer.item)) for answer in answers) * judges
+        return len(items) * judges
+    return sum(len(criteria(dataset, item)) for item in items) * judges
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:

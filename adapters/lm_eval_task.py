@@ -24,6 +24,7 @@ from value_retention.tasks.languages import is_english, language_tag
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, RunInfo, caveats
 
+from .judge_processes import Job, Text, judge_processes
 from .judges import describe, make_judges
 from .judging import Options, Tally, judge_answers, request_count, run_async
 from .lm_eval_answers import AnswerStore, exit_with_failure
@@ -54,16 +55,26 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         self.settings = read_settings(self._metadata, os.environ).require_judge()
         self.language: str | None = (config.get("dataset_kwargs") or {}).get("language")
         config["repeats"] = self.settings.epochs or config.get("repeats", 1)
-        # Checked here once, made anew for judging: a client belongs to its event loop.
-        judges = make_judges(self.settings.judges or (), self.settings.judge_args)
+        judges = self._check_judges()
         super().__init__(config=config)
         self.items = {item.id: item for item in self.loaded.items}
-        self._label([judge.info for judge in judges])
+        self._label(judges)
         self._report_start(describe(judges))
         self._request_settings: dict[str, Any] = {}
         self._world = (0, 1)
         self._filtered = False
         self.store: AnswerStore | None = None
+
+    def _check_judges(self) -> list[JudgeInfo]:
+        """The judges, found fit for use; made anew for judging, since a client belongs to its event loop."""
+        self._processes = judge_processes(self.settings)
+        infos = self._processes.infos() if self._processes else None
+        if infos is None:
+            self._processes = None
+            infos = [
+                judge.info for judge in make_judges(self.settings.judges or (), self.settings.judge_args)
+            ]
+        return infos
 
     def _label(self, judges: Sequence[JudgeInfo]) -> None:
         """Say in the results what was asked and who judged; in the table, what is no benchmark figure."""
@@ -165,21 +176,21 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         assert self.store is not None
         self._filtered = True
         self.store.collect(self._instances)
-        answers = [
-            Answer.of(self.items[instance.doc["id"]], epoch, text)
+        texts = [
+            (self.items[instance.doc["id"]], epoch, text)
             for instance in self._instances
             for epoch, text in enumerate(instance.resps, start=1)
         ]
-        records = iter(self._judge(answers))
+        records = iter(self._judge(texts))
         for instance in self._instances:
             instance.filtered_resps[FILTER] = [next(records).to_json() for _ in instance.resps]
 
-    def _judge(self, answers: Sequence[Answer]) -> list[AnswerRecord]:
+    def _judge(self, texts: Sequence[Text]) -> list[AnswerRecord]:
         from tqdm import tqdm
 
         assert self.store is not None
         args = self.settings.judge_args
-        judges = make_judges(self.settings.judges or (), args) if self._judging else []
+        names = (self.settings.judges or ()) if self._judging else ()
         run = RunInfo(
             harness="lm_eval",
             harness_version=version("lm_eval"),
@@ -187,18 +198,24 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             model_args=public_args(self._metadata),
             sampling=self.sampling(),
         )
-        tally = Tally()
+        journal = self.store.journal
         protocol = args.get("protocol", "per_dimension")
-        total = request_count(self.loaded, answers, len(judges), protocol)
+        total = request_count(self.loaded, [item for item, *_ in texts], len(names), protocol)
         with tqdm(total=total, desc=f"Judging {self.task_name}", unit="call", disable=not total) as bar:
-            options = Options(
-                journal=self.store.journal,
-                protocol=protocol,
-                parse_retries=args.get("parse_retries", 0),
-                advance=bar.update,
-                tally=tally,
-            )
-            records = run_async(lambda: judge_answers(self.loaded, answers, judges, run, options))
+            done = None
+            if self._processes and total:
+                job = Job(self.loaded, texts, names, args, run, journal.path)
+                done = self._processes.judge(job, bar.update)
+            if done is None:
+                bar.reset()
+                options = Options.of(args, journal=journal, advance=bar.update)
+                answers = [Answer.of(*text) for text in texts]
+                judges = make_judges(names, args)
+                done = (
+                    run_async(lambda: judge_answers(self.loaded, answers, judges, run, options)),
+                    options.tally,
+                )
+        records, tally = done
         self._report_end(tally, total)
         return records
 

@@ -41,7 +41,9 @@ SAMPLING_ARGS = (
     "reasoning_tokens",
 )
 # Settings that cannot: how fast, how patiently, by which route.
-TRANSPORT_ARGS = ("max_connections", "max_retries", "attempt_timeout", "batch", "base_url")
+TRANSPORT_ARGS = ("max_connections", "max_retries", "attempt_timeout", "batch", "base_url", "processes")
+MAX_CONNECTIONS = 32
+"""Calls of a judge that are under way at once, where nothing else is set."""
 PROTOCOLS = ("per_dimension", "batched")
 
 CHOICES = (
@@ -74,6 +76,7 @@ _NUMBERS: dict[str, tuple[type, int | None]] = {
     "max_connections": (int, 1),
     "max_retries": (int, 0),
     "attempt_timeout": (int, 1),
+    "processes": (int, 0),
 }
 # The same for the batch mode, where ``batch`` is an object: the keys of Inspect's BatchConfig.
 _BATCH: dict[str, tuple[type, int | None]] = {

@@ -116,10 +116,11 @@ def _judge(
     names, args, protocol = panel
     judges = make_judges(names, {**args, "protocol": protocol})
     dataset = dataset_of(records, given["data"])
-    click.echo(
-        f"{run.name}, {records[0].benchmark}: {len(records)} answers, judge {describe(judges)}, {protocol}"
+    who = describe([judge.info for judge in judges])
+    click.echo(f"{run.name}, {records[0].benchmark}: {len(records)} answers, judge {who}, {protocol}")
+    total = request_count(
+        dataset, [answer.item for answer in answers_of(records, dataset)], len(judges), protocol
     )
-    total = request_count(dataset, answers_of(records, dataset), len(judges), protocol)
     with tqdm(total=total, desc="Judging", unit="call", disable=None) as bar:
         options = Options(
             journal=journal,

@@ -130,7 +130,7 @@ def test_one_call_gives_every_grade_and_the_record_names_the_protocol(dataset: D
     assert record.grades_expected == count
     assert judge.schemas == [response_schema(count)]
     answer = Answer.of(dataset.items[0], 1, "An answer.")
-    assert request_count(dataset, [answer], 2, "batched") == 2
+    assert request_count(dataset, [answer.item], 2, "batched") == 2
 
 
 def test_a_reply_that_is_off_leaves_every_grade_of_it_unparsed_and_is_asked_again(dataset: Dataset) -> None:

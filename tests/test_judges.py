@@ -221,9 +221,9 @@ def test_lexical_is_named_as_no_llm() -> None:
     (lexical,) = make_judges(["lexical"], {})
     assert isinstance(lexical, LexicalJudge)
     assert (lexical.info.name, lexical.info.is_llm) == ("lexical", False)
-    assert describe([lexical]) == "lexical (not an LLM)"
+    assert describe([lexical.info]) == "lexical (not an LLM)"
     assert describe([]).startswith("none")
-    assert describe([judge("x", temperature=0.0)]) == 'script/x {"temperature": 0.0}'
+    assert describe([judge("x", temperature=0.0).info]) == 'script/x {"temperature": 0.0}'
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,11 @@ def test_grades_stand_in_the_order_of_the_calls_judges_within_a_call(
         assert list(dict.fromkeys(grade.dimension for grade in record.grades)) == list(record.dimensions)
         assert (len(record.grades), record.grades_missing) == (record.grades_expected, 0)
     total = sum(len(record.grades) for record in records)
-    assert options.tally.asked == total == request_count(dataset, answers, 2, "per_dimension")
+    assert (
+        options.tally.asked
+        == total
+        == request_count(dataset, [answer.item for answer in answers], 2, "per_dimension")
+    )
     assert options.tally.retries == total
 
 
