@@ -89,17 +89,9 @@ def judge_agreement(
         level: Confidence level.
 
     Raises:
-        InputError: runs of other answers, or a single rater (see `shared_grades`).
+        InputError: runs of other answers, or no benchmark with two raters (see `shared_grades`).
     """
-    found = shared_grades(runs)
-    if all(len(shared.raters) < 2 for shared in found):
-        raise InputError(
-            "one judge's grades alone: nothing to agree with",
-            found=f"{found[0].labels[0] if found[0].labels else 'no judge'} in "
-            + ", ".join(run.name for run in runs),
-            expected="a panel, or several runs over the same answers",
-            hint="value-retention judge RUN --judge JUDGE2 judges the same answers again",
-        )
+    found, lacking = shared_grades(runs)
     rows: list[Agreement] = []
     for shared in found:
         wanted = list(figures(shared, by))
@@ -109,7 +101,7 @@ def judge_agreement(
         tuple((s.benchmark, label, r) for s in found for label, r in zip(s.labels, s.raters, strict=True)),
         tuple(rows),
         tuple(score for shared in found for score in judge_scores(shared, level)),
-        tuple(note for shared in found for note in (*shared.notes, *_notes(shared))),
+        (*(note for shared in found for note in (*shared.notes, *_notes(shared))), *lacking),
     )
 
 

@@ -137,29 +137,49 @@ def _differing(settings: Sequence[str]) -> list[str]:
     return [", ".join(f"{k}={values.get(k, 'default')}" for k in differ) for values in parsed]
 
 
-def shared_grades(runs: Sequence[Run]) -> list[SharedGrades]:
-    """Grades on the answers that all runs hold, one `SharedGrades` per benchmark.
+def shared_grades(runs: Sequence[Run]) -> tuple[list[SharedGrades], list[str]]:
+    """Grades of the same answers side by side, benchmark by benchmark.
+
+    A run counts for the benchmarks that it was judged on: `value-retention judge` writes a file per benchmark,
+    which are runs of their own where a benchmark was judged more than once.
+
+    Returns:
+        One `SharedGrades` for each benchmark with two raters or more, and for the others why there is none.
 
     Raises:
-        InputError: runs of different answers or without a common one, a run that was never judged, fewer
-            than two raters.
+        InputError: no benchmark with two raters, runs of different answers, or an answer that occurs twice.
     """
-    for run in runs:
-        if not any(record.grades for record in run.records):
-            raise InputError(
-                "a run without grades",
-                where=f"{run.name} ({', '.join(run.files)})",
-                found=f"{len(run.records)} answers, none judged",
-                hint="judge it: value-retention judge RUN --judge JUDGE",
-            )
-    found = []
+    found: list[SharedGrades] = []
+    lacking: list[str] = []
     for benchmark in dict.fromkeys(b for run in runs for b in run.benchmarks()):
         answers = {run.name: answers_of(run, benchmark) for run in runs}
-        if all(answers.values()):
-            found.append(_side_by_side(benchmark, answers))
+        held = {name: records for name, records in answers.items() if records}
+        judged = {name: records for name, records in held.items() if any(r.grades for r in records.values())}
+        notes = [
+            f"{benchmark}: none of the {len(records)} answers of {name} is judged."
+            for name, records in held.items()
+            if name not in judged
+        ]
+        keys = [key for key in next(iter(judged.values()), {}) if all(key in r for r in judged.values())]
+        shared = _side_by_side(benchmark, keys, judged, notes) if keys else None
+        if shared is not None and len(shared.raters) > 1:
+            found.append(shared)
+            continue
+        if judged:
+            names = "; ".join(f"{name}: {len(records)} answers" for name, records in judged.items())
+            why = "the runs share no answer"
+            if shared is not None:
+                why = f"{shared.labels[0]} judged alone" if shared.labels else "no shared answer is judged"
+            notes.append(f"{benchmark}: no agreement, {why} ({names}).")
+        lacking += notes
     if not found:
-        raise _nothing_shared(runs)
-    return found
+        raise InputError(
+            "nothing to agree with",
+            found=" ".join(lacking),
+            expected="a panel, or the same answers in every run, judged by several judges or several times",
+            hint="judge the same answers again: value-retention judge RUN --judge JUDGE",
+        )
+    return found, lacking
 
 
 def answers_of(run: Run, benchmark: str) -> dict[AnswerKey, AnswerRecord]:
@@ -185,24 +205,13 @@ def answers_of(run: Run, benchmark: str) -> dict[AnswerKey, AnswerRecord]:
     return found
 
 
-def _nothing_shared(runs: Sequence[Run]) -> InputError:
-    held = "; ".join(
-        f"{run.name}: {len(run.records)} answers to {', '.join(run.benchmarks())}" for run in runs
-    )
-    return InputError(
-        "runs that share no answer",
-        found=held,
-        expected="the same answers in every run, judged by several judges or several times",
-        hint="judge one run's saved answers again: value-retention judge RUN --judge JUDGE",
-    )
-
-
-def _side_by_side(benchmark: str, runs: dict[str, dict[AnswerKey, AnswerRecord]]) -> SharedGrades:
+def _side_by_side(
+    benchmark: str,
+    keys: list[AnswerKey],
+    runs: dict[str, dict[AnswerKey, AnswerRecord]],
+    notes: Sequence[str],
+) -> SharedGrades:
     first, *others = runs
-    keys = [key for key in runs[first] if all(key in runs[name] for name in others)]
-    if not keys:
-        held = "; ".join(f"{name}: {len(answers)} answers" for name, answers in runs.items())
-        raise InputError(f"runs that share no answer to {benchmark}", found=held)
     for name in others:
         _refuse_other_answers(benchmark, keys, (first, runs[first]), (name, runs[name]))
     by_answer = [
@@ -224,7 +233,7 @@ def _side_by_side(benchmark: str, runs: dict[str, dict[AnswerKey, AnswerRecord]]
         grades,
         tuple(answers),
         tuple(tuple((position[rater], grade) for rater, grade in pairs) for pairs in by_answer),
-        (*_answer_notes(benchmark, keys, runs), *_reply_notes(raters, labels, replies)),
+        (*notes, *_answer_notes(benchmark, keys, runs), *_reply_notes(raters, labels, replies)),
     )
 
 

@@ -35,7 +35,7 @@ from value_retention.analysis.raters import Rater, rater_labels, shared_grades
 from value_retention.analysis.read import Run
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
-from value_retention.tasks.record import JudgeInfo
+from value_retention.tasks.record import AnswerRecord, JudgeInfo
 
 NAN = float("nan")
 
@@ -252,6 +252,37 @@ def test_a_pair_that_shares_no_grade_says_so() -> None:
     assert row.prevalence is None
 
 
+def test_benchmarks_in_runs_of_their_own_are_grouped_and_one_without_agreement_is_named(
+    tmp_path: Path,
+) -> None:
+    """What `value-retention judge RUN --judge J`, twice, leaves of a run of both benchmarks."""
+
+    def graded(benchmark: str, judge: str) -> list[AnswerRecord]:
+        values = [float(n % 2 if judge == "a" else n % 3 == 0) for n in range(9)]
+        return [judged(str(n), {"Care": [v]}, [judge], benchmark=benchmark) for n, v in enumerate(values)]
+
+    runs = {f"{b}-{judge}": graded(b, judge) for b in ("anima_2_2", "moru") for judge in "ab"}
+    report = judge_agreement([run_of(name, records) for name, records in runs.items()], resamples=1000)
+    rows = {row.benchmark: row for row in report.agreements if row.kind == "overall"}
+    assert {name: row.raters for name, row in rows.items()} == {"anima_2_2": ("a", "b"), "moru": ("a", "b")}
+    assert {row.compared for row in rows.values()} == {9}
+    # The answers themselves, with one benchmark judged in place and the other not yet: left out, by name.
+    del runs["moru-b"]
+    unjudged = [judged(str(n), {"Care": []}, [], benchmark="moru") for n in range(9)]
+    runs["saved"] = [*graded("anima_2_2", "c"), *unjudged]
+    for name, records in runs.items():
+        write_run(tmp_path, run_of(name, records))
+    done = CliRunner().invoke(
+        cli, ["agreement", str(tmp_path), "--resamples", "1000"], catch_exceptions=False
+    )
+    assert done.exit_code == 0
+    assert "ANIMA 2.2: a and b" in done.output
+    assert "MORU: " not in done.output
+    said = " ".join(done.output.split())
+    assert "moru: no agreement, a judged alone" in said
+    assert "moru: none of the 9 answers of" in said
+
+
 def test_runs_by_other_judges_are_put_side_by_side_by_item_and_epoch() -> None:
     first = [judged(str(n), {"Care": [float(n % 2)]}, ["a"], epoch=e) for n in range(9) for e in (1, 2)]
     second = [judged(str(n), {"Care": [float(n % 3 == 0)]}, ["b"], epoch=e) for e in (2, 1) for n in range(9)]
@@ -307,7 +338,7 @@ def test_labels_name_only_what_differs() -> None:
 def test_settings_of_a_panel_stay_with_their_judge() -> None:
     panel = [JudgeInfo("a", {"seed": 1}), JudgeInfo("a", {"seed": 2})]
     records = [judged(str(n), {"Care": [1.0, 0.0]}, panel) for n in range(3)]
-    shared = shared_grades([run_of("r", records)])[0]
+    (shared,), _ = shared_grades([run_of("r", records)])
     assert shared.labels == ("a (seed=1)", "a (seed=2)")
     assert shared.grades.tolist() == [[1, 0]] * 3
 
@@ -376,17 +407,21 @@ def test_runs_without_a_common_answer_are_refused_by_name() -> None:
     first = run_of("x", [judged("1", {"Care": [1.0]}, ["a"])])
     other = run_of("y", [judged("2", {"Care": [1.0]}, ["b"])])
     moru = run_of("z", [judged("1", {"Care": [1.0]}, ["b"], benchmark="moru")])
-    for second in (other, moru):
-        with pytest.raises(InputError, match="share no answer") as error:
-            judge_agreement([first, second])
-        assert "x: 1 answers" in str(error.value)
+    with pytest.raises(InputError, match="anima_2_2: no agreement, the runs share no answer") as error:
+        judge_agreement([first, other])
+    assert "x: 1 answers" in str(error.value)
+    with pytest.raises(InputError, match="nothing to agree with") as error:
+        judge_agreement([first, moru])
+    for said in ("anima_2_2: no agreement, a judged alone (x: 1", "moru: no agreement, b judged alone (z: 1"):
+        assert said in str(error.value)
+    assert "share no answer" not in str(error.value)
 
 
 def test_one_judge_alone_and_unjudged_runs_are_refused() -> None:
     alone = run_of("x", [judged("1", {"Care": [1.0]}, ["a"])])
     with pytest.raises(InputError, match="nothing to agree with"):
         judge_agreement([alone])
-    with pytest.raises(InputError, match="without grades"):
+    with pytest.raises(InputError, match="none of the 1 answers of y is judged"):
         judge_agreement([alone, run_of("y", [judged("1", {"Care": []}, [])])])
     with pytest.raises(InputError, match="occurs twice"):
         judge_agreement([run_of("z", [judged("1", {"Care": [1.0, 1.0]})] * 2)])
