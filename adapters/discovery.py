@@ -11,20 +11,25 @@ This module is imported at every interpreter start: it must not import anything 
 import sys
 
 TARGET = "lm_eval.tasks.manager"
-OURS = ("anima_2_2", "moru_")
+OURS = {"anima_2_2", "moru_multi", "moru_en", "moru_ms", "moru_hi"}
 
 
 class _ManagerFinder:
-    """Finds nothing itself: wraps the loader of one module, once."""
+    """Finds nothing itself: wraps the loader of one module."""
+
+    asking = False
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
         """Return the ordinary spec of `TARGET` with a loader that also patches ``TaskManager``."""
-        if name != TARGET:
+        if name != TARGET or self.asking:
             return None
-        sys.meta_path.remove(self)
         from importlib.util import find_spec
 
-        spec = find_spec(name)
+        self.asking = True
+        try:
+            spec = find_spec(name)
+        finally:
+            self.asking = False
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
@@ -52,7 +57,7 @@ def _add_tasks_folder(manager):  # type: ignore[no-untyped-def]
             import value_retention.tasks
 
             paths = [Path(next(iter(value_retention.tasks.__path__))), *paths]
-            if any(name in argument for argument in sys.argv for name in OURS):
+            if OURS.intersection(",".join(sys.argv).replace("=", ",").split(",")):
                 from value_retention.adapters.judge_processes import start_early
 
                 # Judges take seconds to import: as long as lm-eval now takes to read its thousands of files.

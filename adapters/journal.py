@@ -72,8 +72,8 @@ class CallKey:
     prompt_hash: str
     answer_hash: str
 
-    def digest(self) -> str:
-        """SHA-256 of the key, the row's primary key."""
+    def digest(self, round_: str = "") -> str:
+        """SHA-256 of the key, the row's primary key; `round_` tells the runs apart that share a journal."""
         parts = [
             self.item,
             str(self.epoch),
@@ -83,6 +83,7 @@ class CallKey:
             self.settings,
             self.prompt_hash,
             self.answer_hash,
+            *([round_] if round_ else []),
         ]
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -137,8 +138,8 @@ class Journal:
             where=self.path,
             found=f"{type(error).__name__}: {error}",
             expected="a writable folder with room",
-            hint="free some space, or name another folder with VALUE_RETENTION_JOURNAL_DIR, and run the same "
-            "command again: finished calls are not repeated",
+            hint="free some space and run the same command again: finished calls are not repeated. In another "
+            "folder (VALUE_RETENTION_JOURNAL_DIR) they are, unless the file is moved there",
         )
 
     def _guard(self, work: Callable[[], T]) -> T:

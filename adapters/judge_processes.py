@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from value_retention.tasks.benchmark import Item
@@ -39,10 +39,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("lm_eval.value_retention")
 
 PROCESSES = 2
-LOADED_WHERE_IMPORTED = ("hf", "mockllm", "nnterp", "none", "sglang", "transformer_lens", "vllm")
+LOADED_WHERE_IMPORTED = (
+    *("hf", "mockllm", "nnterp", "none", "sglang", "transformer_lens", "vllm", "vllm-completions"),
+)
 """Providers that hold a model, or start its server, in the process that imports them: one of it is enough."""
 PROGRESS_EVERY = 0.1
 """Seconds."""
+ALIVE_EVERY = 0.2
+"""Seconds between two looks whether the process that started this one is still there."""
 
 Text = tuple[Item, int, str]
 """What a model wrote: item, epoch, and the whole of it, reasoning included."""
@@ -59,6 +63,10 @@ class Job:
     run: RunInfo
     journal: str
     """Path of the run's journal."""
+    round: str = ""
+    """As in `judging.Options`."""
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    """As it is now: keys and addresses may have been set since the processes began."""
 
 
 class JudgeProcesses:
@@ -71,7 +79,8 @@ class JudgeProcesses:
 
     def __init__(self, judges: tuple[str, ...], args: Mapping[str, Any]) -> None:
         self._judges, self._args = judges, args
-        self._count = int(args.get("processes", PROCESSES))
+        self.closed = False
+        self._count = min(int(args.get("processes", PROCESSES)), _connections(args))
         self._workers: list[_Worker] = []
         self._infos: Future[list[JudgeInfo] | None] = Future()
         self._started = threading.Thread(target=self._start, name="judge-processes", daemon=True)
@@ -81,14 +90,17 @@ class JudgeProcesses:
     def _start(self) -> None:
         """One after the other: the harness is at work too, and has more to do."""
         try:
-            first = self._add()
-            self._infos.set_result(first.receive())
-            for _ in range(self._count - 1 if self._infos.result() else 0):
+            infos = self._add().receive()
+            if infos is None:
+                self.close()
+            self._infos.set_result(infos)
+            for _ in range(self._count - 1 if infos else 0):
                 self._add()
         except Exception as error:
-            if not self._infos.done():
-                self._infos.set_result(None)
             logger.debug("judge processes: %r", error)
+            if not self._infos.done():
+                self.close()
+                self._infos.set_result(None)
 
     def _add(self) -> _Worker:
         worker = _Worker()
@@ -109,10 +121,15 @@ class JudgeProcesses:
 
         Returns:
             One record per text, in order; None when a process failed, which was logged.
+
+        Raises:
+            InputError: the journal cannot be written.
         """
         from .judging import Tally
 
         self._started.join()
+        if self.closed:
+            return None
         parts = _split(job, len(self._workers))
         lock = threading.Lock()
 
@@ -133,6 +150,8 @@ class JudgeProcesses:
                 raise
         try:
             done = [future.result() for future in futures]
+        except InputError:
+            raise
         except Exception as error:
             self.close()
             logger.warning(
@@ -144,15 +163,20 @@ class JudgeProcesses:
 
     def close(self) -> None:
         """End the processes. Every reply that they got is in the journal."""
+        self.closed = True
         for worker in self._workers:
             worker.process.kill()
             worker.process.wait()
         _running.pop(_key(self._judges, self._args), None)
 
 
+def _connections(args: Mapping[str, Any]) -> int:
+    return int(args.get("max_connections") or MAX_CONNECTIONS)
+
+
 def _split(job: Job, workers: int) -> list[Job]:
     """Neighbouring answers stay together: they may share a prompt prefix, and records keep their order."""
-    connections = int(job.args.get("max_connections") or MAX_CONNECTIONS)
+    connections = _connections(job.args)
     count = max(1, min(workers, connections, len(job.texts)))
     size, left = divmod(len(job.texts), count)
     parts, start = [], 0
@@ -169,7 +193,7 @@ class _Worker:
     """One process, and the pipes to it."""
 
     def __init__(self) -> None:
-        code = f"from {__name__} import serve; serve()"
+        code = f"from {__name__} import serve; serve({os.getpid()})"
         # -P: what lies in the user's folder is not imported. Discovery is lm-eval's, and not wanted there.
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", code],
@@ -196,8 +220,8 @@ class _Worker:
                 advance(message)
             elif isinstance(message, tuple):
                 return message
-            elif isinstance(message, str):
-                raise RuntimeError(message)
+            elif isinstance(message, Exception):
+                raise message
             # What is left is the answer to the first message, of a process that nobody waited for.
 
 
@@ -223,7 +247,7 @@ def judge_processes(settings: Settings) -> JudgeProcesses | None:
     if not all("/" in name and name.partition("/")[0] not in LOADED_WHERE_IMPORTED for name in judges):
         return None
     key = _key(judges, args)
-    if key not in _running:
+    if key not in _running or _running[key].closed:
         _running[key] = JudgeProcesses(judges, args)
     return _running[key]
 
@@ -239,8 +263,12 @@ def start_early(metadata: Mapping[str, Any] | None) -> None:
 # -- in the other process ------------------------------------------------------------------------------
 
 
-def serve() -> None:
-    """Answer messages from standard input: first the judges' names and settings, then jobs."""
+def serve(parent: int) -> None:
+    """Answer messages from standard input: first the judges' names and settings, then jobs.
+
+    Args:
+        parent: Number of the process to end with.
+    """
     replies = os.fdopen(os.dup(1), "wb")
     # What a library prints must not get between the messages.
     os.dup2(2, 1)
@@ -248,27 +276,42 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(inbox,), daemon=True).start()
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
     def send(message: object) -> None:
-        pickle.dump(message, replies)
-        replies.flush()
+        try:
+            pickle.dump(message, replies)
+            replies.flush()
+        except OSError:
+            os._exit(0)
 
     send(_make(*inbox.get()))
     while True:
         job = inbox.get()
         try:
             send(_judge(job, send))
+        except InputError as error:
+            send(error)
         except Exception as error:
-            send(f"{type(error).__name__}: {error}")
+            # Not every exception can be pickled.
+            send(RuntimeError(f"{type(error).__name__}: {error}"))
 
 
 def _listen(inbox: queue.SimpleQueue[Any]) -> None:
-    """Pass messages on, and end this process when there is nobody left to send one, killed or not."""
+    """Pass messages on, and end this process when there is nobody left to send one."""
     try:
         while True:
             inbox.put(pickle.load(sys.stdin.buffer))
     finally:
         os._exit(0)
+
+
+def _watch(parent: int) -> None:
+    """End this process with the one that started it, even when a child of that one keeps the pipe open."""
+    # Windows has no such children, and does not tell of a parent's end in this way.
+    while os.name != "posix" or os.getppid() == parent:
+        time.sleep(ALIVE_EVERY)
+    os._exit(0)
 
 
 def _make(judges: tuple[str, ...], args: Mapping[str, Any]) -> list[JudgeInfo] | None:
@@ -298,8 +341,10 @@ def _judge(job: Job, send: Callable[[object], None]) -> tuple[list[AnswerRecord]
             send(finished)
             finished, told = 0, time.monotonic()
 
+    os.environ.clear()
+    os.environ.update(job.environment)
     journal = Journal(job.journal)
-    options = Options.of(job.args, journal=journal, advance=advance)
+    options = Options.of(job.args, journal=journal, round=job.round, advance=advance)
     answers = [Answer.of(item, epoch, text) for item, epoch, text in job.texts]
     judges = make_judges(job.judges, job.args)
     records = run_async(lambda: judge_answers(job.dataset, answers, judges, job.run, options))

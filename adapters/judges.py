@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from value_retention.tasks.errors import InputError
@@ -22,6 +23,13 @@ LONGEST_WAIT = 120.0
 """Seconds. A longer Retry-After is not waited for: the call fails and can be filled in later."""
 DOWN_AFTER = 12
 """Failed calls in a row after which a judge counts as down and is not asked again in this run."""
+WRONG_AFTER = 3
+"""The same for calls that fail for good, such as with a wrong key: every other one would too."""
+REFUSED_AFTER = 50
+"""The same for prompts that are refused (too long, say) before any was answered; after that they never count:
+the calls of one answer follow each other, and the next answer may be to the judge's liking."""
+REFUSED = (400, 413, 422)
+"""Status of a refusal that is about the prompt."""
 
 
 Schema = dict[str, Any] | None
@@ -116,6 +124,7 @@ class ModelJudge:
                 )
         self.failed_in_a_row = 0
         self.down: str | None = None
+        self.replied = False
 
     async def ask(self, prompt: str, answer: str, indicators: str, schema: Schema = None) -> Reply:
         """Send the prompt until there is a reply or the retries are spent."""
@@ -126,16 +135,18 @@ class ModelJudge:
         start = time.monotonic()
         retries = 0
         while True:
-            output, error, wait = await self._once(prompt, schema, retries)
-            if error is None or wait is None or retries >= self.retries:
+            output, failure = await self._once(prompt, schema, retries)
+            if failure is None or failure.wait is None or retries >= self.retries:
                 break
-            await anyio.sleep(wait)
+            await anyio.sleep(failure.wait)
             retries += 1
         latency = time.monotonic() - start
         if output is None:
-            self._failed(error or "no reply", final=wait is None)
-            return Reply(None, error, retries, latency)
+            assert failure is not None
+            self._failed(failure)
+            return Reply(None, failure.error, retries, latency)
         self.failed_in_a_row = 0
+        self.replied = True
         usage = output.usage
         return Reply(
             text=well_formed(output.completion),
@@ -146,8 +157,8 @@ class ModelJudge:
             request_id=output.response_id,
         )
 
-    async def _once(self, prompt: str, schema: Schema, retries: int) -> tuple[Any, str | None, float | None]:
-        """One request: output, error, and the seconds to wait before the next (None: do not try again).
+    async def _once(self, prompt: str, schema: Schema, retries: int) -> tuple[Any, _Failure | None]:
+        """One request: what came, or what went wrong, or both.
 
         An empty reply is a fault of the service, unless its filter emptied it: tried again, and kept as it
         is when it stays empty.
@@ -157,10 +168,11 @@ class ModelJudge:
         except Exception as caught:
             error = _root(caught)
             text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            return None, text, self._wait(error, retries)
+            refused = getattr(error, "status_code", None) in REFUSED
+            return None, _Failure(text, self._wait(error, retries), refused)
         if not output.completion.strip() and output.stop_reason != "content_filter":
-            return output, "empty reply", _backoff(retries)
-        return output, None, None
+            return output, _Failure("empty reply", _backoff(retries))
+        return output, None
 
     async def _generate(self, prompt: str, schema: Schema) -> Any:
         config = self.config
@@ -205,11 +217,24 @@ class ModelJudge:
             return _backoff(retries)
         return None if asked > LONGEST_WAIT else float(asked)
 
-    def _failed(self, error: str, final: bool) -> None:
+    def _failed(self, failure: _Failure) -> None:
+        if failure.refused and self.replied:
+            return
         self.failed_in_a_row += 1
-        # A wrong key or an unknown model fails every call: a few are proof enough.
-        if self.failed_in_a_row >= (3 if final else DOWN_AFTER):
-            self.down = error
+        most = REFUSED_AFTER if failure.refused else WRONG_AFTER if failure.wait is None else DOWN_AFTER
+        if self.failed_in_a_row >= most:
+            self.down = failure.error
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why a request brought nothing of use."""
+
+    error: str
+    wait: float | None
+    """Seconds before another try; None where another try cannot mend it."""
+    refused: bool = False
+    """Whether it is this prompt that the service did not take."""
 
 
 class _NoEvents:

@@ -15,6 +15,7 @@ import anyio
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.batched import batched_prompt, criteria, parse_batched, response_schema
 from value_retention.tasks.benchmark import Item
+from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import parse_grade
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import AnswerRecord, GradeRecord, RunInfo, text_hash
@@ -72,6 +73,8 @@ class Options:
 
     journal: Journal | None = None
     """Replies that are there are not asked for again; new ones are written as they arrive."""
+    round: str = ""
+    """Which run of several that share a journal: each asks for its own replies."""
     protocol: str = "per_dimension"
     parse_retries: int = 0
     """How often a reply without a readable grade is asked for again."""
@@ -143,10 +146,10 @@ async def judge_answers(
 
     # An Inspect scorer comes with one answer at a time: as many workers as calls, not as connections.
     wanted = request_count(dataset, [answer.item for answer in answers], 1, options.protocol)
-    with _frozen_heap():
+    with _frozen_heap(), _input_errors_alone():
         async with anyio.create_task_group() as group:
             for number, judge in enumerate(judges):
-                requests = _requests(dataset, answers, judge, number, len(judges), options.protocol)
+                requests = _requests(dataset, answers, judge, number, len(judges), options)
                 # Workers share one iterator: prompts are rendered when a connection is free, in order, so that
                 # prompts with the same question and answer follow each other into the judge's prefix cache.
                 for _ in range(min(judge.connections, wanted)):
@@ -180,6 +183,26 @@ def _frozen_heap() -> Iterator[None]:
             gc.unfreeze()
 
 
+def _is_input_error(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(InputError) is not None
+    return isinstance(error, InputError)
+
+
+@contextlib.contextmanager
+def _input_errors_alone() -> Iterator[None]:
+    """A disk that is full stops every worker of a task group: one message says it, not a group of them."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        if not _is_input_error(group):
+            raise
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = next(e for e in error.exceptions if _is_input_error(e))
+        raise error from None
+
+
 async def _reply(
     request: _Request, judge: Judge, answer: str, dataset: Dataset, replies: list[Reply], options: Options
 ) -> Reply | None:
@@ -205,9 +228,10 @@ async def _reply(
 
 
 def _requests(
-    dataset: Dataset, answers: Sequence[Answer], judge: Judge, number: int, panel: int, protocol: str
+    dataset: Dataset, answers: Sequence[Answer], judge: Judge, number: int, panel: int, options: Options
 ) -> Iterator[_Request]:
     """The requests for one judge; positions interleave the panel, so that records do not depend on timing."""
+    protocol = options.protocol
     for index, answer in enumerate(answers):
         prompts: list[tuple[tuple[tuple[str, Variables], ...], str, str]]
         if protocol == "batched":
@@ -232,7 +256,7 @@ def _requests(
             )
             schema = response_schema(len(wanted)) if batched else None
             place = position * panel + number
-            yield _Request(index, place, wanted, prompt, prompt_hash, key, key.digest(), schema)
+            yield _Request(index, place, wanted, prompt, prompt_hash, key, key.digest(options.round), schema)
 
 
 def _parse(request: _Request, reply: Reply) -> list[float] | None:

@@ -8,6 +8,7 @@ so that hook is listened to (see `_listen`).
 from __future__ import annotations
 
 import atexit
+import errno
 import hashlib
 import logging
 import os
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json, well_formed
 
 from .journal import Journal, journal_folder
@@ -34,12 +36,17 @@ class AnswerStore:
     anew on the next run, and an unfinished one is continued; with it, whatever the file holds is used.
     """
 
-    def __init__(self, journal: Journal, task: str, shard: tuple[int, int], sampled: str) -> None:
+    def __init__(
+        self, journal: Journal, task: str, shard: tuple[int, int], sampled: str, lock: int | None = None
+    ) -> None:
         self.journal = journal
         self.task = task
+        self._lock = lock
         self._note = f"round {task} {shard[0]}/{shard[1]} {sampled}"
         self._round = int(journal.get(self._note) or 0)
         self._writer = f"{self._note} {self._round}"
+        self.round = str(self._round or "")
+        """Tells this run's judge replies from those of earlier ones in the same journal."""
         self._saved: dict[int, list[str]] = {}
         self._wanted: dict[str, int] = {}
         self._seen: dict[str, int] = {}
@@ -56,6 +63,9 @@ class AnswerStore:
             sampling: How it is asked.
             content: Hash of the data.
             shard: Rank and world size.
+
+        Raises:
+            InputError: another process is at the same run.
         """
         named = os.environ.get(JOURNAL_VARIABLE)
         if named:
@@ -68,11 +78,18 @@ class AnswerStore:
             label = Path(str(pretrained or model.get("model") or "model")).name[:40]
             path = journal_folder() / f"{label}-{digest}.sqlite"
         sampled = hashlib.sha256(canonical_json([sampling, content]).encode()).hexdigest()[:16]
-        # Twice in one process (a notebook): the second run is a new one.
+        # Twice in one process (a notebook): the second run is a new one, or goes on with an interrupted one.
         for earlier in [s for s in _complete_stores if s.journal.path == str(path) and s.task == task]:
             earlier.finish()
             _complete_stores.remove(earlier)
-        store = cls(Journal(path), task, shard, sampled)
+        for earlier in [s for s in _open_stores if s.journal.path == str(path) and s.task == task]:
+            _open_stores.remove(earlier)
+            earlier.release()
+        journal = Journal(path)
+        # Under tensor parallelism all processes say rank 0 and are one run: the first holds the lock.
+        first = os.environ.get("LOCAL_RANK", "0") == "0" or shard[1] > 1
+        lock = _lock(f"{path}.{task}-{shard[0]}.lock") if first else None
+        store = cls(journal, task, shard, sampled, lock)
         _listen()
         _open_stores.append(store)
         return store
@@ -131,11 +148,33 @@ class AnswerStore:
             atexit.register(_finish_all)
             _watch_for_crashes()
         _complete_stores.append(self)
+        _failures.pop((self.journal.path, self.task), None)
+
+    def fail(self, message: str) -> None:
+        """Grades of this task are missing: say so at the end, and make the command's exit status 1.
+
+        lm-eval has other tasks to finish and results to write, so nothing is raised. Its command gives a task
+        no say in the exit status; elsewhere (a notebook, a test) only the message is logged.
+        """
+        logger.error(message)
+        command = Path(sys.argv[0]).name if sys.argv else ""
+        called = command in ("lm_eval", "lm-eval") or "lm_eval" in Path(sys.argv[0]).parts
+        if called and not _failures:
+            atexit.register(_fail)
+        _failures[self.journal.path, self.task] = message
+        self.release()
+
+    def release(self) -> None:
+        """Let another process do the same run."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def finish(self) -> None:
         """The next run of this task starts anew."""
         if not os.environ.get(JOURNAL_VARIABLE):
             self.journal.put(self._note, str(self._round + 1))
+        self.release()
 
 
 _crashed = False
@@ -199,25 +238,42 @@ def _fingerprint(pretrained: object) -> list[tuple[str, int, int]]:
     return [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
 
 
-_failures: list[str] = []
-
-
-def exit_with_failure(message: str) -> None:
-    """Say at the end what failed, and make the command's exit status 1.
-
-    lm-eval has other tasks to finish and results to write, so nothing is raised. Its command gives a task no
-    say in the exit status; elsewhere (a notebook, a test) only the message is logged.
-    """
-    logger.error(message)
-    command = Path(sys.argv[0]).name if sys.argv else ""
-    if not _failures and (command in ("lm_eval", "lm-eval") or "lm_eval" in Path(sys.argv[0]).parts):
-        atexit.register(_fail)
-    _failures.append(message)
+_failures: dict[tuple[str, str], str] = {}
+"""Journal and task to what is missing of it; a later run in this process that has all takes it away."""
 
 
 def _fail() -> None:
-    for message in _failures:
+    if not _failures:
+        return
+    for message in _failures.values():
         print(f"value-retention: {message}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
+
+
+def _lock(path: str) -> int | None:
+    """Hold a lock file until it is closed or this process ends; None where there are no such locks.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        # A lock of this process alone: a child that it forks and that outlives it must not keep it.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            return None  # a file system without locks
+        raise InputError(
+            "another process is at this run: the same task, model and settings",
+            where=path.removesuffix(".lock"),
+            expected="one at a time, or they would share their answers",
+            hint="wait for it, or set VALUE_RETENTION_JOURNAL_DIR to another folder for a second run",
+        ) from None
+    return file

@@ -27,7 +27,7 @@ from value_retention.tasks.record import AnswerRecord, JudgeInfo, RunInfo, cavea
 from .judge_processes import Job, Text, judge_processes
 from .judges import describe, make_judges
 from .judging import Options, Tally, judge_answers, request_count, run_async
-from .lm_eval_answers import AnswerStore, exit_with_failure
+from .lm_eval_answers import AnswerStore
 from .settings import public_args, read_settings
 
 logger = logging.getLogger("lm_eval.value_retention")
@@ -135,6 +135,10 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
 
     def build_all_requests(self, **kwargs: Any) -> None:
         """Build the requests; answers that an interrupted run left behind are not asked for again."""
+        if kwargs.get("cache_requests"):
+            # lm-eval's cache knows the task's name, but neither its data nor its languages and epochs.
+            logger.warning("%s: --cache_requests is not used, it would bring back other data", self.task_name)
+            kwargs |= {"cache_requests": False, "rewrite_requests_cache": False}
         super().build_all_requests(**kwargs)
         self._world = (int(kwargs.get("rank", 0)), int(kwargs.get("world_size", 1)))
         system = kwargs.get("system_instruction")
@@ -204,11 +208,11 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         with tqdm(total=total, desc=f"Judging {self.task_name}", unit="call", disable=not total) as bar:
             done = None
             if self._processes and total:
-                job = Job(self.loaded, texts, names, args, run, journal.path)
+                job = Job(self.loaded, texts, names, args, run, journal.path, self.store.round)
                 done = self._processes.judge(job, bar.update)
             if done is None:
                 bar.reset()
-                options = Options.of(args, journal=journal, advance=bar.update)
+                options = Options.of(args, journal=journal, round=self.store.round, advance=bar.update)
                 answers = [Answer.of(*text) for text in texts]
                 judges = make_judges(names, args)
                 done = (
@@ -223,7 +227,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         assert self.store is not None
         where = self.store.journal.path
         if tally.errors:
-            exit_with_failure(
+            self.store.fail(
                 f"{self.task_name}: {tally.errors} of {total} judge calls failed ({tally.last_error}). Every "
                 f"answer and grade is in {where}; run the same command again to ask for the missing only, or "
                 "`value-retention judge` on the samples."

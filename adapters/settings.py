@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -53,12 +54,16 @@ CHOICES = (
 )
 
 _SECRET_KEY = re.compile(
-    r"(^|[_-])(api[_-]?key|(auth|access|hf)[_-]?token|secret|password|authorization)$|^token$", re.I
+    r"(^|[_-])(api[_-]?key|(auth|access|hf)[_-]?token|password|authorization)$"
+    r"|(^|[_-])secret([_-]|$)|^token$|^(azure|aws|openai|anthropic|google|together|hf)[_-]?key$",
+    re.I,
 )
 _SECRET_VALUE = re.compile(
     r"\b(sk-[A-Za-z0-9_-]{12,}|hf_[A-Za-z0-9]{16,}|AIza[A-Za-z0-9_-]{20,}|gsk_[A-Za-z0-9]{16,}"
     r"|xai-[A-Za-z0-9]{16,})"
     r"|://[^/\s:@]+:[^/\s@]+@|\bBearer\s+\S{8,}"
+    r"|://\S+[?&](\w*[_-])?(key|token|secret|sig|signature)=[^&\s]",
+    re.I,
 )
 _NO_SECRETS = {"", "none", "empty", "dummy", "local", "null"}
 
@@ -222,6 +227,8 @@ def _judge_args(value: object, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError("judge_args is no object", where=where, found=repr(value))
     refuse_secrets(value, where)
+    # null stands for what is set where nothing is.
+    value = {key: setting for key, setting in value.items() if setting is not None}
     unknown = [key for key in value if key not in SCORING_ARGS + TRANSPORT_ARGS]
     if unknown:
         raise InputError(
@@ -231,7 +238,7 @@ def _judge_args(value: object, where: str) -> dict[str, Any]:
             expected=", ".join(SCORING_ARGS + TRANSPORT_ARGS),
         )
     for key, (kind, least) in _NUMBERS.items():
-        if value.get(key) is not None:
+        if key in value:
             _check_number(value[key], kind, least, f"{where}, {key}")
     if value.get("batch"):
         _check_batch(value["batch"], value, f"{where}, batch")
@@ -246,7 +253,7 @@ def _judge_args(value: object, where: str) -> dict[str, Any]:
         raise InputError(
             "an unknown protocol", where=where, found=repr(value["protocol"]), expected=" or ".join(PROTOCOLS)
         )
-    return dict(value)
+    return value
 
 
 def _check_batch(batch: object, args: Mapping[str, Any], where: str) -> None:
@@ -285,7 +292,7 @@ def _check_batch(batch: object, args: Mapping[str, Any], where: str) -> None:
 
 def _check_number(number: object, kind: type, least: int | None, where: str) -> None:
     accepted = int if kind is int else int | float
-    right = isinstance(number, accepted) and not isinstance(number, bool) and number == number
+    right = isinstance(number, accepted) and not isinstance(number, bool) and math.isfinite(number)
     if not right or (least is not None and number < least):  # type: ignore[operator]
         raise InputError(
             "a judge setting out of range",

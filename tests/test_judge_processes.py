@@ -11,7 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers import JUDGE, RUN, environment, scripted_server
+import yaml
+from helpers import JUDGE, ROOT, RUN, environment, scripted_server
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,10 @@ from value_retention.adapters.judging import Options, judge_answers, request_cou
 from value_retention.adapters.settings import read_settings
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import ANIMA_2_2
+from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset, load
+
+TASK_FILES = sorted((ROOT / "tasks").rglob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +91,7 @@ def test_answers_keep_their_order_and_connections_are_shared(
         ("openai/a,lexical", {}),
         ("hf/a", {}),
         ("openai/a,vllm/b", {}),
+        ("vllm-completions/a", {}),
         ("openai/a", {"batch": True}),
         ("openai/a", {"processes": 0}),
     ],
@@ -102,13 +107,13 @@ def test_there_are_none_where_they_would_be_no_help(
 def test_they_are_started_once_and_by_the_first_process_of_a_parallel_run_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(judge_processes, "JudgeProcesses", lambda *made: object())
+    monkeypatch.setattr(judge_processes, "JudgeProcesses", lambda *made: SimpleNamespace(closed=False))
     monkeypatch.setattr(judge_processes, "_running", {})
     settings, other = (read_settings({"judge": "openai/a", "judge_args": {"seed": n}}, {}) for n in (1, 2))
     first = judge_processes.judge_processes(settings)
     assert first is not None
     assert judge_processes.judge_processes(settings) is first
-    assert judge_processes.judge_processes(other) not in (first, None)
+    assert judge_processes.judge_processes(other) is not first
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert judge_processes.judge_processes(settings) is None
 
@@ -116,6 +121,7 @@ def test_they_are_started_once_and_by_the_first_process_of_a_parallel_run_only(
 @pytest.mark.parametrize(
     ("argv", "early"),
     [
+        (["lm_eval", "--tasks", "hellaswag", "--output_path", "runs/moru_en"], False),
         (["lm_eval", "--tasks", "hellaswag,anima_2_2"], True),
         (["lm_eval", "run", "--tasks=moru_ms"], True),
         (["lm_eval", "--tasks", "hellaswag"], False),
@@ -142,9 +148,46 @@ def test_what_is_wrong_with_the_settings_is_left_for_the_task_to_say() -> None:
     judge_processes.start_early({"judge": "openai/a", "judge_args": {"temprature": 0}})
 
 
+def test_the_names_that_start_them_are_those_of_the_tasks() -> None:
+    configs = [yaml.safe_load(file.read_text("utf-8").replace("!function", "")) for file in TASK_FILES]
+    names = {
+        config.get("task") if isinstance(config.get("task"), str) else config.get("group")
+        for config in configs
+    }
+    assert names - {None} == discovery.OURS
+
+
 @pytest.mark.slow
 def test_a_judge_that_another_process_does_not_know_is_not_judged_there(started: Any) -> None:
-    assert started("known_here_only/x").infos() is None
+    unknown = started("known_here_only/x")
+    assert unknown.infos() is None
+    assert unknown.closed
+    assert unknown._workers[0].process.poll() is not None
+
+
+@pytest.mark.slow
+def test_keys_and_addresses_are_those_of_the_time_of_judging(
+    dataset: Dataset, texts: list[Text], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: Any
+) -> None:
+    monkeypatch.setenv("SCRIPTED_API_KEY", "wrong")
+    monkeypatch.setenv("SCRIPTED_BASE_URL", "http://127.0.0.1:9/v1")
+    processes = started(JUDGE)
+    assert processes.infos()
+    with scripted_server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        _, tally = processes.judge(job(dataset, texts[:2], tmp_path / "journal"), lambda _: None)
+        assert (tally.errors, server.stats()["judge"]) == (0, tally.asked)
+
+
+@pytest.mark.slow
+def test_a_journal_that_cannot_be_written_is_said_plainly(
+    dataset: Dataset, texts: list[Text], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: Any
+) -> None:
+    monkeypatch.setenv("SCRIPTED_API_KEY", "x")
+    monkeypatch.setenv("SCRIPTED_BASE_URL", "http://127.0.0.1:9/v1")
+    with pytest.raises(InputError, match="the journal cannot be written"):
+        started(JUDGE).judge(job(dataset, texts, tmp_path), lambda _: None)
 
 
 @pytest.mark.slow
@@ -189,6 +232,9 @@ def test_when_a_process_dies_the_rest_is_judged_here_and_no_finished_call_is_rep
         wanted = job(dataset, texts, tmp_path / "journal", max_connections=8)
         assert processes.judge(wanted, lambda _: processes._workers[0].process.kill()) is None
         assert "a judge process failed (EOFError" in caplog.text
+        caplog.clear()
+        assert processes.judge(wanted, lambda _: None) is None
+        assert not caplog.text
         journal = Journal(wanted.journal)
         saved = len(journal.replies())
         records, tally = judged_here(wanted, journal)
@@ -199,7 +245,7 @@ def test_when_a_process_dies_the_rest_is_judged_here_and_no_finished_call_is_rep
         assert server.stats()["judge_repeated"] <= 4
 
 
-def begin(server: Any, tmp_path: Path, **options: Any) -> tuple[subprocess.Popen[str], str]:
+def begin(server: Any, tmp_path: Path, first: str = "", **options: Any) -> tuple[subprocess.Popen[str], str]:
     """A process that judges with judge processes until it is stopped; the first line it prints."""
     code = f"""
 from pathlib import Path
@@ -208,6 +254,8 @@ from test_judge_processes import ANIMA_2_2, JudgeProcesses, job, load
 dataset = load(ANIMA_2_2, "sample")
 texts = [(item, epoch, "Yes.") for item in dataset.items for epoch in range(1, 99)]
 processes = JudgeProcesses((JUDGE,), {{}})
+processes.infos()
+{first}
 processes.judge(job(dataset, texts, Path({str(tmp_path)!r}) / "journal"), lambda n: print(n, flush=True))
 """
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
@@ -224,9 +272,14 @@ processes.judge(job(dataset, texts, Path({str(tmp_path)!r}) / "journal"), lambda
 
 
 @pytest.mark.slow
-def test_they_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "first",
+    ["", "import os, time; os.fork() or (os.close(1), os.close(2), time.sleep(40), os._exit(0))"],
+    ids=["alone", "beside a child that outlives it"],
+)
+def test_they_end_with_a_process_that_is_killed(first: str, tmp_path: Path) -> None:
     with scripted_server("--latency", "0.05") as server:
-        process, progress = begin(server, tmp_path)
+        process, progress = begin(server, tmp_path, first)
         process.kill()
         # Its error output, which they share, ends when the last of them has gone.
         _, errors = process.communicate(timeout=20)

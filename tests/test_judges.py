@@ -145,6 +145,17 @@ def test_a_judge_that_is_down_is_left_alone_after_a_while(waits: list[float]) ->
     assert (reply.error or "").startswith("judge is down: ServiceError: status 503")
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_prompts_that_are_refused_do_not_take_the_judge_down(status: int, waits: list[float]) -> None:
+    choosy = judge("GRADE: C", *[ServiceError(status)] * 60, "GRADE: C")
+    texts = [ask(choosy).text for _ in range(62)]
+    assert texts == ["GRADE: C", *[None] * 60, "GRADE: C"]
+    nothing_pleases = judge(ServiceError(status))
+    for _ in range(99):
+        ask(nothing_pleases)
+    assert calls(nothing_pleases) == 50
+
+
 def test_one_reply_between_failures_shows_that_it_is_not_down(waits: list[float]) -> None:
     shaky = judge(*[ServiceError(401), ServiceError(401), "GRADE: C"] * 4, max_retries=0)
     assert [ask(shaky).text for _ in range(12)].count("GRADE: C") == 4

@@ -17,6 +17,7 @@ from value_retention.adapters.judges import LexicalJudge
 from value_retention.adapters.judging import Options, judge_answers, request_count, run_async
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import ANIMA_2_2
+from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo
 
@@ -254,6 +255,15 @@ def test_the_heap_is_frozen_while_calls_are_made_and_let_go_after_the_last_batch
     asyncio.run(two_batches())
     assert all(frozen)
     assert gc.get_freeze_count() == 0
+
+
+def test_a_journal_that_cannot_be_written_is_one_plain_message(
+    dataset: Dataset, answers: list[Answer], tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.close()
+    with pytest.raises(InputError, match="the journal cannot be written"):
+        run(dataset, answers, [Judge("j", fair, connections=5, delay=1.0)], journal=journal)
 
 
 def test_judging_inside_a_running_loop(dataset: Dataset, answers: list[Answer]) -> None:

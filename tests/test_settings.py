@@ -118,6 +118,8 @@ def test_the_message_names_the_variable_that_was_wrong() -> None:
         ("{temperature: 0}", "no JSON object"),
         ("[1]", "no object"),
         ({"max_connections": 0}, r"max_connections(?s:.*)from 1"),
+        ({"temperature": float("inf")}, r"temperature(?s:.*)inf"),
+        ({"processes": -1}, r"processes(?s:.*)from 0"),
         ({"parse_retries": -1}, r"parse_retries(?s:.*)from 0"),
         ({"max_tokens": "many"}, r"max_tokens(?s:.*)'many'"),
         ({"max_tokens": True}, "max_tokens"),
@@ -132,6 +134,10 @@ def test_the_message_names_the_variable_that_was_wrong() -> None:
 def test_judge_args_that_cannot_be_used(args: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(judge_args=args)
+
+
+def test_null_stands_for_what_is_set_where_nothing_is() -> None:
+    assert read(judge_args={"parse_retries": None, "processes": None, "seed": 1}).judge_args == {"seed": 1}
 
 
 def test_judge_args_may_be_json_text() -> None:
@@ -153,6 +159,10 @@ def test_judge_args_may_be_json_text() -> None:
         {"x-api-key": "abcdef123"},
         {"token": "abcdef123"},
         {"hf_token": "abcdef123"},
+        {"aws_secret_access_key": "abcdef123"},
+        {"azure_key": "abcdef123"},
+        {"base_url": "https://host/v1?api_key=abcdef123456"},
+        {"judge_args": {"base_url": "https://host/v1?version=2&sig=AAAA"}},
         {"auth_token": "abcdef123"},
         {"password": "abcdef123"},
         {"header": {"Authorization": "abcdef123"}},
@@ -187,6 +197,7 @@ def test_a_secret_in_broken_json_is_not_shown_either() -> None:
         {"tokenizer": "x", "tokenized_requests": False, "add_bos_token": True, "max_tokens": 5},
         {"base_url": "http://127.0.0.1:8000/v1", "pretrained": "org/sk-model"},
         {"secretary": "x"},
+        {"base_url": "https://host/v1?version=2&monkey=abcdef"},
     ],
 )
 def test_what_is_no_secret_passes(values: dict[str, Any]) -> None:
