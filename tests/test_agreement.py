@@ -266,10 +266,9 @@ def test_benchmarks_in_runs_of_their_own_are_grouped_and_one_without_agreement_i
     rows = {row.benchmark: row for row in report.agreements if row.kind == "overall"}
     assert {name: row.raters for name, row in rows.items()} == {"anima_2_2": ("a", "b"), "moru": ("a", "b")}
     assert {row.compared for row in rows.values()} == {9}
-    # The answers themselves, with one benchmark judged in place and the other not yet: left out, by name.
+    # One benchmark has a single judge, and answers that nobody judged: left out, by name.
     del runs["moru-b"]
-    unjudged = [judged(str(n), {"Care": []}, [], benchmark="moru") for n in range(9)]
-    runs["saved"] = [*graded("anima_2_2", "c"), *unjudged]
+    runs["saved"] = [judged(str(n), {"Care": []}, [], benchmark="moru", text="other") for n in range(9)]
     for name, records in runs.items():
         write_run(tmp_path, run_of(name, records))
     done = CliRunner().invoke(
