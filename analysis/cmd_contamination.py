@@ -21,20 +21,36 @@ import click
 @click.option("--benchmark", "benchmarks", multiple=True, help="anima_2_2 or moru; default both.")
 @click.option("--drop", type=click.Path(path_type=Path), help="Write the rows without the hits to this file.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Stamp to write [ROWS.stamp.json].")
-@click.option("--show", default=20, show_default=True, help="Hits to list.")
+@click.option("--show", type=click.IntRange(min=0), default=20, show_default=True, help="Hits to list.")
 def command(
     rows: Path, data: str, benchmarks: tuple[str, ...], drop: Path | None, output: Path | None, show: int
 ) -> None:
     """List the rows of ROWS that share text with a benchmark question, and stamp the rest.
 
     ROWS is what `python -m value_retention.train.data` wrote. A row is a hit when it shares 13 words in a
-    row, or the whole of a shorter question, with any question in any language. Training refuses rows
-    without a clean stamp. The exit status is 1 when hits remain, 0 when the stamp is clean.
+    row, or the whole of a shorter question, with any question in any language. A row that holds no text is
+    refused. Training refuses rows without a clean stamp, and outside the miniature one that leaves a
+    benchmark out or knows its sample items only. The exit status is 1 when hits remain, 0 when the stamp is
+    clean.
     """
-    from .contamination import BENCHMARKS, check_rows, read_lines, read_questions, stamp, without_hits
+    from .contamination import (
+        BENCHMARKS,
+        check_rows,
+        question_files,
+        read_lines,
+        read_questions,
+        stamp,
+        without_hits,
+    )
+    from .export import writing
+    from .outputs import check_outputs
 
+    target = rows if drop is None else drop
+    path = output or target.with_name(f"{target.name}.stamp.json")
+    place = "-o" if output else "the stamp, which -o places elsewhere"
+    check_outputs({"--drop": drop, place: path}, [rows, *question_files(data)])
     lines = read_lines(rows)
-    questions, sources = read_questions(data, benchmarks or tuple(BENCHMARKS))
+    questions, sources = read_questions(data, benchmarks or BENCHMARKS)
     check = check_rows(lines, questions, sources, str(rows))
     for source in sources:
         kind = "" if source.is_benchmark else " (sample items, not the benchmark)"
@@ -47,16 +63,15 @@ def command(
         click.echo(f"and {len(check.hits) - show} more")
     click.echo(f"{len(check.hits)} of {check.rows} rows share text with a question")
     dropped = 0
-    target = rows
     if drop is not None:
         kept = without_hits(lines, check)
-        drop.parent.mkdir(parents=True, exist_ok=True)
-        drop.write_bytes(b"".join(line + b"\n" for line in kept))
-        dropped, target = len(lines) - len(kept), drop
+        with writing(drop):
+            drop.write_bytes(b"".join(line + b"\n" for line in kept))
+        dropped = len(lines) - len(kept)
         check = check_rows(kept, questions, sources, str(drop))
         click.echo(f"wrote {drop}: {len(kept)} rows without a hit")
-    path = output or target.with_name(f"{target.name}.stamp.json")
     made = stamp(target.read_bytes(), check, dropped=dropped)
-    path.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    with writing(path):
+        path.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     click.echo(f"wrote {path}: {'clean' if not check.hits else 'not clean'}")
     sys.exit(1 if check.hits else 0)

@@ -133,7 +133,7 @@ def read_questions(data: str, benchmarks: Iterable[str] = BENCHMARKS) -> tuple[l
     """
     questions: list[Question] = []
     sources: list[Source] = []
-    for name in benchmarks:
+    for name in dict.fromkeys(benchmarks):
         if name not in BENCHMARKS:
             raise InputError("unknown benchmark", found=name, expected=", ".join(BENCHMARKS))
         dataset = load(BENCHMARKS[name], data)
@@ -145,6 +145,16 @@ def read_questions(data: str, benchmarks: Iterable[str] = BENCHMARKS) -> tuple[l
         info = dataset.info
         sources.append(Source(name, data, info.revision, info.is_benchmark, len(dataset.items)))
     return questions, sources
+
+
+def question_files(data: str) -> Iterator[Path]:
+    """Files of a data folder that hold a benchmark; none where the data is no folder."""
+    if data in ("hub", "sample"):
+        return
+    tables = (table for b in BENCHMARKS.values() for table in (b.questions, b.dimensions))
+    for name in {Path(table.folder).parts[0] for table in tables}:
+        yield from (Path(data).expanduser() / name).rglob("*")
+        yield from Path(data).expanduser().glob(f"{name}.*")
 
 
 class Index:
@@ -231,21 +241,33 @@ def check_rows(
         where: Name of the rows file, for messages.
 
     Raises:
-        InputError: A line is not JSON.
+        InputError: A line is not JSON, or a row holds no text: nothing in it could be compared.
     """
     index = Index(questions)
     hits: list[Hit] = []
+    empty: list[int] = []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
         except ValueError as error:
             raise InputError("a line is not JSON", where=f"{where}, line {number}", found=error) from error
-        for text in texts_of(row):
+        texts = [text for text in texts_of(row) if text.strip()]
+        if not texts:
+            empty.append(number)
+        for text in texts:
             found = index.find(text)
             if found is not None:
                 question, shared = found
                 hits.append(Hit(number, question.benchmark, question.item, question.language, shared))
                 break
+    if empty:
+        raise InputError(
+            "rows that hold no text: nothing in them can be compared with a question",
+            where=f"{where}, line {empty[0]}",
+            found=f"{len(empty)} of {len(lines)} rows, the first {lines[empty[0] - 1][:80].decode(errors='replace')}",
+            expected="a text in every row, as `python -m value_retention.train.data` writes them",
+            hint="take them out, or look whether this is the right file",
+        )
     return Check(len(lines), tuple(hits), tuple(sources), questions_hash(questions))
 
 

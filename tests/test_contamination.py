@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -160,9 +161,9 @@ def test_the_stamp_is_the_one_that_training_accepts(tmp_path: Path) -> None:
 def test_the_hash_of_the_questions_does_not_depend_on_their_order_and_changes_with_them() -> None:
     questions, sources = read_questions("sample")
     shuffled = random.Random(0).sample(questions, len(questions))
-    one = check_rows([b"{}"], questions, sources).questions_sha256
-    assert check_rows([b"{}"], shuffled, sources).questions_sha256 == one
-    assert check_rows([b"{}"], questions[1:], sources).questions_sha256 != one
+    one = check_rows([b'"a"'], questions, sources).questions_sha256
+    assert check_rows([b'"a"'], shuffled, sources).questions_sha256 == one
+    assert check_rows([b'"a"'], questions[1:], sources).questions_sha256 != one
 
 
 def test_what_is_shipped_for_training_shares_nothing_with_the_sample_items() -> None:
@@ -173,6 +174,71 @@ def test_what_is_shipped_for_training_shares_nothing_with_the_sample_items() -> 
         check = check_rows(path.read_bytes().splitlines(), questions, sources, path.name)
         assert check.rows >= 80
         assert check.hits == ()
+
+
+def folder_of_samples(place: Path) -> Path:
+    """The sample items as a data folder, which counts as real data."""
+    from value_retention.tasks.load import SAMPLE
+
+    shutil.copytree(SAMPLE, place)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "ROWS"], "write over an input"),
+        (["-o", "LINK"], "write over an input"),
+        (["--drop", "ROWS"], "write over an input"),
+        (["--drop", "CLEAN", "-o", "CLEAN"], "two outputs in one file"),
+        (["-o", "QUESTIONS"], "write over an input"),
+        (["--drop", "PLAIN"], "the stamp, which -o places elsewhere"),
+    ],
+)
+def test_neither_the_rows_nor_the_questions_are_written_over(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    rows, data = sample_rows(tmp_path), folder_of_samples(tmp_path / "DATA")
+    questions = data / "anima" / "questions.jsonl"
+    if "PLAIN" in arguments:  # rows whose name is that of the other file's stamp
+        rows = rows.rename(tmp_path / "plain.stamp.json")
+    (tmp_path / "link.jsonl").hardlink_to(rows)
+    names = {"ROWS": rows, "LINK": tmp_path / "link.jsonl", "CLEAN": tmp_path / "clean.jsonl"}
+    names |= {"PLAIN": tmp_path / "plain", "QUESTIONS": questions}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = CliRunner().invoke(
+        command, [str(rows), "--data", str(data), *(str(names.get(a, a)) for a in arguments)]
+    )
+    assert isinstance(done.exception, InputError)
+    assert said in str(done.exception)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["5", "null", '{"text": null}', '{"text": " "}', "[]", '{"prompt": [{"role": "user", "content": ""}]}'],
+)
+def test_rows_without_text_are_named_and_get_no_stamp(row: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"text": "Some text."}}\n{row}\n{row}\n')
+    done = CliRunner().invoke(command, [str(path), "--data", "sample"])
+    assert isinstance(done.exception, InputError)
+    assert "hold no text" in str(done.exception)
+    assert "line 2" in str(done.exception)
+    assert "2 of 3 rows" in str(done.exception)
+    assert not (tmp_path / "rows.jsonl.stamp.json").exists()
+
+
+def test_settings_and_places_that_make_no_sense_are_refused_plainly(tmp_path: Path) -> None:
+    path = sample_rows(tmp_path)
+    done = CliRunner().invoke(command, [str(path), "--data", "sample", "--show", "-1"])
+    assert done.exit_code == 2
+    assert "--show" in done.output
+    done = CliRunner().invoke(command, [str(path), "--data", "sample", "-o", "/dev/null/stamp.json"])
+    assert isinstance(done.exception, InputError)
+    assert "cannot be written" in str(done.exception)
+    _, sources = read_questions("sample", ["moru", "moru"])
+    assert [source.benchmark for source in sources] == ["moru"]
 
 
 @pytest.mark.parametrize(
