@@ -26,6 +26,7 @@ from value_retention.analysis.contamination import (
 )
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
+from value_retention.train.data import Report, Rows
 
 WORDS = [f"word{i}" for i in range(30)]
 HINDI = "क्या मुर्गियाँ दर्द महसूस करती हैं और हमें उनके लिए क्या करना चाहिए जब वे बीमार हों"
@@ -139,23 +140,69 @@ def test_the_command_lists_hits_drops_them_and_stamps_the_rest(tmp_path: Path) -
 def test_the_stamp_is_the_one_that_training_accepts(tmp_path: Path) -> None:
     """The two sides share no code; this holds them together."""
     from value_retention.train.arguments import DataArguments
-    from value_retention.train.data import Report, Rows
     from value_retention.train.errors import TrainError
     from value_retention.train.stamp import check_stamp
 
-    path = sample_rows(tmp_path)
-    clean = tmp_path / "clean.jsonl"
-    CliRunner().invoke(command, [str(path), "--data", "sample", "--drop", str(clean)])
-
-    def rows(file: Path) -> Rows:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        return Rows([], Report("midtrain", str(file), "", 3, 3, 0, 0, digest))
-
-    accepted = check_stamp(DataArguments(rows=str(clean)), rows(clean))
+    path, clean = sample_rows(tmp_path), tmp_path / "clean.jsonl"
+    data = folder_of_samples(tmp_path / "data")
+    CliRunner().invoke(command, [str(path), "--data", str(data), "--drop", str(clean)])
+    accepted = check_stamp(DataArguments(dataset="a/b", rows=str(clean)), trained(clean))
     assert accepted["status"] == "clean"
-    CliRunner().invoke(command, [str(path), "--data", "sample"])
+    CliRunner().invoke(command, [str(path), "--data", str(data)])
     with pytest.raises(TrainError, match="not clean"):
-        check_stamp(DataArguments(rows=str(path)), rows(path))
+        check_stamp(DataArguments(dataset="a/b", rows=str(path)), trained(path))
+
+
+def test_a_stamp_that_covers_too_little_is_for_no_training_or_for_the_miniature(tmp_path: Path) -> None:
+    from value_retention.train.arguments import DataArguments
+    from value_retention.train.errors import TrainError
+    from value_retention.train.stamp import check_stamp
+
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "Nothing to see here."}\n')
+    data = str(folder_of_samples(tmp_path / "data"))
+
+    def checked(dataset: str, *arguments: str) -> str:
+        """Status of the run's card, or what is said against the stamp."""
+        assert CliRunner().invoke(command, [str(rows), *arguments]).exit_code == 0
+        try:
+            return str(check_stamp(DataArguments(dataset=dataset, rows=str(rows)), trained(rows))["status"])
+        except TrainError as error:
+            return str(error)
+
+    full = f"value-retention contamination {rows} --data hub"
+    said = checked("a/b", "--data", data, "--benchmark", "moru")
+    assert "it lacks anima_2_2 (not compared)\n" in said
+    assert full in said
+    said = checked("a/b", "--data", "sample")
+    assert "it lacks anima_2_2 (its sample items only, no benchmark), moru (its" in said
+    assert full in said
+    said = checked("a/b", "--data", "sample", "--benchmark", "anima_2_2")
+    assert "moru (not compared), anima_2_2 (its sample items only" in said
+    assert checked("a/b", "--data", data) == "clean"
+    # The miniature: shipped rows, which need not be held against the benchmarks, but against both samples.
+    assert checked("sample:dolly", "--data", "sample") == "clean of the sample items"
+    assert checked("sample:dolly", "--data", data) == "clean"
+    said = checked("sample:dolly", "--data", "sample", "--benchmark", "moru")
+    assert "it lacks anima_2_2 (not compared)\n" in said
+    assert f"value-retention contamination {rows} --data sample" in said
+    # A stamp of no questions, and one that says nothing of what was compared.
+    stamp = tmp_path / "rows.jsonl.stamp.json"
+    made = json.loads(stamp.read_text())
+    for sources, said in (
+        ([source | {"questions": 0} for source in made["sources"]], "anima_2_2 (not compared)"),
+        (["moru"], "not a contamination stamp"),
+    ):
+        stamp.write_text(json.dumps(made | {"sources": sources}))
+        with pytest.raises(TrainError) as error:
+            check_stamp(DataArguments(dataset="sample:dolly", rows=str(rows)), trained(rows))
+        assert said in str(error.value)
+
+
+def trained(file: Path) -> Rows:
+    """What training would read of a rows file."""
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return Rows([], Report("midtrain", str(file), "", 3, 3, 0, 0, digest))
 
 
 def test_the_hash_of_the_questions_does_not_depend_on_their_order_and_changes_with_them() -> None:

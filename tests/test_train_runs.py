@@ -139,13 +139,23 @@ def test_training_refuses_rows_without_a_clean_stamp_for_exactly_them(base: Path
     rows.write_bytes(rows_bytes(dialogue))
     import hashlib
 
-    stamp = {"rows_sha256": hashlib.sha256(rows.read_bytes()).hexdigest(), "hits": 0, "questions": 315}
+    stamp: dict[str, Any] = {
+        "rows_sha256": hashlib.sha256(rows.read_bytes()).hexdigest(),
+        "hits": 0,
+        "questions": 316,
+        "sources": [
+            {"benchmark": "anima_2_2", "is_benchmark": True, "questions": 115},
+            {"benchmark": "moru", "is_benchmark": True, "questions": 201},
+        ],
+    }
     path = tmp_path / "rows.jsonl.stamp.json"
     path.write_text(json.dumps(stamp))
     run = completed("sft", tmp_path / "b", config, "--rows", str(rows))
     assert card(run.folder)["contamination"] == {"status": "clean", **stamp}
     path.write_text(json.dumps(stamp | {"hits": 1}))
     assert "not clean" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
+    path.write_text(json.dumps(stamp | {"sources": stamp["sources"][:1]}))
+    assert "it lacks moru" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
     path.write_text(json.dumps(stamp | {"questions": 0}))
     assert "not clean" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
     path.write_text(json.dumps(stamp))

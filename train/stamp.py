@@ -11,6 +11,9 @@ from .arguments import DataArguments
 from .data import Rows
 from .errors import TrainError
 
+BENCHMARKS = ("anima_2_2", "moru")
+"""What a stamp has to cover, by the names that it gives them: nothing of the benchmarks is imported here."""
+
 HOW = (
     "python -m value_retention.train.data --config ARM.yaml -o rows.jsonl && "
     "value-retention contamination rows.jsonl && add --rows rows.jsonl to this command "
@@ -22,14 +25,16 @@ def check_stamp(arguments: DataArguments, rows: Rows) -> dict[str, Any]:
     """Hold the rows against their stamp, before anything is trained.
 
     Args:
-        arguments: Where the stamp is, or that none is wanted.
+        arguments: Where the stamp is, or that none is wanted. A shipped sample as data set makes the run one of
+            the miniature, whose rows may be compared with the sample items alone.
         rows: What would be trained on.
 
     Returns:
-        The stamp for the run's card, or ``{"status": "unchecked"}``.
+        The stamp for the run's card, or ``{"status": "unchecked"}``. Its status is ``clean``, or ``clean of
+        the sample items`` where the benchmarks themselves were not compared.
 
     Raises:
-        TrainError: There is no stamp, it is not clean, or it is for other rows.
+        TrainError: There is no stamp, it is not clean, it is for other rows, or it covers too little.
     """
     if arguments.contamination_unchecked:
         print("value-retention train: these rows were not compared with the benchmarks", file=sys.stderr)
@@ -42,6 +47,7 @@ def check_stamp(arguments: DataArguments, rows: Rows) -> dict[str, Any]:
     try:
         stamp = json.loads(Path(path).read_text(encoding="utf-8"))
         sha256, hits, questions = stamp["rows_sha256"], stamp["hits"], stamp["questions"]
+        compared = {s["benchmark"]: s["is_benchmark"] is True for s in stamp["sources"] if s["questions"]}
     except (ValueError, TypeError, KeyError) as error:
         raise TrainError("not a contamination stamp", where=path, found=repr(error), hint=HOW) from error
     if sha256 != rows.report.sha256:
@@ -55,4 +61,24 @@ def check_stamp(arguments: DataArguments, rows: Rows) -> dict[str, Any]:
             found=f"{hits} rows share text with the {questions} questions compared",
             hint="value-retention contamination rows.jsonl --drop clean.jsonl, then --rows clean.jsonl",
         )  # fmt: skip
-    return {"status": "clean", **stamp}
+    samples = [name for name in BENCHMARKS if compared.get(name) is False]
+    miniature = (arguments.dataset or "").startswith("sample:")
+    lacking = [f"{name} (not compared)" for name in BENCHMARKS if name not in compared]
+    if not miniature:
+        lacking += [f"{name} (its sample items only, no benchmark)" for name in samples]
+    if lacking:
+        raise TrainError(
+            "the contamination stamp covers too little", where=path, found=f"it lacks {', '.join(lacking)}",
+            expected=f"every question of {' and '.join(BENCHMARKS)}"
+            + (", or their sample items" if miniature else ", from the hub or a folder"),
+            hint=_full_stamp(arguments, "sample" if miniature else "hub"),
+        )  # fmt: skip
+    return {"status": "clean of the sample items" if samples else "clean", **stamp}
+
+
+def _full_stamp(arguments: DataArguments, data: str) -> str:
+    """The command that makes a stamp of both benchmarks."""
+    made = f"value-retention contamination {arguments.rows or 'rows.jsonl'} --data {data}"
+    if arguments.contamination_stamp:
+        made += f" -o {arguments.contamination_stamp}"
+    return made + (", or --data FOLDER where there is no hub" if data == "hub" else "")
