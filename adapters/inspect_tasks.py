@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -29,8 +30,9 @@ from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
 from value_retention.tasks.rubric import ceiling_system_prompt
 
+from . import lexical
 from .inspect_logs import RECORD
-from .judges import Judge, ModelJudge, make_judges
+from .judges import Judge, LexicalJudge, ModelJudge, make_judges
 from .judging import Options, Tally, judge_answers
 from .settings import CHOICES, SAMPLING_ARGS, read_settings
 
@@ -98,7 +100,12 @@ def _task(
         settings = read_settings(values, os.environ)
         dataset = load(benchmark, settings.data, settings.languages)
         # Within an eval the roles are bound by now; a task made in Python may still get them from `eval()`.
-        if settings.judges is None and active_model() is not None and not model_roles().get("grader"):
+        role = model_roles().get("grader")
+        if role and judge is None:
+            settings = replace(settings, judges=None)  # said for this run; the environment is for all
+        elif role:
+            raise two_judges()
+        if settings.judges is None and active_model() is not None and not role:
             raise no_judge()
     except InputError as error:
         # Inspect shows this type as its message alone.
@@ -116,8 +123,13 @@ def _task(
     setup = [require_judge(settings.judges is not None)]
     if ceiling:
         setup.append(system_message(_literal(ceiling_system_prompt(dataset))))
+    notes = caveats(dataset.info, [LexicalJudge().info] if lexical.NAME in (settings.judges or ()) else [])
+    notes += ["ceiling test, no benchmark score"] if ceiling else []
     return Task(
-        dataset=MemoryDataset(samples, name=benchmark.name),
+        # Inspect prints the name above the scores.
+        dataset=MemoryDataset(
+            samples, name=f"{benchmark.name} ({'; '.join(notes)})" if notes else benchmark.name
+        ),
         setup=setup,
         solver=generate(),
         # Plain values, which the log keeps: `inspect score` makes the scorer anew from them.
@@ -132,14 +144,12 @@ def _task(
         config=GenerateConfig(temperature=benchmark.temperature, max_tokens=benchmark.max_tokens),
         epochs=Epochs(settings.epochs or benchmark.epochs),
         version=int(benchmark.version.split("-")[0]),
-        metadata=_task_metadata(dataset, ceiling),
+        metadata=_task_metadata(dataset, notes),
     )
 
 
-def _task_metadata(dataset: Dataset, ceiling: bool) -> dict[str, Any]:
+def _task_metadata(dataset: Dataset, notes: list[str]) -> dict[str, Any]:
     info = dataset.info
-    notes = caveats(info)
-    notes += ["ceiling test, no benchmark score"] if ceiling else []
     return {
         "benchmark": dataset.benchmark.title,
         "benchmark_version": dataset.benchmark.version,
@@ -165,13 +175,22 @@ def no_judge() -> InputError:
     )
 
 
+def two_judges() -> InputError:
+    """The message when a judge was named in two ways."""
+    return InputError(
+        "a judge is named, and a model has the role 'grader' as well",
+        where="judge= and model role 'grader'",
+        expected="one of them: -T judge=... (kept in the log), or --model-role grader=...",
+    )
+
+
 @solver
 def require_judge(named: bool) -> Solver:
-    """Stop before anything is generated when no judge was chosen: a model never judges itself unnoticed."""
+    """Stop before anything is generated when no judge was chosen, or two were: no model judges unnoticed."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        if not named and not model_roles().get("grader"):
-            raise PrerequisiteError(f"value-retention: {no_judge()}")
+        if named == bool(model_roles().get("grader")):
+            raise PrerequisiteError(f"value-retention: {two_judges() if named else no_judge()}")
         return state
 
     return solve
@@ -229,11 +248,10 @@ def judged(
         dataset = _read.pop((benchmark, settings.data, settings.languages), None) or load(
             BENCHMARKS[benchmark], settings.data, settings.languages
         )
-        judges = None if settings.judges is None else make_judges(settings.judges, settings.judge_args)
+        panel = _Panel(settings.judges, settings.judge_args)
     except InputError as error:
         raise PrerequisiteError(f"value-retention: {error}") from error
     items = {item.id: item for item in dataset.items}
-    panel = _Panel(judges, settings.judge_args)
 
     async def score(state: TaskState, target: Target) -> Score:
         thoughts, written = _written(state.output)
@@ -276,18 +294,23 @@ class _Panel:
     """The judges of one scorer: those that were named, or those bound to the role ``grader``.
 
     They last as long as the scorer, so that one that is down is found out once and not again for each answer.
+
+    Raises:
+        InputError: a named judge that cannot be used.
     """
 
-    def __init__(self, named: list[Judge] | None, args: Mapping[str, Any]) -> None:
+    def __init__(self, named: Sequence[str] | None, args: Mapping[str, Any]) -> None:
         self._named, self._args = named, args
         self._bound: list[Any] = []
-        self._judges: list[Judge] = []
+        self._judges: list[Judge] = [] if named is None else make_judges(named, args)
         self._warned = False
 
     def judges(self) -> list[Judge]:
         """The panel as it is bound now; the models' own settings and Inspect's limits apply."""
         if self._named is not None:
-            return self._named
+            if model_roles().get("grader"):
+                raise PrerequisiteError(f"value-retention: {two_judges()}")
+            return self._judges
         role = model_roles()["grader"]
         bound = role if isinstance(role, list) else [role]
         if [id(model) for model in bound] != [id(model) for model in self._bound]:

@@ -66,6 +66,8 @@ def test_limit_epochs_languages_and_figures(panel: dict[str, Path], name: str, v
     assert log.eval.task_version == version
     assert log.eval.metadata is not None
     assert log.eval.metadata["notes"] == ["sample items, no benchmark"]
+    benchmark = {"anima-2-2": "anima_2_2", "moru-multi": "moru"}[name]
+    assert log.eval.dataset.name == f"{benchmark} (sample items, no benchmark)"
     records = list(read_log(panel[name]))
     assert len(log.samples or ()) == len(records) == 8
     assert {record.language for record in records} <= {"en", "ms"}
@@ -199,9 +201,36 @@ def test_answers_saved_for_later_and_the_ceiling_test(server: Server, tmp_path: 
     assert records[0].run.sampling["ceiling"] is True
     assert log.eval.metadata is not None
     assert "ceiling test, no benchmark score" in log.eval.metadata["notes"]
+    assert "ceiling test, no benchmark score" in str(log.eval.dataset.name)
     system = (log.samples or [])[0].messages[0]
     assert system.role == "system"
     assert "Sentience Acknowledgement: " in system.text
+
+
+@pytest.mark.slow
+def test_a_judge_that_is_named_twice_over_is_refused_and_the_environment_gives_way(
+    server: Server, tmp_path: Path
+) -> None:
+    before = server.stats()
+    grader = f"grader={JUDGE}"
+    eval_ = (INSPECT, "eval", "value_retention/anima_2_2", *TO_MODEL, "--model-role", grader)
+    eval_ += ("-T", "data=sample", "--limit", "1", "--epochs", "1", "--log-dir", tmp_path)
+    done = run(*eval_, "-T", "judge=lexical", **server.environment)
+    assert_plain_refusal(done, "a model has the role 'grader' as well")
+    assert server.stats() == before
+    done = run(*eval_, VALUE_RETENTION_JUDGE="lexical", **server.environment)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    (record,) = read_log(one(tmp_path, "*.eval"))
+    assert [judge.name for judge in record.judges] == [JUDGE]
+    # The log's judge is the role's; another cannot be named beside it unnoticed.
+    log = one(tmp_path, "*.eval")
+    done = run(
+        *(INSPECT, "score", log, "--scorer", "value_retention/judged", "--action", "append", "--overwrite"),
+        *("-S", "benchmark=anima_2_2", "-S", "data=sample", "-S", "judge=lexical", "--model-role", grader),
+        **server.environment,
+    )
+    assert "a model has the role 'grader' as well" in done.stdout + done.stderr
+    assert done.returncode != 0
 
 
 @pytest.mark.slow
