@@ -151,7 +151,7 @@ def _cell(found: Coefficient, reasons: set[str], scale: float = 1, digits: int =
 
 def _short(reason: str) -> str:
     from value_retention.analysis import coefficients as c
-    from value_retention.analysis.judge_scores import NO_SCORE
+    from value_retention.analysis.judge_scores import CONSTANT, NO_SCORE
     from value_retention.analysis.stats import MIN_CLUSTERS
 
     known = {
@@ -162,5 +162,6 @@ def _short(reason: str) -> str:
         c.ALL_PASS: "all pass",
         c.ALL_FAIL: "all fail",
         NO_SCORE: "no score",
+        CONSTANT: "no spread",
     }
     return known.get(reason, "unstable")

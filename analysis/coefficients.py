@@ -37,6 +37,10 @@ ALL_FAIL = "every grade is a fail: undefined"
 UNSTABLE = 0.05
 """Share of resamples without a value above which an interval is not given."""
 
+ROUNDING = 1e-6
+"""Interval ends this close are one value, told apart by floating-point residue; a single grade in 100,000
+moves a rate further."""
+
 
 @dataclass(frozen=True)
 class Coefficient:
@@ -144,7 +148,7 @@ def with_intervals(sums: Floats, pair: bool, resamples: int, seed: int, level: f
         elif lost[k] > UNSTABLE:
             why = f"undefined in {lost[k]:.0%} of the resamples: no interval"
             found.append(Coefficient(value, reason=why))
-        elif low[k] == high[k]:
+        elif high[k] - low[k] <= ROUNDING:
             found.append(Coefficient(value, reason=NO_SPREAD))
         else:
             found.append(Coefficient(value, float(low[k]), float(high[k])))

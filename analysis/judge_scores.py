@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from value_retention.analysis.coefficients import FEW
+from value_retention.analysis.coefficients import FEW, ROUNDING
 from value_retention.analysis.raters import SharedGrades
 from value_retention.analysis.stats import MIN_CLUSTERS, Floats, cluster_table, t_interval
 from value_retention.tasks.grading import dimension_scores, overall_score, question_scores, status_of
@@ -20,6 +20,7 @@ from value_retention.tasks.record import AnswerRecord, GradeRecord
 
 GROUPS = ("overall", "English", "non-English")
 NO_SCORE = "no question has a score"
+CONSTANT = "every cluster has the same value: no interval"
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,10 @@ def mean_score(clusters: Sequence[str], scores: Floats, level: float = 0.95) -> 
     value = float(found.estimate[0])
     if len(sums) < MIN_CLUSTERS:
         return Score(value, None, None, None, questions, len(sums), FEW)
-    return Score(
-        value, float(found.low[0]), float(found.high[0]), float(found.se[0]), questions, len(sums), None
-    )
+    low, high, se = float(found.low[0]), float(found.high[0]), float(found.se[0])
+    if high - low <= ROUNDING:
+        return Score(value, None, None, se, questions, len(sums), CONSTANT)
+    return Score(value, low, high, se, questions, len(sums), None)
 
 
 def judge_scores(shared: SharedGrades, level: float = 0.95) -> list[JudgeScore]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from value_retention.analysis.coefficients import (
     unit_sums,
     with_intervals,
 )
+from value_retention.analysis.judge_scores import CONSTANT
 from value_retention.analysis.raters import Rater, rater_labels, shared_grades
 from value_retention.analysis.read import Run
 from value_retention.tasks.errors import InputError
@@ -194,6 +196,29 @@ def test_constant_grades_have_a_reason_and_no_nan(table: tuple[int, int, int, in
     assert (row.alpha.value, row.alpha.reason) == (None, reason)
     assert (row.raw.value, row.raw.low, row.raw.reason) == (1.0, None, NO_SPREAD)
     assert row.ac1.value == 1.0
+
+
+def test_a_judge_that_never_passes_has_no_interval_of_zero_width(tmp_path: Path) -> None:
+    # Kappa is 0 in every resample; what the rounding leaves of it differs between resamples and dimensions.
+    rng = np.random.default_rng(0)
+    records = [
+        judged(str(n), {d: [float(rng.random() < 0.37), 0.0] for d in "ABCD"}, epoch=e)
+        for n in range(23)
+        for e in (1, 2, 3)
+    ]
+    report = judge_agreement([run_of("r", records)], resamples=1000)
+    for row in report.agreements:
+        assert row.kappa.value == pytest.approx(0, abs=1e-12)
+        assert (row.kappa.low, row.kappa.high, row.kappa.reason) == (None, None, NO_SPREAD), row.name
+        assert row.raw.low is not None
+    never = next(score for score in report.scores if score.panel == "b alone").score
+    assert (never.value, never.low, never.high, never.reason) == (0.0, None, None, CONSTANT)
+    path = write_run(tmp_path, run_of("r", records))
+    done = CliRunner().invoke(cli, ["agreement", str(path), "--resamples", "1000"], catch_exceptions=False)
+    assert "0.00 (no spread)" in done.output
+    assert "0.0 (no spread)" in done.output
+    assert not re.search(r"\[(\S+), \1\]", done.output)
+    assert f"no spread: {CONSTANT}" in done.output
 
 
 def test_a_coefficient_that_many_resamples_cannot_have_gets_no_interval() -> None:
