@@ -126,6 +126,7 @@ def test_the_command_lists_hits_drops_them_and_stamps_the_rest(tmp_path: Path) -
     assert json.loads((tmp_path / "rows.jsonl.stamp.json").read_text())["hits"] == 1
     done = CliRunner().invoke(command, [str(path), "--data", "sample", "--drop", str(clean)])
     assert done.exit_code == 0, done.output
+    assert "clean of these questions; only the miniature" in done.output
     assert [json.loads(line)["text"] for line in clean.read_text().splitlines()] == [
         "Nothing to see here.",
         "Still nothing.",
