@@ -10,12 +10,13 @@ import numpy as np
 
 from value_retention.analysis import resample, stats
 from value_retention.analysis.arms import Arm, Comparison, comparisons_of
-from value_retention.analysis.comparable import check_comparable, differences
-from value_retention.analysis.comparison import labels, unique_names
+from value_retention.analysis.comparison import check_margins, checked_alike, labels, unique_names
 from value_retention.analysis.contrast import Contrast, contrasts_of
 from value_retention.analysis.effects import bootstrap_intervals, run_scores
-from value_retention.analysis.equivalence import tost_p, verdict
+from value_retention.analysis.equivalence import Verdict, holds_at_worst, tost_p, verdict
 from value_retention.analysis.fieller import Ratio
+from value_retention.analysis.formats import MARK, TITLES
+from value_retention.analysis.headlines import left_out, part_only
 from value_retention.analysis.panel import Metric, Panel, align, cluster_tables, metrics_of
 from value_retention.analysis.rows import CONSTANT, FEW, NO_SCORE, Score, Settings
 from value_retention.analysis.scores import RunScores
@@ -50,6 +51,9 @@ class ArmEffect:
         seeds: Interval with new seeds in view; None with one seed per arm.
         tost_p: Margin in points to the raw p of the equivalence test.
         verdicts: Margin in points to the verdict, by p values that are Holm-corrected over the report.
+        worst_low: Least the difference could be, whatever the missing grades were.
+        worst_high: Most it could be.
+        verdict_holds: Margin to False where the missing grades could overturn its verdict.
         ratio: Only for `LANGUAGE`: non-English over English effect.
         design: Only for `LANGUAGE`: how the groups were compared.
         reasons: Column to the reason that it is None.
@@ -69,7 +73,10 @@ class ArmEffect:
     p_holm: float | None = None
     seeds: SeedInterval | None = None
     tost_p: dict[str, float] = field(default_factory=dict)
-    verdicts: dict[str, str] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    worst_low: float | None = None
+    worst_high: float | None = None
+    verdict_holds: dict[str, bool | None] = field(default_factory=dict)
     ratio: Ratio | None = None
     design: str = ""
     reasons: dict[str, str] = field(default_factory=dict)
@@ -137,17 +144,24 @@ def analyse_arms(
         allow: Differences between runs to let through.
 
     Raises:
-        InputError: arms that were not judged alike, or no benchmark that two arms share.
+        InputError: arms that were not asked and judged alike, two seeds that are one run, or no benchmark that
+            two arms share.
     """
+    check_margins(margins, settings.level)
     unique_names(runs)
     headline, scores, effects = labels(runs), [], []
+    missed: list[str] = []
     for benchmark in dict.fromkeys(run.benchmark for run in runs):
         members = [run for run in runs if run.benchmark == benchmark]
+        lines = left_out(benchmark, [run.run for run in members], [arm.name for arm in arms])
         if len(members) < 2:
+            headline += lines
             continue
-        found = differences(benchmark, [(run.run, run.files, run.identity) for run in members])
-        headline += check_comparable(found, allow)
+        missed += lines
+        _check_seeds(arms, members)
+        headline += checked_alike(benchmark, members, allow)
         panel = align(members)
+        headline += part_only(panel)
         metrics = [m for m in metrics_of(panel) if m.kind in ("overall", "group")]
         present = [arm for arm in arms if arm.name in panel.runs]
         scores += run_scores(panel, metrics, settings)
@@ -156,15 +170,53 @@ def analyse_arms(
     if not effects:
         names = ", ".join(arm.name for arm in arms)
         raise InputError("nothing to compare: no two arms share a benchmark", found=names)
+    effects = _corrected(effects, margins)
     return ArmsResult(
-        headline=tuple(headline),
-        notes=tuple(_notes(arms)),
+        headline=(*headline, *_fragile(effects, runs)),
+        notes=(*_notes(arms), *missed),
         arms=tuple(arms),
         scores=tuple(scores),
-        effects=tuple(_corrected(effects, margins)),
+        effects=tuple(effects),
         settings=settings,
         margins=tuple(margins),
     )
+
+
+def _check_seeds(arms: Sequence[Arm], members: Sequence[RunScores]) -> None:
+    """Refuse one run given as two seeds: their spread would be exactly 0, and the interval a promise."""
+    recipes = {arm.name: arm.recipe for arm in arms if not arm.base}
+    seen: dict[tuple[object, str], RunScores] = {}
+    for run in members:
+        if run.run not in recipes:
+            continue
+        other = seen.setdefault((recipes[run.run], run.fingerprint), run)
+        if other is not run:
+            places = [f"{r.run} ({', '.join(r.files)})" if r.files else r.run for r in (other, run)]
+            raise InputError(
+                "one run given as two training seeds",
+                where="; ".join(places),
+                found=f"the same answers to {run.benchmark} with the same grades, item by item",
+                expected="a training run of its own for every seed",
+                hint="point each arm at the evaluation of its own checkpoint",
+            )
+
+
+def _fragile(effects: Sequence[ArmEffect], runs: Sequence[RunScores]) -> list[str]:
+    """A line per benchmark where the missing grades could overturn verdicts."""
+    found = []
+    for benchmark in dict.fromkeys(effect.benchmark for effect in effects):
+        held = [h for e in effects if e.benchmark == benchmark for h in e.verdict_holds.values()]
+        if False in held:
+            members = [run for run in runs if run.benchmark == benchmark]
+            missing, expected = (
+                sum(int(getattr(run, name)[:, 0].sum()) for run in members)
+                for name in ("missing", "expected")
+            )
+            found.append(
+                f"{TITLES.get(benchmark, benchmark)}: {missing} of {expected} grades are missing; with the worst "
+                f"case the {held.count(False)} verdicts marked {MARK} would not hold."
+            )
+    return found
 
 
 def _notes(arms: Sequence[Arm]) -> list[str]:
@@ -189,6 +241,9 @@ def _estimate(
     order = [panel.runs.index(arm.name) for arm in arms]
     used = [(w, r) for w, r in zip(comparison.weights.tolist(), order, strict=True) if w]
     values: Floats = np.sum([w * panel.score[r] for w, r in used], axis=0)
+    low: Floats = np.sum([w * (panel.low if w > 0 else panel.high)[r] for w, r in used], axis=0)
+    high: Floats = np.sum([w * (panel.high if w > 0 else panel.low)[r] for w, r in used], axis=0)
+    worst = [cluster_tables(panel, metrics, bound[None]).estimate * 100 for bound in (low, high)]
     table = cluster_tables(panel, metrics, values[None])
     interval = stats.t_interval(table, settings.level)
     boot_low, boot_high = bootstrap_intervals(panel, metrics, table, settings)
@@ -227,6 +282,8 @@ def _estimate(
                 p=float(p_values[k]),
                 seeds=seeds,
                 tost_p=tost,
+                worst_low=float(worst[0][k]),
+                worst_high=float(worst[1][k]),
                 reasons={} if seeds else {"seeds": "one training run in an arm"},
             )
         )
@@ -285,7 +342,10 @@ def _corrected(effects: Sequence[ArmEffect], margins: Sequence[float]) -> list[A
             if p is None or e.t_low is None or e.t_high is None or e.p_holm is None:
                 continue
             judged = verdict(p, e.t_low, e.t_high, e.p_holm)
-            corrected[i] = replace(e, verdicts={**e.verdicts, margin: judged})
+            holds = holds_at_worst(judged, e.worst_low, e.worst_high, float(margin))
+            corrected[i] = replace(
+                e, verdicts={**e.verdicts, margin: judged}, verdict_holds={**e.verdict_holds, margin: holds}
+            )
     return corrected
 
 

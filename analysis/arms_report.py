@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from value_retention.analysis.arms_effects import LANGUAGE, READINGS, ArmsResult
+from value_retention.analysis.arms_effects import LANGUAGE, READINGS, ArmEffect, ArmsResult
 from value_retention.analysis.claims import Claim
-from value_retention.analysis.export import tex
-from value_retention.analysis.formats import SHORT, TITLES, interval, number, or_reason, p_text
-from value_retention.analysis.report import console, print_table
+from value_retention.analysis.export import tex, tex_row
+from value_retention.analysis.formats import MARK, SHORT, TITLES, interval, number, or_reason, p_text
+from value_retention.analysis.report import console, print_table, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +57,7 @@ def effect_rows(result: ArmsResult, kinds: Sequence[str]) -> tuple[list[str], li
             number(e.difference, sign=True) or or_reason("", e.reasons, "interval"),
             or_reason(interval(e.t_low, e.t_high), e.reasons, "interval"),
             or_reason(p_text(e.p_holm), e.reasons, "p"),
-            *(or_reason(e.verdicts.get(margin, ""), e.reasons, "verdict") for margin in margins),
+            *(or_reason(_verdict_text(e, margin), e.reasons, "verdict") for margin in margins),
         ]
         if several:
             row.append(interval(e.seeds.low, e.seeds.high) if e.seeds else "one run")
@@ -65,6 +65,11 @@ def effect_rows(result: ArmsResult, kinds: Sequence[str]) -> tuple[list[str], li
             row.append(e.ratio.text() if e.ratio else or_reason("", e.reasons, "ratio"))
         rows.append(row)
     return headings, rows
+
+
+def _verdict_text(effect: ArmEffect, margin: str) -> str:
+    """The verdict, marked where the missing grades could overturn it."""
+    return effect.verdicts.get(margin, "") + (MARK if effect.verdict_holds.get(margin) is False else "")
 
 
 PARTS = {
@@ -86,7 +91,7 @@ def print_arms(result: ArmsResult, claims: Sequence[Claim] = (), out: Console | 
     """Print the table of arms, every comparison, the claims and what cannot be claimed."""
     out = out or console()
     for line in result.headline:
-        out.print(line, style="bold red", markup=False)
+        say(out, line, "bold red")
     level = f"{result.settings.level * 100:g} %"
     print_table(out, f"Scores, % [{level} cluster t interval]", *arm_rows(result))
     for title, kinds in PARTS.items():
@@ -95,26 +100,28 @@ def print_arms(result: ArmsResult, claims: Sequence[Claim] = (), out: Console | 
             print_table(out, title, headings, rows)
     print_claims(claims, out)
     tests = sum(e.p is not None for e in result.effects)
-    out.print(
+    say(
+        out,
         f"Points: percentage points. n: clusters (questions; a MORU question counts once for its languages). "
         f"Holm: over all {tests} tests of this report. Verdicts by two one-sided tests, Holm-corrected. "
         '"all rows" and "without English" are the two readings of "multilingual".',
-        style="dim",
-        markup=False,
+        "dim",
     )
+    if any(holds is False for e in result.effects for holds in e.verdict_holds.values()):
+        say(out, f"{MARK}: the worst case for the missing grades would overturn the verdict.", "dim")
     cells = {reason for e in result.effects for reason in e.reasons.values()}
     for reason, short in SHORT.items():
         if reason in cells and reason != short:
-            out.print(f"{short}: {reason}.", style="dim", markup=False)
+            say(out, f"{short}: {reason}.", "dim")
     for note in result.notes:
-        out.print(note, markup=False)
+        say(out, note)
 
 
 def print_claims(claims: Sequence[Claim], out: Console) -> None:
     """Print the claims one below the other."""
     for claim in claims:
-        out.print(f"{claim.holds.upper()}: {claim.claim}", style="bold", markup=False)
-        out.print(f"    {claim.why}", markup=False)
+        say(out, f"{claim.holds.upper()}: {claim.claim}", "bold")
+        say(out, f"    {claim.why}")
 
 
 def arms_latex(result: ArmsResult) -> str:
@@ -130,9 +137,9 @@ def arms_latex(result: ArmsResult) -> str:
         rf"\caption{{{tex(' '.join(caption))}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}",
         r"\toprule",
-        " & ".join(tex(heading.replace("\n", ", ")) for heading in headings) + r" \\",
+        tex_row(heading.replace("\n", ", ") for heading in headings),
         r"\midrule",
-        *(" & ".join(map(tex, row)) + r" \\" for row in rows),
+        *map(tex_row, rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",

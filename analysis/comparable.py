@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import AnswerRecord, canonical_json, text_hash
+from value_retention.tasks.load import load
+from value_retention.tasks.record import AnswerRecord, DataInfo, RunInfo, canonical_json, text_hash
 
 ASPECTS: dict[str, str] = {
     "version": "benchmark version",
@@ -26,8 +29,21 @@ ASPECTS: dict[str, str] = {
     "protocol": "judging protocol",
     "epochs": "epochs per question",
     "questions": "questions answered",
+    "ceiling": "ceiling test (the model was shown the criteria)",
+    "system": "system prompt",
+    "chat-template": "chat template",
+    "sampling": "sampling of the answers",
 }
 """What ``--allow`` takes, and what it stands for. Differences in these stop a comparison."""
+
+QUESTIONS = {"anima_2_2": 114, "moru": 201}
+"""Questions of the pinned commits that are scored."""
+
+SAMPLING_NAMES = {"max_gen_toks": "max_tokens", "until": "stop_seqs"}
+"""lm-eval's names of settings that Inspect calls otherwise."""
+
+SAMPLING_APART = {"seed", "ceiling", "system_instruction", "system_message", "apply_chat_template"}
+"""Not among the values of ``sampling``: a seed only makes another repeat, the others have aspects of their own."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,9 @@ class Identity:
             answer, so two runs can only be held against each other where both gave the same one.
         data_source: ``hub``, ``folder`` or ``sample``.
         is_benchmark: False when any answer is to an item that is not the benchmark's.
-        noted: Settings of the tested model and of the harness: shown when they differ, never refused.
+        noted: Harness and seed of the answers: shown when they differ, never refused. Both harnesses give the
+            same figures, and another seed is another repeat.
+        total: Questions of the whole data; None where that is not known.
     """
 
     aspects: Mapping[str, str]
@@ -50,6 +68,7 @@ class Identity:
     data_source: str
     is_benchmark: bool
     noted: Mapping[str, str]
+    total: int | None = None
 
 
 def identity_of(records: Sequence[AnswerRecord]) -> Identity:
@@ -58,9 +77,9 @@ def identity_of(records: Sequence[AnswerRecord]) -> Identity:
     Records that disagree with each other (a log that was continued with another judge, say) give an aspect
     that names both values, which no other run's will equal.
     """
-    first = records[0]
     data = {id(r.data): r.data for r in records}.values()
     judges = {id(r.judges): r.judges for r in records}.values()
+    asked = {canonical_json([r.run.harness, r.run.sampling]): r.run for r in records}.values()
     epochs = Counter(Counter(r.item for r in records).values())
     items = sorted({r.item for r in records})
     aspects = {
@@ -71,13 +90,17 @@ def identity_of(records: Sequence[AnswerRecord]) -> Identity:
         "judge-settings": _one(_settings(panel) for panel in judges),
         "parser": _one(r.parser for r in records),
         "protocol": _one(r.protocol for r in records),
-        "epochs": ", ".join(f"{count} on {n} questions" for count, n in sorted(epochs.items())),
+        "epochs": _epochs(epochs),
         "questions": f"{len(items)} (hash {text_hash(canonical_json(items))[:12]})",
+        "ceiling": _one("yes" if run.sampling.get("ceiling") else "no" for run in asked),
+        "system": _one(map(_system_prompt, asked)),
+        "chat-template": _one(map(_chat_template, asked)),
+        "sampling": _one(map(_sampling, asked)),
     }
     prompts = dict(_prompts(record) for record in records if record.grades)
     noted = {
-        "harness": _one(f"{r.run.harness} {r.run.harness_version}" for r in records[:1]),
-        **{f"sampling {name}": str(value) for name, value in sorted(first.run.sampling.items())},
+        "harness": _one({f"{r.run.harness} {r.run.harness_version}" for r in records}),
+        "seed": _one(str(run.sampling.get("seed", "none")) for run in asked),
     }
     return Identity(
         aspects=aspects,
@@ -86,7 +109,65 @@ def identity_of(records: Sequence[AnswerRecord]) -> Identity:
         data_source=_one(d.source for d in data),
         is_benchmark=all(d.is_benchmark for d in data),
         noted=noted,
+        total=_total(records[0].benchmark, records[0].data),
     )
+
+
+def _epochs(counts: Mapping[int, int]) -> str:
+    """Answers per question; where they are not equally many, how many questions have how many."""
+    if len(counts) == 1:
+        return str(*counts)
+    return ", ".join(f"{count} on {n} questions" for count, n in sorted(counts.items()))
+
+
+def _system_prompt(run: RunInfo) -> str:
+    """The system prompt as text that fits into a sentence and still differs where the prompts do."""
+    text = run.sampling.get("system_instruction") or run.sampling.get("system_message")
+    if not text:
+        return "none"
+    plain = " ".join(str(text).split())
+    shown = plain if len(plain) <= 60 else plain[:60] + "..."
+    return f'"{shown}" (hash {text_hash(str(text))[:12]})'
+
+
+def _chat_template(run: RunInfo) -> str:
+    """Inspect always sends a chat; lm-eval does with ``--apply_chat_template``."""
+    return (
+        "not applied"
+        if run.harness == "lm_eval" and not run.sampling.get("apply_chat_template")
+        else "applied"
+    )
+
+
+def _sampling(run: RunInfo) -> str:
+    """How answers are drawn, under one name in both harnesses and without what is the same as nothing."""
+    found = {}
+    for name, value in run.sampling.items():
+        if name in SAMPLING_APART or value in (None, [], "") or (name == "do_sample" and value):
+            continue
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        found[SAMPLING_NAMES.get(name, name)] = value if isinstance(value, str) else canonical_json(value)
+    return ", ".join(f"{name} {value}" for name, value in sorted(found.items())) or "left to the provider"
+
+
+def _total(benchmark: str, data: DataInfo) -> int | None:
+    """Questions of the data that a run answered some or all of, where the record tells which data it is."""
+    known = BENCHMARKS.get(benchmark)
+    if known is None:
+        return None
+    if data.source == "sample":
+        content, total = _sample(benchmark)
+        return total if data.content_hash == content else None
+    pinned = list(dict.fromkeys((known.questions.revision, known.dimensions.revision)))
+    return QUESTIONS[benchmark] if data.source == "hub" and data.revision == "+".join(pinned) else None
+
+
+@lru_cache
+def _sample(benchmark: str) -> tuple[str, int]:
+    """Content hash and number of the bundled items."""
+    dataset = load(BENCHMARKS[benchmark], "sample")
+    return dataset.info.content_hash, len(dataset)
 
 
 def _prompts(record: AnswerRecord) -> tuple[int, int]:
@@ -190,6 +271,7 @@ def check_comparable(found: Sequence[Difference], allow: Sequence[str] = ()) -> 
             found="".join(f"\n    - {difference.sentence()}" for difference in refused),
             expected="equal values in all runs",
             hint="run them alike, or let a difference through by name: "
-            + " ".join(f"--allow {aspect}" for aspect in dict.fromkeys(d.aspect for d in refused)),
+            + " ".join(f"--allow {aspect}" for aspect in dict.fromkeys(d.aspect for d in refused))
+            + " (in an arms file, a list `allow`)",
         )
     return [f"Allowed to differ: {difference.sentence()}" for difference in found]

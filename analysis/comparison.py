@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from value_retention.analysis.comparable import check_comparable, differences
 from value_retention.analysis.contrast import Contrast, language_contrasts, with_notes
 from value_retention.analysis.effects import correct, paired_effects, run_scores
+from value_retention.analysis.headlines import asked_by, fragile_verdicts, left_out, part_only, same_answers
 from value_retention.analysis.panel import Panel, align, metrics_of
 from value_retention.analysis.rows import Effect, Score, Settings
 from value_retention.analysis.scores import RunScores, reduce_run
@@ -26,6 +27,12 @@ ONE_RUN_EACH = (
     "Each checkpoint is one training run. The intervals say how the difference would vary over other "
     "questions like these; they say nothing about another training run with the same data."
 )
+
+MOST_RESAMPLES = 100_000
+"""A p of 0.05 is known to 0.0007 with these; more only take memory, which grows with them."""
+
+LEAST_LEVEL = 0.8
+"""Lowest level of the intervals that stand beside a verdict."""
 
 
 class RunLike(Protocol):
@@ -49,7 +56,8 @@ class Comparison:
     """Everything a report or a figure shows.
 
     Attributes:
-        headline: What must be read first: differences let through, data that is no benchmark's.
+        headline: What must be read first: data that is no benchmark's, differences let through, benchmarks
+            left out, runs that are one, verdicts that missing grades could overturn.
         notes: Sentences on what the figures support.
         scores: Each figure of each run.
         effects: Each figure of each pair.
@@ -152,15 +160,39 @@ def checked_settings(level: float, resamples: int, seed: int, margin: float | No
         InputError: otherwise.
     """
     checks = [
-        ("--level", level, 0.5 <= level < 1, "between 0.5 and 1, such as 0.95"),
-        ("--resamples", resamples, resamples >= 1000, "at least 1000; 10000 is the default"),
+        ("--level", level, 0.5 <= level <= 0.999, "from 0.5 to 0.999, such as 0.95"),
+        (
+            "--resamples", resamples, 1000 <= resamples <= MOST_RESAMPLES,
+            f"from 1000 to {MOST_RESAMPLES}, which are in memory at once; 10000 is the default",
+        ),
         ("--seed", seed, seed >= 0, "0 or more"),
-        ("--margin", margin, margin is None or 0 < margin < 100, "percentage points above 0, such as 5"),
-    ]
+    ]  # fmt: skip
     for where, found, good, expected in checks:
         if not good:
             raise InputError("a setting out of range", where=where, found=found, expected=expected)
+    check_margins([] if margin is None else [margin], level)
     return Settings(level, resamples, seed, margin)
+
+
+def check_margins(margins: Sequence[float], level: float) -> None:
+    """Refuse margins that are no points, and verdicts beside intervals that are narrower than their tests.
+
+    Raises:
+        InputError: either.
+    """
+    for margin in margins:
+        if not 0 < margin < 100:
+            raise InputError(
+                "a setting out of range", where="--margin", found=margin,
+                expected="percentage points above 0, such as 5",
+            )  # fmt: skip
+    if margins and level < LEAST_LEVEL:
+        raise InputError(
+            "verdicts beside intervals of so low a level",
+            where="--level", found=level, expected=f"{LEAST_LEVEL:g} or more where there is a margin",
+            hint="verdicts are tested at 5 %: intervals this narrow would contradict them. Leave out the margin, "
+            "or take a higher level",
+        )  # fmt: skip
 
 
 def compare_reduced(
@@ -173,19 +205,24 @@ def compare_reduced(
             "one run is nothing to compare", found=", ".join(names) or "no run", expected="two runs or more"
         )
     chosen = _named(baseline, runs) if baseline is not None else None
-    panels, headline = [], []
+    panels: list[Panel] = []
+    headline: list[str] = []
+    missed: list[str] = []
     benchmarks = dict.fromkeys(run.benchmark for run in runs)
     for benchmark in benchmarks:
         members = [run for run in runs if run.benchmark == benchmark]
-        if len(members) < 2 or (chosen and chosen not in {run.run for run in members}):
+        present = [run.run for run in members]
+        missed += left_out(benchmark, present, names, chosen)
+        if len(members) < 2 or (chosen and chosen not in present):
             continue
-        found = differences(benchmark, [(run.run, run.files, run.identity) for run in members])
-        headline += check_comparable(found, allow)
+        headline += checked_alike(benchmark, members, allow)
         _check_common(members)
         panels.append(align(members))
+        headline += part_only(panels[-1])
     if not panels:
         listed = "; ".join(f"{run.run}: {run.benchmark}" for run in runs)
-        raise InputError("no benchmark in common", found=listed, expected="two runs of one benchmark")
+        expected = "two runs of one benchmark" + (f", one of them {chosen}" if chosen else "")
+        raise InputError("no benchmark in common", found=listed, expected=expected)
     scores: list[Score] = []
     effects: list[Effect] = []
     contrasts: list[Contrast] = []
@@ -195,10 +232,10 @@ def compare_reduced(
         scores += run_scores(panel, metrics, settings)
         effects += paired_effects(panel, metrics, pairs, settings)
         contrasts += language_contrasts(panel, pairs, settings)
-    effects = correct(effects)
+    effects = correct(effects, settings.margin)
     return Comparison(
-        headline=(*labels(runs), *headline),
-        notes=_notes(runs, panels),
+        headline=(*labels(runs), *headline, *missed, *fragile_verdicts(effects)),
+        notes=(ONE_RUN_EACH,),
         scores=tuple(scores),
         effects=tuple(effects),
         contrasts=tuple(with_notes(contrasts, effects)),
@@ -206,6 +243,20 @@ def compare_reduced(
         runs=tuple(runs),
         settings=settings,
     )
+
+
+def checked_alike(benchmark: str, members: Sequence[RunScores], allow: Sequence[str]) -> list[str]:
+    """Refuse runs of a benchmark that were not asked and judged alike.
+
+    Returns:
+        What must be said of them first: differences let through, harnesses, runs that are one.
+
+    Raises:
+        InputError: a difference that is not allowed.
+    """
+    found = differences(benchmark, [(run.run, run.files, run.identity) for run in members])
+    allowed = check_comparable(found, allow)
+    return [*allowed, *asked_by(benchmark, members), *same_answers(benchmark, members)]
 
 
 def _named(baseline: str, runs: Sequence[RunScores]) -> str:
@@ -261,15 +312,3 @@ def labels(runs: Sequence[RunScores]) -> list[str]:
     if other:
         found.append(f"NOT A BENCHMARK RESULT: sample items, not the benchmark's, in {', '.join(other)}.")
     return found
-
-
-def _notes(runs: Sequence[RunScores], panels: Sequence[Panel]) -> tuple[str, ...]:
-    notes = [ONE_RUN_EACH]
-    for panel in panels:
-        members = [run for run in runs if run.benchmark == panel.benchmark]
-        for name in sorted({key for run in members for key in run.identity.noted}):
-            values = {run.run: run.identity.noted.get(name, "not said") for run in members}
-            if len(set(values.values())) > 1:
-                listed = "; ".join(f"{value} in {run}" for run, value in values.items())
-                notes.append(f"{panel.benchmark}: runs also differ in {name}: {listed}.")
-    return tuple(notes)

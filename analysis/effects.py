@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from value_retention.analysis import resample, stats
-from value_retention.analysis.equivalence import tost_p, verdict
+from value_retention.analysis.equivalence import holds_at_worst, tost_p, verdict
 from value_retention.analysis.panel import Metric, Panel, cluster_tables, dimension_columns
 from value_retention.analysis.rows import (
     CONSTANT,
@@ -194,6 +194,7 @@ def _effect(
         detectable=detectable,
         tost_p=None if "verdict" in reasons else tost,
         verdict=None,
+        verdict_holds=None,
         reasons=reasons,
         **known,
         **values,  # type: ignore[arg-type]
@@ -240,7 +241,7 @@ def _list(values: Floats) -> list[float | None]:
     return [None if value != value else value for value in values.tolist()]
 
 
-def correct(effects: Sequence[Effect]) -> list[Effect]:
+def correct(effects: Sequence[Effect], margin: float | None = None) -> list[Effect]:
     """Holm and Benjamini-Hochberg within each (benchmark, kind), over all pairs; then the verdicts.
 
     A family is every test of one kind in the report: adding runs or dimensions makes each claim harder,
@@ -257,13 +258,17 @@ def correct(effects: Sequence[Effect]) -> list[Effect]:
         tost = stats.adjust([effects[i].tost_p for i in members], "holm")
         for i, p_holm, p_bh, p_tost in zip(members, holm, bh, tost, strict=True):
             corrected[i] = _judged(
-                replace(effects[i], p_holm=p_holm, p_bh=p_bh, tost_p=p_tost, family_size=tested)
+                replace(effects[i], p_holm=p_holm, p_bh=p_bh, tost_p=p_tost, family_size=tested), margin
             )
     return corrected
 
 
-def _judged(effect: Effect) -> Effect:
+def _judged(effect: Effect, margin: float | None) -> Effect:
     """The effect with its verdict, where there is a margin and enough to judge by."""
     if effect.tost_p is None or effect.t_low is None or effect.t_high is None or effect.p_holm is None:
         return effect
-    return replace(effect, verdict=verdict(effect.tost_p, effect.t_low, effect.t_high, effect.p_holm))
+    judged = verdict(effect.tost_p, effect.t_low, effect.t_high, effect.p_holm)
+    if margin is None:
+        return replace(effect, verdict=judged)
+    holds = holds_at_worst(judged, effect.worst_low, effect.worst_high, margin)
+    return replace(effect, verdict=judged, verdict_holds=holds)

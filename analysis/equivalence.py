@@ -62,3 +62,25 @@ def verdict(tost: float, low: float, high: float, p: float) -> Verdict:
     if p < ALPHA and low > 0:
         return "improved"
     return "inconclusive"
+
+
+def holds_at_worst(judged: Verdict, low: float | None, high: float | None, margin: float) -> bool | None:
+    """Whether a verdict would stand whatever the missing grades were.
+
+    The verdict itself is on the grades that are there; this only says what it owes to those that are not.
+
+    Args:
+        judged: The verdict.
+        low: Least the difference could be.
+        high: Most it could be.
+        margin: The margin, in the same unit.
+
+    Returns:
+        False where ``retained`` could lie outside the margin, or a difference have the other sign or none;
+        None for ``inconclusive``, which claims nothing.
+    """
+    if judged == "inconclusive" or low is None or high is None:
+        return None
+    if judged == "retained":
+        return -margin <= low and high <= margin
+    return high < 0 if judged == "degraded" else low > 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from value_retention.analysis.comparison import Comparison
 from value_retention.analysis.formats import TITLES, effect_columns
+from value_retention.analysis.headlines import extent
 from value_retention.analysis.panel import Panel
 from value_retention.analysis.rows import Effect
 from value_retention.tasks.errors import InputError
@@ -43,6 +44,8 @@ def comparison_dict(comparison: Comparison) -> dict[str, Any]:
                 "files": list(run.files),
                 "data_source": run.identity.data_source,
                 "is_benchmark": run.identity.is_benchmark,
+                "questions_answered": len(run.questions),
+                "questions_in_data": run.identity.total,
                 **dict(run.identity.aspects),
                 "also": dict(run.identity.noted),
             }
@@ -118,15 +121,18 @@ def question_rows(panel: Panel) -> list[dict[str, Any]]:
 
 
 def effects_frame(comparison: Comparison) -> pd.DataFrame:
-    """A row per figure and pair. ``reasons`` says in words why a value of the row is missing; ``label``
-    repeats what must be read first, so that no row is quoted without it."""
+    """A row per figure and pair, with the margin, level, resamples and seed that it was computed with.
+
+    ``reasons`` says in words why a value of the row is missing; ``label`` repeats what must be read first, so
+    that no row is quoted without it.
+    """
     import pandas as pd
 
     rows = [
         {
             **asdict(effect),
             "reasons": "; ".join(f"{key}: {reason}" for key, reason in effect.reasons.items()),
-            "margin": comparison.settings.margin,
+            **asdict(comparison.settings),
             "label": " ".join(comparison.headline),
         }
         for effect in comparison.effects
@@ -152,17 +158,25 @@ def tex(text: str) -> str:
     return "".join(_ESCAPES.get(character, character) for character in text)
 
 
+def tex_row(cells: Iterable[str]) -> str:
+    """A row of a table. LaTeX would take a bracket at its start for an argument of the row before."""
+    row = " & ".join(map(tex, cells))
+    return ("{}" if row.startswith("[") else "") + row + r" \\"
+
+
 def latex(comparison: Comparison) -> str:
     """One booktabs table per benchmark and pair; needs ``\\usepackage{booktabs}``."""
     parts = [f"% {line}" for line in comparison.headline]
+    panels = {panel.benchmark: panel for panel in comparison.panels}
     for (benchmark, baseline, run), effects in pairs_of(comparison.effects):
         columns = [
             column for column in effect_columns(baseline, run, comparison.settings) if not column.detail
         ]
         caption = [
             *comparison.headline,
-            f"{TITLES.get(benchmark, benchmark)}: {run} against {baseline}. Scores in per cent, differences "
-            f"in percentage points, {comparison.settings.level * 100:g} % intervals over clusters; "
+            f"{TITLES.get(benchmark, benchmark)}: {run} against {baseline}, "
+            f"{extent(panels[benchmark], (baseline, run))}. Scores in per cent, differences in percentage points, "
+            f"{comparison.settings.level * 100:g} % intervals over clusters; "
             "Holm: corrected p of the sign-flip test.",
             comparison.notes[0],
         ]
@@ -172,9 +186,9 @@ def latex(comparison: Comparison) -> str:
             rf"\caption{{{tex(' '.join(caption))}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
             r"\toprule",
-            " & ".join(tex(column.title.replace("\n", " ")) for column in columns) + r" \\",
+            tex_row(column.title.replace("\n", " ") for column in columns),
             r"\midrule",
-            *(" & ".join(tex(column.cell(effect)) for column in columns) + r" \\" for effect in effects),
+            *(tex_row(column.cell(effect) for column in columns) for effect in effects),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",

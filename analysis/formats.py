@@ -14,6 +14,9 @@ TITLES = {"anima_2_2": "ANIMA 2.2", "moru": "MORU"}
 SECTIONS = {"dimension", "language", "source"}
 """Kinds of figures that stand apart in tables and plots."""
 
+MARK = "*"
+"""Follows a verdict that the missing grades could overturn."""
+
 SHORT = {
     NO_SCORE: "no score",
     FEW: f"< {MIN_CLUSTERS} clusters",
@@ -81,9 +84,7 @@ def effect_columns(baseline: str, run: str, settings: Settings) -> list[Column]:
         Column("p\nHolm", value(lambda e: p_text(e.p_holm), "p")),
     ]
     if settings.margin is not None:
-        columns.append(
-            Column(f"Verdict\nat ±{settings.margin:g}", value(lambda e: e.verdict or "", "verdict"))
-        )
+        columns.append(Column(f"Verdict\nat ±{settings.margin:g}", value(verdict_text, "verdict")))
     return [
         *columns,
         Column(f"{level}\nbootstrap", value(lambda e: interval(e.boot_low, e.boot_high), "bootstrap"), True),
@@ -95,6 +96,11 @@ def effect_columns(baseline: str, run: str, settings: Settings) -> list[Column]:
         Column("Grades\nmissing", missing_text, True),
         Column("Worst\ncase", worst_text, True),
     ]
+
+
+def verdict_text(effect: Effect) -> str:
+    """The verdict, marked where it owes itself to the grades that happen to be there."""
+    return (effect.verdict or "") + (MARK if effect.verdict_holds is False else "")
 
 
 def missing_text(effect: Effect) -> str:

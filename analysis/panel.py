@@ -58,6 +58,7 @@ class Panel:
         answers: Shape (r, n).
         membership: One row per cluster, 1 where the question belongs to it; shape (clusters, n).
         clusters: Names of the clusters.
+        total: Questions of the whole benchmark; None where the runs do not tell.
     """
 
     benchmark: str
@@ -74,6 +75,7 @@ class Panel:
     answers: NDArray[np.int64]
     membership: Floats
     clusters: tuple[str, ...]
+    total: int | None = None
 
     @property
     def english(self) -> NDArray[np.bool_]:
@@ -115,6 +117,7 @@ def align(runs: Sequence[RunScores]) -> Panel:
         answers[r, place[0].ravel()] = run.answers
         weights[[column[d] - 1 for d in run.dimensions]] = run.weights
     clusters = list(dict.fromkeys(q.cluster for q in questions.values()))
+    totals = {run.identity.total for run in runs}
     membership = np.array([[q.cluster == c for q in questions.values()] for c in clusters], dtype=float)
     return Panel(
         benchmark=runs[0].benchmark,
@@ -131,6 +134,7 @@ def align(runs: Sequence[RunScores]) -> Panel:
         answers=answers,
         membership=membership,
         clusters=tuple(clusters),
+        total=totals.pop() if len(totals) == 1 else None,
     )
 
 

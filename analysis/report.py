@@ -10,6 +10,7 @@ from value_retention.analysis.comparison import Comparison
 from value_retention.analysis.export import pairs_of
 from value_retention.analysis.formats import (
     CONTRAST_TITLES,
+    MARK,
     SECTIONS,
     TITLES,
     contrast_cells,
@@ -17,6 +18,7 @@ from value_retention.analysis.formats import (
     legend,
     number,
 )
+from value_retention.analysis.headlines import extent
 from value_retention.analysis.stats import MIN_CLUSTERS
 
 if TYPE_CHECKING:
@@ -37,14 +39,27 @@ def console() -> Console:
     return found if found.is_terminal else Console(width=PIPE_WIDTH, force_terminal=False)
 
 
+def say(out: Console, line: str, style: str = "") -> None:
+    """Print a line as it is: a run's name may hold what rich takes for markup or an emoji."""
+    from rich.text import Text
+
+    out.print(Text(line, style=style))
+
+
+def heading(comparison: Comparison, benchmark: str, baseline: str, run: str) -> str:
+    """What a table of a pair is about, and how many questions of which languages that is."""
+    panel = next(p for p in comparison.panels if p.benchmark == benchmark)
+    return f"{TITLES.get(benchmark, benchmark)}: {run} against {baseline}, {extent(panel, (baseline, run))}"
+
+
 def print_comparison(comparison: Comparison, out: Console | None = None) -> None:
     """Print scores, differences, English against other languages, and what they do not support."""
     out = out or console()
     for line in comparison.headline:
-        out.print(line, style="bold red", markup=False)
+        say(out, line, "bold red")
     cells: list[str] = []
     for (benchmark, baseline, run), effects in pairs_of(comparison.effects):
-        title = f"{TITLES.get(benchmark, benchmark)}: {run} against {baseline}"
+        title = heading(comparison, benchmark, baseline, run)
         columns = effect_columns(baseline, run, comparison.settings)
         small = [e for e in effects if e.kind == "language" and e.clusters < MIN_CLUSTERS]
         listed_effects = [e for e in effects if e not in small]
@@ -57,11 +72,11 @@ def print_comparison(comparison: Comparison, out: Console | None = None) -> None
         cells += [cell for row in rows for cell in row]
         if small:
             listed = ", ".join(f"{e.metric} {number(e.difference, sign=True)} ({e.clusters})" for e in small)
-            out.print(
+            say(
+                out,
                 f"Languages with fewer than {MIN_CLUSTERS} clusters, described and not tested (points, "
                 f"clusters): {listed}.",
-                markup=False,
-                style="dim",
+                "dim",
             )
     _print_contrasts(comparison, out, cells)
     _print_notes(comparison, out, cells)
@@ -85,6 +100,7 @@ def print_table(
     """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     widths = [
         max(max(len(line) for line in text.split("\n")) for text in column)
@@ -93,18 +109,17 @@ def print_table(
     first = min(widths[0], FIRST_WIDTH)
     for number_, group in enumerate(_groups_that_fit(widths, first, out.width)):
         table = Table(
-            title=title + (", continued" if number_ else ""),
+            title=Text(title + (", continued" if number_ else ""), style="bold"),
             title_justify="left",
-            title_style="bold",
             header_style="bold",
             box=box.SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
         )
-        table.add_column(headings[0], width=first, overflow="fold")
+        table.add_column(Text(headings[0]), width=first, overflow="fold")
         for k in group:
-            table.add_column(headings[k], justify="right", no_wrap=True, min_width=widths[k])
+            table.add_column(Text(headings[k]), justify="right", no_wrap=True, min_width=widths[k])
         for index, row in enumerate(rows):
-            table.add_row(row[0], *(row[k] for k in group))
+            table.add_row(Text(row[0]), *(Text(row[k]) for k in group))
             if index < len(sections) and sections[index]:
                 table.add_section()
         out.print(table)
@@ -136,8 +151,8 @@ def _print_contrasts(comparison: Comparison, out: Console, cells: list[str]) -> 
         if contrast.note
     )
     for note in dict.fromkeys(notes):
-        out.print(note, markup=False)
-    out.print('"Multilingual" can mean all rows (overall) or the rows without English (non-English).')
+        say(out, note)
+    say(out, '"Multilingual" can mean all rows (overall) or the rows without English (non-English).')
 
 
 def _print_notes(comparison: Comparison, out: Console, cells: list[str]) -> None:
@@ -149,17 +164,19 @@ def _print_notes(comparison: Comparison, out: Console, cells: list[str]) -> None
         "one kind in this report. Detectable: true difference found with 80 % power. Worst case: bounds "
         "whatever the missing grades were."
     )
-    out.print(how, style="dim", markup=False)
+    say(out, how, "dim")
     if settings.margin is None:
-        out.print("No margin was named, so there is no verdict (--margin 5).", style="dim", markup=False)
+        say(out, "No margin was named, so there is no verdict (--margin 5).", "dim")
     else:
-        out.print(
+        say(
+            out,
             f"Verdicts (Holm-corrected): retained, inside ±{settings.margin:g} points by two one-sided "
             "tests; degraded or improved, shown to differ from zero; inconclusive, neither.",
-            style="dim",
-            markup=False,
+            "dim",
         )
+    if any(effect.verdict_holds is False for effect in comparison.effects):
+        say(out, f"{MARK}: the worst case for the missing grades would overturn the verdict.", "dim")
     for line in legend(cells):
-        out.print(line, style="dim", markup=False)
+        say(out, line, "dim")
     for note in comparison.notes:
-        out.print(note, markup=False)
+        say(out, note)

@@ -82,6 +82,8 @@ class Effect:
         detectable: Minimum detectable effect at 80 % power, points.
         tost_p: p of the equivalence test, Holm-corrected in its family; None without a margin.
         verdict: None without a margin.
+        verdict_holds: False where the missing grades could overturn the verdict; None where there is none, or
+            ``inconclusive``.
         reasons: Column name to the reason it is None.
     """
 
@@ -114,4 +116,5 @@ class Effect:
     detectable: float | None
     tost_p: float | None
     verdict: Verdict | None
+    verdict_holds: bool | None = None
     reasons: dict[str, str] = field(default_factory=dict)

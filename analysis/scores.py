@@ -18,7 +18,7 @@ from value_retention.analysis.stats import Floats
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import dimension_scores, overall_score, question_scores
 from value_retention.tasks.languages import is_english
-from value_retention.tasks.record import AnswerRecord, GradeRecord
+from value_retention.tasks.record import AnswerRecord, GradeRecord, canonical_json, text_hash
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class RunScores:
         missing: Those of them without a grade.
         answers: Answers per question, shape (n,).
         judges: Counts of the judges' replies.
+        fingerprint: Hash of every answer and grade by item and epoch: equal where two runs are one.
     """
 
     run: str
@@ -89,6 +90,7 @@ class RunScores:
     missing: NDArray[np.int64]
     answers: NDArray[np.int64]
     judges: tuple[JudgeCount, ...]
+    fingerprint: str
 
 
 def filled(record: AnswerRecord, value: float) -> list[float]:
@@ -153,7 +155,22 @@ def _reduce(name: str, files: Sequence[str], benchmark: str, records: list[Answe
         missing=missing,
         answers=np.array([len(answers) for answers in by_item.values()]),
         judges=_judge_counts(records),
+        fingerprint=_fingerprint(records),
     )
+
+
+def _fingerprint(records: Sequence[AnswerRecord]) -> str:
+    """Hash of answers and grades; the judge's words are left out, since only grades enter a score."""
+    held = sorted(
+        (
+            r.item,
+            r.epoch,
+            r.answer_hash,
+            sorted((g.dimension, canonical_json(g.variables), g.judge, str(g.grade)) for g in r.grades),
+        )
+        for r in records
+    )
+    return text_hash(canonical_json(held))
 
 
 def _by_item(records: list[AnswerRecord], where: str) -> dict[str, list[AnswerRecord]]:

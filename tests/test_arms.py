@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_records import run_of
+from rich.console import Console
 
 from value_retention.analysis import compare
 from value_retention.analysis.arms import Arm, comparisons_of, read_arms
 from value_retention.analysis.arms_effects import LANGUAGE, ArmsResult, analyse_arms
+from value_retention.analysis.arms_report import print_arms
 from value_retention.analysis.claims import MARGINS, PUBLISHED, paper_claims
 from value_retention.analysis.paper import synthetic_arms, synthetic_result, synthetic_runs
 from value_retention.analysis.rows import Settings
@@ -118,6 +122,78 @@ def test_arms_that_were_judged_otherwise_are_refused() -> None:
     with pytest.raises(InputError, match=r"other in SFT coding  1 \(b.eval\)"):
         analyse_arms(arms, runs, Settings())
     assert analyse_arms(arms, runs, Settings(), allow=["judge"]).headline[0].startswith("Allowed to differ")
+
+
+def test_arms_whose_models_were_asked_otherwise_are_refused_by_name() -> None:
+    arms = [arm("SFT", "helpfulness"), arm("SFT", "coding")]
+    items = {str(k): [{"x": float(k % 2)}] for k in range(8)}
+    runs = reduce_run(arms[0].name, ("a.eval",), run_of("a", items).records)
+    runs += reduce_run(arms[1].name, ("b.eval",), run_of("b", items, temperature=0.0).records)
+    with pytest.raises(InputError, match=r"(?s)temperature 0 in SFT coding.*--allow sampling"):
+        analyse_arms(arms, runs, Settings())
+    result = analyse_arms(arms, runs, Settings(), allow=["sampling"])
+    assert result.headline[0].startswith("Allowed to differ: sampling of the answers")
+    assert result.to_dict()["headline"][0] == result.headline[0]
+
+
+def test_another_harness_is_said_at_the_head_of_the_arms() -> None:
+    arms = [arm("SFT", "helpfulness"), arm("SFT", "coding")]
+    first, second = (run_of(a.name, {str(k): [{"x": float(k % n)}] for k in range(8)}).records
+                     for a, n in zip(arms, (1, 2), strict=True))  # fmt: skip
+    second = [replace(r, run=replace(r.run, harness_version="9")) for r in second]
+    runs = reduce_run(arms[0].name, (), first) + reduce_run(arms[1].name, (), second)
+    (line,) = analyse_arms(arms, runs, Settings()).headline
+    assert line.startswith("ANIMA 2.2: runs differ in harness: inspect_ai 0.3.285 in SFT helpfulness")
+
+
+def test_one_run_is_no_two_training_seeds() -> None:
+    arms = [arm("SFT", "helpfulness", seed=1), arm("SFT", "helpfulness", seed=2), arm("SFT", "coding")]
+    scores = tenths(2, 20)
+    runs = made([a.name for a in arms], scores[[0, 0, 1]])
+    with pytest.raises(InputError, match=r"(?s)one run given as two training seeds.*helpfulness  2"):
+        analyse_arms(arms, runs, Settings())
+    as_base = [Arm("base", (), base=True), arms[0], arms[2]]
+    result = analyse_arms(as_base, made([a.name for a in as_base], scores[[0, 0, 1]]), Settings())
+    assert "hold THE SAME ANSWERS" in result.headline[0]
+
+
+def test_arms_say_which_benchmark_an_arm_lacks() -> None:
+    arms = [arm("SFT", "helpfulness"), arm("SFT", "coding")]
+    runs = made([a.name for a in arms], tenths(2, 20))
+    items = {str(k): [{"x": float(k % 2)}] for k in range(8)}
+    more = reduce_run(arms[0].name, (), run_of("a", items, benchmark="moru").records)
+    (line,) = analyse_arms(arms, [*runs, *more], Settings()).headline
+    assert line == f"MORU is LEFT OUT: only {arms[0].name} has answers to it, not {arms[1].name}."
+
+
+def test_verdicts_of_arms_that_missing_grades_could_overturn_are_marked() -> None:
+    arms = [arm("SFT", "helpfulness"), arm("SFT", "coding")]
+    runs = []
+    for one, missing in zip(arms, (0, 30), strict=True):
+        items = {
+            str(k): [
+                {f"d{d}": None if d in (7, 9) and k < missing else float((k + d) % 2) for d in range(10)}
+            ]
+            for k in range(40)
+        }
+        runs += reduce_run(one.name, (), run_of(one.name, items).records)
+    result = analyse_arms(arms, runs, Settings(), [5.0])
+    (found,) = result.find("domain effect", "anima_2_2", "overall")
+    assert found.verdicts == {"5": "retained"}
+    assert found.verdict_holds == {"5": False}
+    assert "60 of 800 grades are missing" in result.headline[0]
+    out = StringIO()
+    print_arms(result, out=Console(file=out, width=200))
+    assert "retained*" in out.getvalue()
+
+
+def test_margins_of_arms_are_points_and_their_intervals_no_narrower_than_the_tests() -> None:
+    arms = [arm("SFT", "helpfulness"), arm("SFT", "coding")]
+    runs = made([a.name for a in arms], tenths(2, 20))
+    with pytest.raises(InputError, match="a setting out of range"):
+        analyse_arms(arms, runs, Settings(), [-5.0])
+    with pytest.raises(InputError, match="so low a level"):
+        analyse_arms(arms, runs, Settings(level=0.5), [5.0])
 
 
 def test_arms_without_a_common_benchmark_are_refused() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -11,14 +13,20 @@ import scipy.stats
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_records import Grades, MadeRun, run_of
+from rich.console import Console
 
 from value_retention.analysis import compare
+from value_retention.analysis.equivalence import holds_at_worst
+from value_retention.analysis.export import latex
+from value_retention.analysis.report import print_comparison
 from value_retention.analysis.rows import CONSTANT, FEW, INFINITE, NO_SCORE, Effect
 from value_retention.analysis.scores import reduce_run
 from value_retention.analysis.synthetic import LABEL, anima_shape, moru_shape, synthetic_records
+from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
-from value_retention.tasks.record import DroppedRow
+from value_retention.tasks.load import load
+from value_retention.tasks.record import DroppedRow, RunInfo
 
 
 def effect(result: Any, metric: str, benchmark: str = "anima_2_2") -> Effect:
@@ -261,7 +269,7 @@ def test_unequal_epochs_are_refused_also_within_a_run() -> None:
     five = run_of("five", {str(k): [grades] * 5 for k in range(8)})
     three = run_of("three", {str(k): [grades] * 3 for k in range(8)})
     ragged = run_of("ragged", {str(k): [grades] * (5 if k else 2) for k in range(8)})
-    with pytest.raises(InputError, match=r"5 on 8 questions in five.*3 on 8 questions in three"):
+    with pytest.raises(InputError, match=r"5 in five \(five.eval\); 3 in three"):
         compare([five, three])
     with pytest.raises(InputError, match=r"2 on 1 questions, 5 on 7 questions in ragged \(ragged.eval\)"):
         compare([five, ragged])
@@ -281,9 +289,167 @@ def test_other_questions_are_refused_or_left_out() -> None:
         compare([a, c], allow=["questions"])
 
 
-def test_a_difference_in_sampling_is_noted_and_not_refused() -> None:
-    result = compare([simple("a", [0.1, 0.3] * 4), simple("b", [0.2] * 8, temperature=0.0)])
-    assert any("sampling temperature: 1.0 in a; 0.0 in b" in note for note in result.notes)
+def test_equal_epochs_on_other_questions_differ_in_questions_only() -> None:
+    grades: Grades = {"x": 1.0}
+    many, few = (
+        run_of(name, {str(k): [grades] * 2 for k in range(n)}) for name, n in (("many", 9), ("few", 7))
+    )
+    with pytest.raises(InputError, match="questions answered") as refused:
+        compare([many, few])
+    assert "epochs per question" not in str(refused.value)
+    assert compare([many, few], allow=["questions"]).headline[0].startswith("Allowed to differ: questions")
+
+
+def asked(name: str, run: dict[str, Any], harness: str = "inspect_ai", score: float = 0.2) -> MadeRun:
+    """A run whose model was asked with these settings."""
+    made = simple(name, [score, 0.4] * 4)
+    info = RunInfo(harness, "1", "lab/model", {}, run)
+    return MadeRun(name, [replace(r, run=info) for r in made.records], made.files)
+
+
+ASKED = [
+    ("sampling", {"temperature": 0.0}, "sampling of the answers .*temperature 1 in a .*; temperature 0 in b"),
+    ("sampling", {"temperature": 1.0, "max_tokens": 50}, "max_tokens 50, temperature 1 in b"),
+    ("sampling", {"temperature": 1.0, "top_p": 0.5}, "top_p 0.5"),
+    (
+        "system",
+        {"temperature": 1.0, "system_message": "Be kind."},
+        'system prompt .*none in a .*; "Be kind." ',
+    ),
+    ("ceiling", {"temperature": 1.0, "ceiling": True}, "ceiling test .*no in a .*; yes in b"),
+]
+
+
+@pytest.mark.parametrize(("aspect", "settings_of_b", "message"), ASKED)
+def test_runs_whose_models_were_asked_otherwise_are_refused_and_let_through_by_name(
+    aspect: str, settings_of_b: dict[str, Any], message: str
+) -> None:
+    a, b = asked("a", {"temperature": 1.0}), asked("b", settings_of_b, score=0.6)
+    with pytest.raises(InputError, match=message) as refused:
+        compare([a, b], margin=5)
+    assert f"--allow {aspect}" in str(refused.value)
+    result = compare([a, b], margin=5, allow=[aspect])
+    assert "Allowed to differ" in result.headline[0]
+    assert result.headline[0] in result.to_dict()["headline"]
+    assert result.to_frame()["label"].str.startswith(result.headline[0]).all()
+    assert f"% {result.headline[0]}" in latex(result)
+
+
+def test_a_chat_template_is_asked_for_by_name_where_a_base_model_had_none() -> None:
+    bare, chat = (
+        asked(name, {"apply_chat_template": applied}, "lm_eval", score)
+        for name, applied, score in (("bare", False, 0.2), ("chat", True, 0.3))
+    )
+    with pytest.raises(InputError, match=r"chat template .*not applied in bare .*; applied in chat"):
+        compare([bare, chat])
+    assert compare([bare, chat], allow=["chat-template"]).headline
+
+
+def test_both_harnesses_sample_alike_and_are_noted_at_the_head() -> None:
+    """The defaults of both as they write them; a seed is another repeat."""
+    ours = asked("ours", {"temperature": 1.0, "max_tokens": 2048, "seed": 7})
+    generation = {"until": [], "do_sample": True, "temperature": 1.0, "max_gen_toks": 2048}
+    theirs = asked("theirs", generation | {"apply_chat_template": True}, "lm_eval", 0.3)
+    result = compare([ours, theirs])
+    assert result.headline == (
+        "ANIMA 2.2: runs differ in harness: inspect_ai 1 in ours; lm_eval 1 in theirs.",
+        "ANIMA 2.2: runs differ in seed: 7 in ours; none in theirs.",
+    )
+
+
+def both(name: str, score: float, benchmarks: Sequence[str]) -> MadeRun:
+    records = [r for b in benchmarks for r in simple(name, [score, 0.4] * 4, benchmark=b).records]
+    return MadeRun(name, records, (f"{name}.eval",))
+
+
+def test_a_benchmark_that_a_run_lacks_is_left_out_aloud() -> None:
+    a, c = (both(name, score, ["anima_2_2", "moru"]) for name, score in (("a", 0.1), ("c", 0.3)))
+    b = both("b", 0.2, ["anima_2_2"])
+    two = compare([a, b])
+    assert two.headline == ("MORU is LEFT OUT: only a has answers to it, not b.",)
+    three = compare([a, b, c], baseline="a")
+    assert three.headline == ("MORU is compared without b: no answers to it there.",)
+    assert {e.run for e in three.effects if e.benchmark == "moru"} == {"c"}
+    lacking = compare([a, b, c], baseline="b")
+    assert lacking.headline == ("MORU is LEFT OUT: the baseline b has no answers to it (a, c have).",)
+    assert not [e for e in lacking.effects if e.benchmark == "moru"]
+    with pytest.raises(InputError, match="two runs of one benchmark, one of them b"):
+        compare([b, both("d", 0.5, ["moru"]), both("e", 0.6, ["moru"])], baseline="b")
+
+
+def test_one_run_under_two_names_is_said_first() -> None:
+    a = simple("a", [0.1, 0.5] * 4)
+    result = compare([a, MadeRun("copy", a.records, ("copy.eval",)), simple("c", [0.2] * 8)])
+    assert len(result.headline) == 1
+    assert result.headline[0].startswith("ANIMA 2.2: a and copy hold THE SAME ANSWERS")
+
+
+def test_a_verdict_that_missing_grades_could_overturn_is_marked() -> None:
+    def run(name: str, missing: int) -> MadeRun:
+        items = {
+            str(k): [{f"d{d}": None if d in (7, 9) and k < missing else float((k + d) % 2) for d in range(10)}]
+            for k in range(40)
+        }
+        return run_of(name, items)
+
+    few, many = compare([run("a", 0), run("b", 1)], margin=5), compare([run("a", 0), run("b", 30)], margin=5)
+    for result, holds in ((few, True), (many, False)):
+        row = effect(result, "overall")
+        assert (row.verdict, row.verdict_holds) == ("retained", holds)
+    (line,) = many.headline
+    assert line.startswith("ANIMA 2.2, b against a: 60 of 800 grades are missing; with the worst case")
+    assert "(overall" in line
+    out = StringIO()
+    print_comparison(many, Console(file=out, width=300))
+    assert "retained*" in out.getvalue()
+    assert "*: the worst case for the missing grades would overturn the verdict." in out.getvalue()
+    frame = many.to_frame().set_index("metric")
+    assert frame.loc["overall", "verdict_holds"] is False
+    assert not any("grades are missing" in line for line in few.headline)
+
+
+@pytest.mark.parametrize(
+    ("judged", "low", "high", "holds"),
+    [
+        ("retained", -4.0, 5.0, True),
+        ("retained", -5.1, 0.0, False),
+        ("degraded", -9.0, -1.0, True),
+        ("degraded", -9.0, 0.0, False),
+        ("improved", 1.0, 9.0, True),
+        ("improved", -1.0, 9.0, False),
+        ("inconclusive", -9.0, 9.0, None),
+    ],
+)
+def test_the_worst_case_of_each_verdict(judged: Any, low: float, high: float, holds: bool | None) -> None:
+    assert holds_at_worst(judged, low, high, 5.0) is holds
+
+
+def test_part_of_the_sample_is_called_a_part() -> None:
+    data = load(ANIMA_2_2, "sample")
+    english = [item for item in data.items if item.language == "en"]
+    runs = [
+        MadeRun(
+            name,
+            [
+                replace(r, data=data.info)
+                for r in run_of(
+                    name, {i.id: [{"x": k % n > 0, "y": 1.0}] for k, i in enumerate(english)}
+                ).records
+            ],
+        )
+        for name, n in (("a", 2), ("b", 3))
+    ]
+    result = compare(runs)
+    part = f"{len(english)} of {len(data)} questions (en)"
+    assert f'ANIMA 2.2: {part}; "overall" is over these, it is not the benchmark\'s score.' in result.headline
+    out = StringIO()
+    print_comparison(result, Console(file=out, width=200))
+    assert f"ANIMA 2.2: b against a, {part}" in out.getvalue()
+    assert f"ANIMA 2.2: b against a, {part}" in latex(result)
+    assert result.to_dict()["runs"][0]["questions_in_data"] == len(data)
+    unknown = compare([simple("a", [0.1, 0.2] * 5), simple("b", [0.4] * 10)])
+    assert not unknown.headline
+    assert "ANIMA 2.2: b against a, 10 questions (en)" in latex(unknown)
 
 
 def test_nothing_to_compare_is_a_clear_message() -> None:
@@ -337,10 +503,26 @@ def test_a_dimension_that_could_never_be_graded_has_a_reason() -> None:
 
 def test_settings_out_of_range_are_refused() -> None:
     runs = [simple("a", [0.1] * 8), simple("b", [0.2] * 8)]
-    bad = ({"margin": 0.0}, {"margin": -5.0}, {"level": 95.0}, {"resamples": 10}, {"seed": -1})
+    bad = (
+        {"margin": 0.0},
+        {"margin": -5.0},
+        {"margin": float("nan")},
+        {"level": 95.0},
+        {"level": 0.9999},
+        {"resamples": 10},
+        {"resamples": 10**7},
+        {"seed": -1},
+    )
     for setting in bad:
         with pytest.raises(InputError, match="a setting out of range"):
             compare(runs, **setting)  # type: ignore[arg-type]
+
+
+def test_no_verdict_stands_beside_an_interval_that_is_narrower_than_its_test() -> None:
+    runs = [simple("a", [0.1, 0.3] * 4), simple("b", [0.2] * 8)]
+    with pytest.raises(InputError, match=r"verdicts beside intervals of so low a level(?s:.*)0\.8 or more"):
+        compare(runs, margin=5, level=0.5)
+    assert compare(runs, level=0.5).effects
 
 
 def test_synthetic_records_are_labelled_first() -> None:
