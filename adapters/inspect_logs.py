@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord
 
@@ -25,7 +26,8 @@ def read_log(path: Path) -> Iterator[AnswerRecord]:
     """Records of one log of our tasks, or of the upstream evals (see `upstream_logs`).
 
     Raises:
-        InputError: a file that is no Inspect log, one that was cut off, or the log of another eval.
+        InputError: a file that is no Inspect log, one that was cut off, the log of another eval, or a record
+            of ours that does not hold together.
     """
     log = _open(path, events=False)
     if upstream_benchmark(log.eval.task) is not None:
@@ -48,7 +50,7 @@ def read_log(path: Path) -> Iterator[AnswerRecord]:
             )
         for record in records:
             found = True
-            yield AnswerRecord.from_dict(record, where)
+            yield checked(AnswerRecord.from_dict(record, where), where)
     if not found:
         raise InputError(
             "an Inspect log without records of this project",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord
 
@@ -24,14 +25,15 @@ def read_samples(path: Path) -> Iterator[AnswerRecord]:
     """Records of one samples file. A task that is not ours has none.
 
     Raises:
-        InputError: a line that is no JSON (a truncated file), or a record of another schema.
+        InputError: a line that is no JSON (a truncated file), a record of another schema, or one that does not
+            hold together.
     """
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             where = f"{path}, line {number}"
             try:
                 responses = json.loads(line.decode("utf-8"))["filtered_resps"]
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise InputError(
                     "a samples file that cannot be read",
                     where=where,
@@ -42,4 +44,4 @@ def read_samples(path: Path) -> Iterator[AnswerRecord]:
             for response in responses:
                 for text in response if isinstance(response, list) else ():
                     if isinstance(text, str) and text.startswith('{"benchmark"'):
-                        yield AnswerRecord.from_json(text, where)
+                        yield checked(AnswerRecord.from_json(text, where), where)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from value_retention.adapters.inspect_logs import read_log
 from value_retention.adapters.lm_eval_logs import is_samples_file, read_samples, run_key
+from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import AnswerRecord
+from value_retention.tasks.record import AnswerRecord, canonical_json
 
 RECORDS_SUFFIX = ".records.jsonl"
 """What `value-retention judge` writes: a record a line."""
@@ -39,7 +41,8 @@ def load_runs(paths: Sequence[str | Path]) -> list[Run]:
 
     Returns:
         One run per path where the path holds one model's answers to each benchmark once; otherwise one per
-        harness run, named by path and time. Answers that were judged later replace their unjudged copies.
+        harness run, named by path and time. Answers that were judged later replace their unjudged copies,
+        and filled grades those that they fill.
 
     Raises:
         InputError: nothing to read, a file that cannot be read, or two runs of one name.
@@ -47,9 +50,8 @@ def load_runs(paths: Sequence[str | Path]) -> list[Run]:
     runs: list[Run] = []
     for path in paths:
         text, _, rest = str(path).partition("=")
-        named = bool(rest) and not Path(str(path)).exists()
-        place = Path(rest if named else str(path)).expanduser()
-        runs.extend(_runs_at(place, text if named else None))
+        named = bool(rest) and not _exists(Path(str(path)))
+        runs.extend(_runs_at(Path(rest if named else str(path)), text if named else None))
     seen: dict[str, Run] = {}
     for run in runs:
         if run.name in seen:
@@ -63,11 +65,20 @@ def load_runs(paths: Sequence[str | Path]) -> list[Run]:
     return runs
 
 
+def _exists(place: Path) -> bool:
+    """Whether a file or folder is there; a name that no file can have (too long, say) is not."""
+    try:
+        return place.exists()
+    except OSError:
+        return False
+
+
 def _runs_at(place: Path, name: str | None) -> list[Run]:
-    if not place.exists():
+    with contextlib.suppress(RuntimeError):  # a user that there is not: the name stays as it is
+        place = place.expanduser()
+    if not _exists(place):
         raise InputError("a run that does not exist", where=str(place), expected="a file or a folder")
-    units = _drop_superseded([_unit(files) for files in _groups(place)])
-    units = [unit for unit in units if unit.records]
+    units = drop_superseded([_unit(files) for files in _groups(place)])
     if not units:
         raise InputError(
             "no answers of this project's benchmarks",
@@ -120,12 +131,15 @@ def _unit(files: Iterable[Path]) -> Run:
     files = list(files)
     records: list[AnswerRecord] = []
     for file in files:
-        if is_samples_file(file):
-            records.extend(read_samples(file))
-        elif file.name.endswith(RECORDS_SUFFIX):
-            records.extend(read_records(file))
-        else:
-            records.extend(read_log(file))
+        try:
+            if is_samples_file(file):
+                records.extend(read_samples(file))
+            elif file.name.endswith(RECORDS_SUFFIX):
+                records.extend(read_records(file))
+            else:
+                records.extend(read_log(file))
+        except OSError as error:
+            raise InputError("a file that cannot be read", where=str(file), found=str(error)) from error
     return Run(
         run_key(files[0]) if is_samples_file(files[0]) else files[0].stem,
         tuple(map(str, files)),
@@ -137,7 +151,7 @@ def read_records(path: Path) -> list[AnswerRecord]:
     """A file of records, one a line.
 
     Raises:
-        InputError: naming the line that cannot be read.
+        InputError: naming the line that cannot be read, or whose record does not hold together.
     """
     records = []
     with path.open("rb") as lines:  # json reads bytes, and says where they are no UTF-8
@@ -145,27 +159,84 @@ def read_records(path: Path) -> list[AnswerRecord]:
             where = f"{path}, line {number}"
             try:
                 value = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:  # the latter of brackets nested without end
                 raise InputError("a record that is no JSON", where=where, found=str(error)) from error
-            records.append(AnswerRecord.from_dict(value, where))
+            records.append(checked(AnswerRecord.from_dict(value, where), where))
     return records
 
 
-def _drop_superseded(units: list[Run]) -> list[Run]:
-    """Without the units whose answers were saved unjudged and are there judged too."""
-    judged = {
-        (record.benchmark, record.item, record.epoch, record.answer_hash)
-        for unit in units
-        for record in unit.records
-        if record.status != "not_judged"
+_Key = tuple[str, str, str, int, str]
+"""Benchmark, model, item, epoch, answer."""
+
+
+def _key(record: AnswerRecord) -> _Key:
+    return record.benchmark, record.run.model, record.item, record.epoch, record.answer_hash
+
+
+def drop_superseded(units: Sequence[Run], others: Sequence[Run] = ()) -> list[Run]:
+    """Without answers that are there in a later state too, and without the units that are empty then.
+
+    The answers of a unit to a benchmark go when each of them was saved unjudged and is there judged, or when
+    another unit has all of them, judged by the same panel, with every reply that they have and some that they
+    lack: filled. The same panel's second pass has other replies, and stays.
+
+    Args:
+        units: What was read.
+        others: Read elsewhere: they supersede, and are not returned.
+    """
+    everything = [*units, *others]
+    judged = {_key(r) for unit in everything for r in unit.records if r.status != "not_judged"}
+    parts = [_parts(unit) for unit in everything]
+
+    def superseded(part: list[AnswerRecord]) -> bool:
+        if all(record.status == "not_judged" for record in part):
+            return all(_key(record) in judged for record in part)
+        if not failed_grades(part):
+            return False
+        benchmark = part[0].benchmark
+        return any(_fills(later[benchmark], part) for later in parts if benchmark in later)
+
+    kept = []
+    for unit, mine in zip(units, parts, strict=False):
+        gone = {benchmark for benchmark, part in mine.items() if superseded(part)}
+        if gone:
+            unit = replace(unit, records=tuple(r for r in unit.records if r.benchmark not in gone))
+        if unit.records:
+            kept.append(unit)
+    return kept
+
+
+def _parts(unit: Run) -> dict[str, list[AnswerRecord]]:
+    parts: dict[str, list[AnswerRecord]] = {}
+    for record in unit.records:
+        parts.setdefault(record.benchmark, []).append(record)
+    return parts
+
+
+def failed_grades(records: Iterable[AnswerRecord]) -> int:
+    """How many grades are missing because a call failed: those that `value-retention judge --fill` asks for."""
+    return sum(grade.outcome == "judge_error" for record in records for grade in record.grades)
+
+
+def _fills(later: Sequence[AnswerRecord], earlier: Sequence[AnswerRecord]) -> bool:
+    """Whether the later records are the earlier ones with fewer failed grades."""
+    found = {_key(record): record for record in later}
+    new = [found[_key(record)] for record in earlier if _key(record) in found]
+    return (
+        len(new) == len(earlier)
+        and failed_grades(new) < failed_grades(earlier)
+        and all(_same_panel(n, o) and _replies(o) <= _replies(n) for n, o in zip(new, earlier, strict=True))
+    )
+
+
+def _same_panel(a: AnswerRecord, b: AnswerRecord) -> bool:
+    return a.protocol == b.protocol and [*map(asdict, a.judges)] == [*map(asdict, b.judges)]
+
+
+def _replies(record: AnswerRecord) -> set[tuple[str, str, str, str | None]]:
+    """What the judges said of an answer, by what they were asked."""
+    return {
+        (grade.dimension, canonical_json(grade.variables), grade.judge, grade.rationale)
+        for grade in record.grades
+        if grade.outcome != "judge_error"
     }
-    return [
-        unit
-        for unit in units
-        if not unit.records
-        or any(
-            record.status != "not_judged"
-            or (record.benchmark, record.item, record.epoch, record.answer_hash) not in judged
-            for record in unit.records
-        )
-    ]

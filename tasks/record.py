@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from .errors import InputError
@@ -199,12 +199,11 @@ class AnswerRecord:
                 expected=f"schema_version {SCHEMA_VERSION}",
                 hint="read it with the version of value-retention that wrote it",
             )
-        known = {f.name for f in fields(cls)}
-        if set(value) != known:
+        if not NEEDED <= value.keys() <= KNOWN:
             raise InputError(
                 "a record with other fields than the schema's",
                 where=where,
-                found=f"missing {sorted(known - set(value))}, unknown {sorted(set(value) - known)}",
+                found=f"missing {sorted(NEEDED - set(value))}, unknown {sorted(set(value) - KNOWN)}",
                 expected=f"the fields of schema {SCHEMA_VERSION}",
             )
         try:
@@ -237,6 +236,11 @@ class AnswerRecord:
         """`from_dict` of a JSON text."""
         try:
             value = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter of brackets nested without end
             raise InputError("a record that is no JSON", where=where, found=str(error)) from error
         return cls.from_dict(value, where)
+
+
+KNOWN = {f.name for f in fields(AnswerRecord)}
+NEEDED = {f.name for f in fields(AnswerRecord) if f.default is MISSING}
+"""A field that came later has a default, for the records that were there before it."""

@@ -27,6 +27,7 @@ from value_retention.analysis.rows import Settings
 from value_retention.analysis.scores import RunScores, reduce_run
 from value_retention.analysis.stats import cluster_table
 from value_retention.analysis.synthetic import anima_shape, moru_shape, synthetic_records
+from value_retention.tasks.record import text_hash
 
 RUNS, METRICS, CLUSTERS, RESAMPLES = 6, 14, 115, 10_000
 RATIONALE = "The answer weighs what the animal may feel and names what remains unknown about it. " * 6
@@ -94,7 +95,9 @@ def write_runs(folder: Path, count: int) -> list[Path]:
         with paths[-1].open("w", encoding="utf-8") as file:
             for record in records:
                 grades = tuple(replace(grade, rationale=RATIONALE) for grade in record.grades)
-                file.write(replace(record, grades=grades, answer=RATIONALE * 2).to_json() + "\n")
+                answer = f"{record.answer}. {RATIONALE * 2}"
+                made = replace(record, grades=grades, answer=answer, answer_hash=text_hash(answer))
+                file.write(made.to_json() + "\n")
     return paths
 
 

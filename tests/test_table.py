@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ from value_retention.analysis.table import COLUMNS, grades_table, write_table
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.grading import dimension_scores, overall_score, status_of
 from value_retention.tasks.load import Dataset, load
-from value_retention.tasks.record import AnswerRecord, JudgeInfo
+from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo
 
 TIME = "2026-01-02T03-04-05.000000"
 PANEL = (JudgeInfo("a", {"temperature": 0.0}), JudgeInfo("lexical", {}, is_llm=False))
@@ -57,6 +60,21 @@ def write_samples(
     file = folder / f"samples_{task}_{time}.jsonl"
     lines = [{"doc_id": n, "filtered_resps": [[record.to_json()]]} for n, record in enumerate(records)]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    return file
+
+
+def unjudged(record: AnswerRecord) -> AnswerRecord:
+    """The record as it was saved before its answer was judged."""
+    empty = dict.fromkeys(record.dimensions)
+    return dataclasses.replace(
+        record, status="not_judged", grades=(), judges=(), overall=None, dimension_scores=empty
+    )
+
+
+def write_records(file: Path, records: Sequence[AnswerRecord]) -> Path:
+    """A file as `value-retention judge` writes it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(record.to_json() + "\n" for record in records), "utf-8")
     return file
 
 
@@ -228,11 +246,156 @@ def test_answers_judged_later_replace_their_unjudged_copies(
     tmp_path: Path, records: list[AnswerRecord]
 ) -> None:
     judged = records[0]
-    saved = dataclasses.replace(judged, status="not_judged", grades=(), judges=(), overall=None)
-    write_samples(tmp_path / "m", [saved])
-    (tmp_path / "m" / "later.records.jsonl").write_text(judged.to_json() + "\n")
+    write_samples(tmp_path / "m", [unjudged(judged)])
+    write_records(tmp_path / "m" / "later.records.jsonl", [judged])
     (run,) = load_runs([tmp_path / "m"])
     assert run.records == (judged,)
+
+
+def test_another_models_equal_answers_do_not_replace_them(
+    tmp_path: Path, records: list[AnswerRecord]
+) -> None:
+    """Two models may say the same: the answers of one stay unjudged."""
+    judged = dataclasses.replace(records[0], run=dataclasses.replace(RUN, model="another"))
+    write_records(tmp_path / "m" / "x.records.jsonl", [unjudged(records[0])])
+    write_records(tmp_path / "m" / "y.records.jsonl", [judged])
+    assert [run.records[0].status for run in load_runs([tmp_path / "m"])] == ["not_judged", "scored"]
+
+
+def regraded(record: AnswerRecord, grades: Sequence[GradeRecord]) -> AnswerRecord:
+    """The record with other grades and the scores that follow from them."""
+    scores = dimension_scores(record.dimensions, grades)
+    overall = overall_score(scores, record.weights)
+    return dataclasses.replace(
+        record,
+        grades=tuple(grades),
+        dimension_scores=scores,
+        overall=overall,
+        status=status_of(overall, judged=True),
+        grades_missing=sum(grade.grade is None for grade in grades),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        ({}, 1),
+        ({"rationale": "another pass"}, 2),
+        ({"model": "another"}, 2),
+        ({"protocol": "batched"}, 2),
+        ({"judges": (JudgeInfo("a", {"temperature": 1.0}), PANEL[1])}, 2),
+    ],
+)
+def test_filled_grades_replace_those_that_failed(
+    tmp_path: Path, records: list[AnswerRecord], change: dict[str, Any], left: int
+) -> None:
+    """But neither another panel's nor another model's grades, nor those of the same panel's second pass."""
+    old = records[0]
+    grades = [
+        dataclasses.replace(g, outcome="graded", grade=1.0, rationale="late")
+        if g.outcome == "judge_error"
+        else g
+        for g in old.grades
+    ]
+    change = dict(change)
+    if text := change.pop("rationale", None):
+        grades = [dataclasses.replace(grade, rationale=text) for grade in grades]
+    if model := change.pop("model", None):
+        change["run"] = dataclasses.replace(RUN, model=model)
+    new = dataclasses.replace(regraded(old, grades), **change)
+    other = dataclasses.replace(old, benchmark="moru", item="9")
+    write_samples(tmp_path / "m", [old, other])
+    write_records(tmp_path / "m" / "later.records.jsonl", [new])
+    runs = load_runs([tmp_path / "m"])
+    assert len(runs) == left
+    if left == 1:
+        assert set(map(AnswerRecord.to_json, runs[0].records)) == {new.to_json(), other.to_json()}
+
+
+# -- records that do not hold together --------------------------------------------------------------------
+
+DAMAGE: list[tuple[Callable[[dict[str, Any]], object], str]] = [
+    (
+        lambda r: r.update(overall=0.9),
+        r"does not follow from the grades(?s:.*)overall 0\.9(?s:.*)overall 0\.9375",
+    ),
+    (lambda r: r.update(overall=None), "overall None"),
+    (lambda r: r.update(overall=float("nan")), "overall nan"),
+    (lambda r: r["dimension_scores"].update(Care=0.5), r"Care 0\.5(?s:.*)Care 0\.75"),
+    (lambda r: r["dimension_scores"].update(Other=0.5), "scores of other dimensions"),
+    (lambda r: r["dimension_scores"].pop("Care"), "scores of other dimensions"),
+    (lambda r: r["grades"][0].update(grade=0.0), "Care 0.75"),
+    (
+        lambda r: r["grades"][0].update(grade=0.5),
+        r"no judge can give(?s:.*)dimension Care, judge a(?s:.*)0\.5",
+    ),
+    (lambda r: r["grades"][0].update(grade=float("nan")), "nan, outcome graded"),
+    (lambda r: r["grades"][0].update(grade=2.0), "2.0, outcome graded"),
+    (lambda r: r["grades"][0].update(grade=None), "None, outcome graded"),
+    (lambda r: r["grades"][2].update(grade=1.0), "1.0, outcome unparsed"),
+    (lambda r: r["grades"][0].update(grade="C"), "'C', outcome graded"),
+    (lambda r: r.update(answer="No."), "not the one that was judged"),
+    (lambda r: r.update(answer=None), "not the schema's"),
+    (lambda r: r.update(weights={"Care": 1.0}), "not the schema's"),
+    (lambda r: r.update(weights={"Care": 0.0, "Scope": 0.0}), "not the schema's"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGE)
+@pytest.mark.parametrize("kind", ["records", "samples", "log"])
+def test_a_record_that_does_not_hold_together_is_refused_by_place_and_item(
+    tmp_path: Path,
+    records: list[AnswerRecord],
+    damage: Callable[[dict[str, Any]], object],
+    message: str,
+    kind: str,
+) -> None:
+    value = json.loads(records[0].to_json())
+    damage(value)
+    if kind == "log":
+        file = write_log(tmp_path / "x.json", records[:1])
+        log = json.loads(file.read_text("utf-8"))
+        log["samples"][0]["scores"]["value_retention/judged"]["metadata"]["record"] = value
+        file.write_text(json.dumps(log), "utf-8")
+        where = r"x\.json, sample 0 epoch 1, item 0"
+    elif kind == "samples":
+        file = write_samples(tmp_path, records[:1])
+        file.write_text(json.dumps({"filtered_resps": [[json.dumps(value)]]}) + "\n", "utf-8")
+        where = rf"{TIME}\.jsonl, line 1, item 0"
+    else:
+        file = tmp_path / "x.records.jsonl"
+        file.write_text(records[1].to_json() + "\n" + json.dumps(value) + "\n", "utf-8")
+        where = r"x\.records\.jsonl, line 2, item 0 epoch 1"
+    with pytest.raises(InputError, match=message) as caught:
+        load_runs([file])
+    assert re.search(where, str(caught.value))
+    assert "found: " in str(caught.value)
+    assert "expected: " in str(caught.value)
+
+
+def test_rounding_is_no_damage(tmp_path: Path, records: list[AnswerRecord]) -> None:
+    value = records[0].to_dict()
+    value["overall"] += 1e-12
+    (tmp_path / "x.records.jsonl").write_text(json.dumps(value), "utf-8")
+    assert len(load_runs([tmp_path])[0].records) == 1
+
+
+def test_brackets_without_end_are_no_record(tmp_path: Path) -> None:
+    deep = "[" * 100_000
+    for name in ("x.records.jsonl", f"samples_anima_2_2_{TIME}.jsonl"):
+        (tmp_path / name).write_text(deep, "utf-8")
+        with pytest.raises(InputError, match=r"(?s)line 1.*recursion"):
+            load_runs([tmp_path / name])
+    text = json.dumps({"filtered_resps": [['{"benchmark": ' + deep]]})
+    (tmp_path / f"samples_anima_2_2_{TIME}.jsonl").write_text(text, "utf-8")
+    with pytest.raises(InputError, match=r"(?s)no JSON.*line 1.*recursion"):
+        load_runs([tmp_path / f"samples_anima_2_2_{TIME}.jsonl"])
+
+
+@pytest.mark.parametrize("path", ["x" * 300, f"base={'x' * 300}", f"{'x' * 300}=nowhere", "~nobody-at-all/x"])
+def test_a_name_that_no_file_can_have_does_not_exist(path: str) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        load_runs([path])
 
 
 def test_mistakes_are_named(tmp_path: Path, records: list[AnswerRecord]) -> None:
