@@ -33,6 +33,8 @@ class CorrectedScore:
         corrected: The same, corrected; None where refused.
         clipped: Whether the estimate lay outside [0, 1]: then the labels do not fit the score.
         refused: Why it was not corrected.
+        label_clusters: Clusters of the labels that are passes, and of those that are fails, which the rates
+            of its correction stand on; None where there are none.
     """
 
     judge: str
@@ -43,6 +45,7 @@ class CorrectedScore:
     corrected: Corrected | None
     clipped: bool
     refused: str | None
+    label_clusters: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,9 @@ def _scores(
         found, refused = _rates_for(name, groups, known)
         if refused is None and (score.value is None or score.se is None):
             refused = score.reason
+        labelled = (found.sensitivity.clusters, found.specificity.clusters) if found else None
         if refused is not None or found is None or score.value is None or score.se is None:
-            yield CorrectedScore(judge, run, benchmark, name, score, None, False, refused)
+            yield CorrectedScore(judge, run, benchmark, name, score, None, False, refused, labelled)
             continue
         size = effective_size(score.value, score.se, score.clusters, float(most), level)
         right, wrong = found.sensitivity.proportion, found.specificity.proportion
@@ -149,7 +153,7 @@ def _scores(
         assert wrong is not None
         corrected = corrected_score(Proportion(score.value, size), right, wrong, level)
         clipped = corrected.value != corrected.unclipped
-        yield CorrectedScore(judge, run, benchmark, name, score, corrected, clipped, None)
+        yield CorrectedScore(judge, run, benchmark, name, score, corrected, clipped, None, labelled)
 
 
 def _rates_for(

@@ -48,10 +48,13 @@ def command(
     """
     from value_retention.analysis.agreement import judge_agreement, write_report
     from value_retention.analysis.comparison import checked_settings
+    from value_retention.analysis.outputs import check_outputs, run_inputs
     from value_retention.analysis.read import load_runs
 
     settings = checked_settings(level, resamples, seed, None)
-    report = judge_agreement(load_runs(runs), by=by, resamples=resamples, seed=seed, level=level)
+    loaded = load_runs(runs)
+    check_outputs({"--json": json_file, "--csv": csv_file}, run_inputs(runs, loaded))
+    report = judge_agreement(loaded, by=by, resamples=resamples, seed=seed, level=level)
     written = write_report(report, settings, json_file, csv_file)
     _show(report, level, resamples, seed)
     for line in written:
@@ -59,7 +62,8 @@ def command(
 
 
 def _show(report: AgreementReport, level: float, resamples: int, seed: int) -> None:
-    from value_retention.analysis.report import console
+    from value_retention.analysis.judge_scores import short_reason
+    from value_retention.analysis.report import console, say
 
     out = console()
     reasons: set[str] = set()
@@ -67,18 +71,18 @@ def _show(report: AgreementReport, level: float, resamples: int, seed: int) -> N
         _show_agreement(out, benchmark, raters, list(rows), reasons)
     for benchmark, scores in groupby(report.scores, key=lambda s: s.benchmark):
         _show_scores(out, benchmark, list(scores), reasons)
-    out.print(
+    say(
+        out,
         f"{level * 100:g} % intervals: agreement, percentile bootstrap over clusters ({resamples} resamples, "
         f"seed {seed}); scores, cluster t. Missing: grades that fewer than two of the judges gave. Kappa and "
         "alpha fall where nearly all answers pass or fail, also between judges that err as rarely: read them "
         "beside the pass rate and AC1.",
-        style="dim",
-        markup=False,
+        "dim",
     )
     for reason in sorted(reasons):
-        out.print(f"{_short(reason)}: {reason}.", style="dim", markup=False)
+        say(out, f"{short_reason(reason)}: {reason}.", "dim")
     for note in report.notes:
-        out.print(note, markup=False)
+        say(out, note)
 
 
 def _show_agreement(
@@ -138,30 +142,13 @@ def _show_scores(out: Console, benchmark: str, scores: list[JudgeScore], reasons
 def _cell(found: Coefficient, reasons: set[str], scale: float = 1, digits: int = 2) -> str:
     """Value and interval; where one is missing, the short form of its reason."""
     from value_retention.analysis.formats import number
+    from value_retention.analysis.judge_scores import short_reason
 
     if found.reason is not None:
         reasons.add(found.reason)
     if found.value is None:
-        return _short(found.reason or "")
+        return short_reason(found.reason or "")
     text = number(found.value * scale, digits)
     if found.low is None or found.high is None:
-        return f"{text} ({_short(found.reason or '')})"
+        return f"{text} ({short_reason(found.reason or '')})"
     return f"{text} [{number(found.low * scale, digits)}, {number(found.high * scale, digits)}]"
-
-
-def _short(reason: str) -> str:
-    from value_retention.analysis import coefficients as c
-    from value_retention.analysis.judge_scores import CONSTANT, NO_SCORE
-    from value_retention.analysis.stats import MIN_CLUSTERS
-
-    known = {
-        c.NOT_SHARED: "none shared",
-        c.FEW: f"< {MIN_CLUSTERS} clusters",
-        c.PAIR_ONLY: "two judges only",
-        c.NO_SPREAD: "no spread",
-        c.ALL_PASS: "all pass",
-        c.ALL_FAIL: "all fail",
-        NO_SCORE: "no score",
-        CONSTANT: "no spread",
-    }
-    return known.get(reason, "unstable")

@@ -51,25 +51,43 @@ def command(
     LABELS.csv has the columns item, dimension, label (1 or C: passes, 0 or I: fails) and epoch or
     answer_hash; also benchmark, variables (JSON), annotator, weight.
     """
+    from value_retention.analysis.comparison import checked_settings
+    from value_retention.analysis.outputs import check_outputs, run_inputs
     from value_retention.analysis.read import load_runs
+    from value_retention.analysis.rows import Settings
     from value_retention.tasks.errors import InputError
 
+    checked_settings(level, Settings.resamples, seed, None)
     if count is not None:
         if output is None:
             raise InputError("--draw without a file to write", expected="-o labels.csv")
-        _draw(load_runs(paths), count, seed, data, output)
+        _refuse_given("an option that --draw does not take", ("json_file", "--json"), ("level", "--level"))
+        runs = load_runs(paths)
+        check_outputs({"-o": output}, run_inputs(paths, runs))
+        _draw(runs, count, seed, data, output)
         return
-    if output is not None or data is not None:
-        raise InputError("an option of --draw without it", found="-o" if output else "--data")
+    _refuse_given("an option of --draw without it", ("output", "-o"), ("data", "--data"), ("seed", "--seed"))
     if len(paths) < 2:
         raise InputError(
             "labels without a run, or a run without labels",
             found=paths[0],
             expected="LABELS.csv RUN..., or --draw 200 RUN... -o labels.csv",
         )
-    if not 0.5 <= level < 1:
-        raise InputError("a setting out of range", where="--level", found=level, expected="such as 0.95")
-    _calibrate(Path(paths[0]), load_runs(paths[1:]), level, json_file)
+    runs = load_runs(paths[1:])
+    check_outputs({"--json": json_file}, [paths[0], *run_inputs(paths[1:], runs)])
+    _calibrate(Path(paths[0]), runs, level, json_file)
+
+
+def _refuse_given(what: str, *options: tuple[str, str]) -> None:
+    """Refuse options that would be ignored; each is its parameter's name and its own."""
+    from click.core import ParameterSource
+
+    from value_retention.tasks.errors import InputError
+
+    context = click.get_current_context()
+    given = [o for name, o in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given:
+        raise InputError(what, found=", ".join(given))
 
 
 def _draw(runs: Sequence[Run], count: int, seed: int, data: str | None, output: Path) -> None:
@@ -107,23 +125,16 @@ def _datasets(runs: Sequence[Run], data: str | None) -> dict[str, Dataset]:
 
 
 def _calibrate(path: Path, runs: Sequence[Run], level: float, json_file: Path | None) -> None:
-    import json
-
     from value_retention.analysis.calibration import calibrate
+    from value_retention.analysis.export import json_text, writing
     from value_retention.analysis.labels import read_labels
     from value_retention.analysis.verdicts import match_labels
-    from value_retention.tasks.errors import InputError
 
     rows, blank = read_labels(path)
     result = calibrate(match_labels(rows, blank, runs, path), runs, level)
     if json_file is not None:
-        text = json.dumps(result.to_dict() | {"level": level}, ensure_ascii=False, allow_nan=False, indent=1)
-        try:
-            json_file.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                "a file that cannot be written", where=str(json_file), found=str(error)
-            ) from error
+        with writing(json_file):
+            json_file.write_text(json_text(result.to_dict() | {"level": level}), encoding="utf-8")
     _show(result, level)
     if json_file is not None:
         click.echo(f"wrote {json_file}")
@@ -131,7 +142,7 @@ def _calibrate(path: Path, runs: Sequence[Run], level: float, json_file: Path | 
 
 def _show(result: Calibration, level: float) -> None:
     from value_retention.analysis.formats import TITLES
-    from value_retention.analysis.report import console
+    from value_retention.analysis.report import console, say
 
     out = console()
     for (judge, benchmark), rows in groupby(result.confusions, key=lambda c: (c.judge, c.benchmark)):
@@ -139,20 +150,20 @@ def _show(result: Calibration, level: float) -> None:
     _show_scores(out, result.scores)
     if result.people:
         listed = [f"{name} {value:.2f}" for name, value in result.people.items() if value is not None][2:]
-        out.print(
+        say(
+            out,
             f"People: {result.people['annotators']:.0f} annotators, {result.people['compared']:.0f} grades "
             f"that several labelled: {', '.join(listed)}.",
-            markup=False,
         )
-    out.print(
+    say(
+        out,
         f"{level * 100:g} % intervals over clusters: rates, Wilson on the effective number of labels; "
         "corrected scores, Rogan and Gladen with the interval of Lang and Reiczigel. A score is corrected "
         "with the rates of its own group, as if the judge erred alike on all dimensions in it.",
-        style="dim",
-        markup=False,
+        "dim",
     )
     for note in result.notes:
-        out.print(note, markup=False)
+        say(out, note)
 
 
 def _show_confusions(out: Console, title: str, rows: list[Confusion]) -> None:
@@ -160,7 +171,8 @@ def _show_confusions(out: Console, title: str, rows: list[Confusion]) -> None:
     from value_retention.analysis.report import print_table
 
     headings = ["Labels on", "pass,\njudged pass", "pass,\njudged fail", "fail,\njudged pass"]
-    headings += ["fail,\njudged fail", "Sensitivity\n%", "Specificity\n%", "No\ngrade"]
+    headings += ["fail,\njudged fail", "Sensitivity\n%", "Clusters\npass", "Specificity\n%", "Clusters\nfail"]
+    headings += ["No\ngrade"]
 
     def rate(found: Rate) -> str:
         if found.value is None or found.low is None or found.high is None:
@@ -172,7 +184,9 @@ def _show_confusions(out: Console, title: str, rows: list[Confusion]) -> None:
             row.name,
             *(str(n) for n in (row.pass_pass, row.pass_fail, row.fail_pass, row.fail_fail)),
             rate(row.sensitivity),
+            str(row.sensitivity.clusters),
             rate(row.specificity),
+            str(row.specificity.clusters),
             str(row.missing),
         ]
         for row in rows
@@ -183,32 +197,40 @@ def _show_confusions(out: Console, title: str, rows: list[Confusion]) -> None:
 
 def _show_scores(out: Console, scores: Sequence[CorrectedScore]) -> None:
     from value_retention.analysis.formats import TITLES, interval, number
-    from value_retention.analysis.report import print_table
+    from value_retention.analysis.judge_scores import short_reason
+    from value_retention.analysis.report import print_table, say
 
     cells = []
+    reasons = dict.fromkeys(row.score.reason for row in scores if row.score.reason is not None)
     for row in scores:
         shown = corrected = "no score"
         if row.score.value is not None:
             shown = number(row.score.value * 100)
         if row.score.low is not None and row.score.high is not None:
             shown += f" {interval(row.score.low * 100, row.score.high * 100)}"
+        elif row.score.value is not None:
+            shown += f" ({short_reason(row.score.reason or '')})"
         if row.corrected is None:
             corrected = "refused"
         else:
             ends = interval(row.corrected.low * 100, row.corrected.high * 100)
             corrected = f"{number(row.corrected.value * 100)}{'*' if row.clipped else ''} {ends}"
-        cells.append(
-            [row.run, TITLES.get(row.benchmark, row.benchmark), row.judge, row.name, shown, corrected]
-        )
-    headings = ["Run", "Benchmark", "Judge", "Questions", "Score by judge\n%", "Corrected\n%"]
+        labelled = ", ".join(map(str, row.label_clusters or ())) or "none"
+        title = TITLES.get(row.benchmark, row.benchmark)
+        clusters = str(row.score.clusters)
+        cells.append([row.run, title, row.judge, row.name, clusters, shown, corrected, labelled])
+    headings = ["Run", "Benchmark", "Judge", "Questions", "Clusters", "Score by judge\n%", "Corrected\n%"]
+    headings += ["Clusters of labels\npass, fail"]
     print_table(out, "Scores, corrected for the judge's errors", headings, cells)
+    for reason in reasons:
+        say(out, f"{short_reason(reason)}: {reason}.", "dim")
     for row in scores:
         where = f"{row.run}, {TITLES.get(row.benchmark, row.benchmark)}, {row.judge}, {row.name}"
         if row.refused is not None:
-            out.print(f"{where}: {row.refused}.", markup=False)
+            say(out, f"{where}: {row.refused}.")
         elif row.clipped and row.corrected is not None:
-            out.print(
+            say(
+                out,
                 f"* {where}: the estimate was {number(row.corrected.unclipped * 100)} %, outside 0 to 100: "
                 "these labels do not fit this score (too few, or the judge errs differently here).",
-                markup=False,
             )

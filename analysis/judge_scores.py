@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from value_retention.analysis.coefficients import FEW, ROUNDING
+from value_retention.analysis.coefficients import (
+    ALL_FAIL,
+    ALL_PASS,
+    FEW,
+    NO_SPREAD,
+    NOT_SHARED,
+    PAIR_ONLY,
+    ROUNDING,
+)
 from value_retention.analysis.raters import SharedGrades
 from value_retention.analysis.stats import MIN_CLUSTERS, Floats, cluster_table, t_interval
 from value_retention.tasks.grading import dimension_scores, overall_score, question_scores, status_of
@@ -21,6 +29,22 @@ from value_retention.tasks.record import AnswerRecord, GradeRecord
 GROUPS = ("overall", "English", "non-English")
 NO_SCORE = "no question has a score"
 CONSTANT = "every cluster has the same value: no interval"
+
+SHORT = {
+    NOT_SHARED: "none shared",
+    FEW: f"< {MIN_CLUSTERS} clusters",
+    PAIR_ONLY: "two judges only",
+    NO_SPREAD: "no spread",
+    ALL_PASS: "all pass",
+    ALL_FAIL: "all fail",
+    NO_SCORE: "no score",
+    CONSTANT: "no spread",
+}
+
+
+def short_reason(reason: str) -> str:
+    """What stands in a cell where a value or its interval is missing."""
+    return SHORT.get(reason, "unstable")
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,15 @@ def run_inputs(paths: Sequence[str], runs: Iterable[Run]) -> Iterator[Path]:
                 # Answers that were judged later are read and left out, so a run does not name their file.
                 for file in place.rglob("*"):
                     harness = file.name.startswith(("samples_", "results_")) or file.suffix == ".eval"
-                    if harness or file.name.endswith(RECORDS_SUFFIX):
+                    if harness or file.name.endswith(RECORDS_SUFFIX) or _is_log(file):
                         yield file
     for run in runs:
         yield from map(Path, run.files)
+
+
+def _is_log(file: Path) -> bool:
+    """Whether a JSON file in a run's folder is a harness's, and none that this package's commands wrote."""
+    if file.suffix != ".json" or not file.is_file():
+        return False
+    with file.open("rb") as content:
+        return b'"schema": "value-retention/' not in content.read(200)

@@ -495,13 +495,52 @@ def test_command_explains_what_is_undefined(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--resamples", "5"], "--resamples"), (["--seed", "-1"], "--seed"), (["--level", "2"], "--level")],
+    [
+        (["--resamples", "5"], "--resamples"),
+        (["--resamples", "1000000000"], "--resamples"),
+        (["--seed", "-1"], "--seed"),
+        (["--level", "2"], "--level"),
+        (["--level", "nan"], "--level"),
+        (["--level", "inf"], "--level"),
+        (["--json", "RUN"], "write over an input"),
+        (["--csv", "LOG"], "write over an input"),
+        (["--json", "new", "--csv", "new"], "two outputs in one file"),
+    ],
 )
-def test_command_refuses_bad_settings(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_command_refuses_bad_settings(
+    tmp_path: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path = write_run(tmp_path, table_run(3, 1, 1, 3))
-    done = CliRunner().invoke(cli, ["agreement", str(path), *arguments])
+    log = tmp_path / "log.json"  # a harness's, beside the run; it holds no answer of ours
+    log.write_text('{"eval": {}}')
+    before = path.read_bytes(), log.read_bytes()
+    named = {"RUN": str(path), "LOG": str(log)}
+    done = CliRunner().invoke(cli, ["agreement", str(tmp_path), *(named.get(a, a) for a in arguments)])
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)
+    assert (path.read_bytes(), log.read_bytes()) == before
+
+
+def test_a_report_in_the_runs_folder_may_be_written_again(tmp_path: Path) -> None:
+    write_run(tmp_path, table_run(3, 1, 1, 3))
+    arguments = ["agreement", str(tmp_path), "--resamples", "1000", "--json", str(tmp_path / "a.json")]
+    for _ in range(2):
+        assert CliRunner().invoke(cli, arguments, catch_exceptions=False).exit_code == 0
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path: Path) -> None:
+    judges = ("a[v1]", "b[/v1]:dog:")
+    records = [judged(str(n), {"Care": [float(n % 2)] * 2}, judges) for n in range(9)]
+    path = write_run(tmp_path, run_of("r", records))
+    again = write_run(tmp_path, run_of("s", records))
+    arguments = ["agreement", f"t[v1]={path}", f"t[/v1]={again}", "--resamples", "1000"]
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    said = " ".join(done.output.split())
+    for name in (*judges, "(t[v1])", "(t[/v1])"):
+        assert f"{name}" in said
+    assert "b[/v1]:dog: (t[v1]) and b[/v1]:dog: (t[/v1]): every reply is the same text" in said
 
 
 def test_command_says_what_cannot_be_written(tmp_path: Path) -> None:

@@ -606,15 +606,65 @@ def test_refused_corrections_say_why_on_the_terminal(tmp_path: Path) -> None:
         (["RUN", "RUN", "-o", "x.csv"], "an option of --draw"),
         (["--draw", "3", "RUN", "-o", "x.csv"], "fewer labels than strata"),
         (["LABELS", "RUN", "--level", "3"], "--level"),
+        (["LABELS", "RUN", "--level", "nan"], "--level"),
+        (["LABELS", "RUN", "--seed", "1"], "an option of --draw"),
+        (["--draw", "50", "RUN", "-o", "x.csv", "--seed", "-1"], "--seed"),
+        (["--draw", "50", "RUN", "-o", "x.csv", "--json", "x.json"], "does not take"),
+        (["--draw", "50", "RUN", "-o", "x.csv", "--level", "0.9"], "does not take"),
+        (["--draw", "50", "RUN", "-o", "RUN"], "write over an input"),
+        (["--draw", "50", "t=RUN", "-o", "RUN"], "write over an input"),
+        (["LABELS", "RUN", "--json", "RUN"], "write over an input"),
+        (["LABELS", "RUN", "--json", "LABELS"], "write over an input"),
     ],
 )
 def test_command_refuses_what_makes_no_sense(tmp_path: Path, arguments: list[str], expected: str) -> None:
     run = noisy_run("r")
     labels = write_labels(tmp_path / "l.csv", [label_row(run.records[0], "Care", 1)])
-    paths = {"RUN": write_run(tmp_path, run), "LABELS": labels}
+    path = write_run(tmp_path, run)
+    paths = {"RUN": path, "LABELS": labels, "t=RUN": f"t={path}"}
+    before = path.read_bytes(), labels.read_bytes()
     done = call(*[paths.get(a, a) for a in arguments])
     assert isinstance(done.exception, InputError)
     assert expected in str(done.exception)
+    assert (path.read_bytes(), labels.read_bytes()) == before
+
+
+def test_every_interval_has_the_number_of_clusters_it_stands_on(tmp_path: Path) -> None:
+    run = noisy_run("r", questions=44)
+    rows = [label_row(r, "Care", r.grades[0].rationale) for r in run.records[:34]]
+    labels = write_labels(tmp_path / "l.csv", rows)
+    done = call(labels, write_run(tmp_path, run), "--json", tmp_path / "c.json")
+    assert done.exit_code == 0, done.output
+    value = json.loads((tmp_path / "c.json").read_text("utf-8"))
+    tables = done.output.split("Scores, corrected")
+    for found in value["confusions"]:
+        cells = next(line for line in tables[0].splitlines() if line.split()[:1] == [found["name"]]).split()
+        for rate in ("sensitivity", "specificity"):
+            assert found[rate]["clusters"] > 0
+            assert str(found[rate]["clusters"]) in cells
+    overall = next(score for score in value["scores"] if score["name"] == "overall")
+    assert overall["corrected"] is not None
+    confusion = next(c for c in value["confusions"] if c["name"] == "overall")
+    assert overall["label_clusters"] == [confusion[r]["clusters"] for r in ("sensitivity", "specificity")]
+    line = next(line for line in tables[1].splitlines() if " overall " in line)
+    assert f" overall {overall['score']['clusters']} " in " ".join(line.split())
+    assert line.rstrip().endswith(", ".join(map(str, overall["label_clusters"])))
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path: Path) -> None:
+    run = noisy_run("r")
+    judge = JudgeInfo("j[v1]:dog:[/v1]", {"temperature": 0})
+    records = [
+        replace(r, judges=(judge,), grades=tuple(replace(g, judge=judge.name) for g in r.grades))
+        for r in run.records
+    ]
+    path = write_run(tmp_path, replace(run, records=tuple(records)))
+    labels = write_labels(tmp_path / "l.csv", [label_row(r, "Care", 1) for r in records[:12]])
+    for name in ("t[v1]", "t[/v1]"):
+        done = call(labels, f"{name}={path}")
+        assert done.exit_code == 0, done.output
+        assert done.output.count(name) == 6  # a row and a refusal for each group
+        assert f"{judge.name} against people" in done.output
 
 
 def test_guiding_questions_of_other_data_are_refused(tmp_path: Path) -> None:
