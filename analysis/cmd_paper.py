@@ -13,7 +13,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("arms_file", type=click.Path(path_type=Path), required=False, metavar="[ARMS.yaml]")
 @click.option("--synthetic", is_flag=True, help="Generate records with the published scores. No measurement.")
 @click.option("--base-score", type=float, help="Assumed ANIMA score of the synthetic base, per cent.")
-@click.option("--draws", type=int, default=1, help="Repeat the synthetic draw and count the conclusions.")
+@click.option(
+    "--draws", type=click.IntRange(min=1), help="Repeat the synthetic draw and count the conclusions [1]."
+)
 @click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals.")
 @click.option("--resamples", default=10_000, show_default=True, help="Bootstrap resamples and sign patterns.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the resampling and the generator.")
@@ -23,7 +25,7 @@ def command(
     arms_file: Path | None,
     synthetic: bool,
     base_score: float | None,
-    draws: int,
+    draws: int | None,
     level: float,
     resamples: int,
     seed: int,
@@ -40,12 +42,17 @@ def command(
     from value_retention.analysis.claims import MARGINS, paper_claims
     from value_retention.analysis.comparison import checked_settings
     from value_retention.analysis.inputs import analyse_file, write_arms
+    from value_retention.analysis.outputs import check_outputs
     from value_retention.tasks.errors import InputError
 
     settings = checked_settings(level, resamples, seed, None)
     if synthetic == (arms_file is not None):
         raise InputError("one of ARMS.yaml and --synthetic is needed", hint="value-retention paper --help")
     if arms_file is not None:
+        for option, value in (("--base-score", base_score), ("--draws", draws)):
+            if value is not None:
+                raise InputError("an option of --synthetic without it", found=option)
+        _check_arms_outputs(arms_file, json_file, latex_file)
         result = analyse_file(arms_file, settings, MARGINS)
         claims = paper_claims(result)
         print_arms(result, claims)
@@ -55,6 +62,8 @@ def command(
     from value_retention.analysis.paper import BASE_SCORE, READING_FILES, count_draws, synthetic_result
 
     base_score = BASE_SCORE if base_score is None else base_score
+    draws = draws or 1
+    check_outputs({"--json": json_file, "--latex": latex_file}, [])
     for reading, ending in READING_FILES.items():
         result = synthetic_result(reading, settings, base_score)
         claims = paper_claims(result, [reading])
@@ -65,3 +74,11 @@ def command(
         files = [f and f.with_stem(f.stem + ending) for f in (json_file, latex_file)]
         for line in write_arms(result, claims, *files):
             click.echo(line)
+
+
+def _check_arms_outputs(arms_file: Path, json_file: Path | None, latex_file: Path | None) -> None:
+    from value_retention.analysis.arms import read_arms
+    from value_retention.analysis.outputs import check_outputs, run_inputs
+
+    runs = [run for arm in read_arms(arms_file).arms for run in arm.runs]
+    check_outputs({"--json": json_file, "--latex": latex_file}, [arms_file, *run_inputs(runs, [])])

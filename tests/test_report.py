@@ -291,6 +291,39 @@ def test_the_paper_command_needs_one_source(tmp_path: Path) -> None:
         assert isinstance(command("paper", *arguments).exception, InputError)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--synthetic", "--draws", "0"], "--draws"),
+        (["--synthetic", "--draws", "-3"], "--draws"),
+        (["--synthetic", "--base-score", "nan"], "--base-score"),
+        (["--synthetic", "--base-score", "inf"], "--base-score"),
+        (["--synthetic", "--level", "nan"], "--level"),
+        (["--synthetic", "--json", "x", "--latex", "x"], "two outputs in one file"),
+        (["ARMS", "--draws", "3"], "an option of --synthetic"),
+        (["ARMS", "--base-score", "30"], "an option of --synthetic"),
+        (["ARMS", "--json", "ARMS"], "write over an input"),
+        (["ARMS", "--latex", "RUN"], "write over an input"),
+    ],
+)
+def test_the_paper_command_refuses_settings_and_places_that_make_no_sense(
+    arguments: list[str], expected: str, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    arms, run = tmp_path / "arms.yaml", runs / "a.records.jsonl"
+    run.write_text("{}")
+    arms.write_text(
+        "arms:\n- {name: base, base: true, run: runs}\n- {name: x, domain: coding, method: SFT, run: runs}\n"
+    )
+    before = arms.read_bytes(), run.read_bytes()
+    named = {"ARMS": str(arms), "RUN": str(run)}
+    done = command("paper", *(named.get(a, a) for a in arguments))
+    assert isinstance(done.exception, InputError) or done.exit_code == 2
+    assert expected in f"{done.output} {done.exception}"
+    assert (arms.read_bytes(), run.read_bytes()) == before
+
+
 def test_the_paper_command_shows_both_readings(tmp_path: Path) -> None:
     done = command("paper", "--synthetic", "--resamples", "1000", "--json", str(tmp_path / "p.json"))
     assert done.exit_code == 0, done.output
