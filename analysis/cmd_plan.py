@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from value_retention.analysis.options import Amount
+
 if TYPE_CHECKING:
     from value_retention.analysis.planning import CountTokens, Plan
     from value_retention.analysis.spending import Price
@@ -26,14 +28,12 @@ if TYPE_CHECKING:
     "--checkpoints", type=click.IntRange(min=1), default=1, show_default=True, help="How many runs."
 )
 @click.option("--answer-tokens", type=click.IntRange(min=1), default=600, show_default=True)
-@click.option("--reply-tokens", type=click.FloatRange(min=0), help="Tokens of a judge's reply.")
+@click.option("--reply-tokens", type=Amount(min=0), help="Tokens of a judge's reply.")
 @click.option("--protocol", type=click.Choice(["per_dimension", "batched"]), default="per_dimension")
 @click.option("--tokenizer", help="Hugging Face name or folder; without it tokens are bytes / 4.")
-@click.option(
-    "--rate", type=click.FloatRange(min=0.01), help="Judge calls per second, for the time it takes."
-)
-@click.option("--price-in", type=click.FloatRange(min=0), help="US dollars per million input tokens.")
-@click.option("--price-out", type=click.FloatRange(min=0), help="US dollars per million output tokens.")
+@click.option("--rate", type=Amount(min=0.01), help="Judge calls per second, for the time it takes.")
+@click.option("--price-in", type=Amount(min=0), help="US dollars per million input tokens.")
+@click.option("--price-out", type=Amount(min=0), help="US dollars per million output tokens.")
 @click.option("--prices", type=click.Path(path_type=Path), help="YAML file with dated prices.")
 @click.option("--judge", "judge", help="The judge to look up in --prices.")
 @click.option("--batch", is_flag=True, help="Half the price: the provider's batch mode.")
@@ -52,7 +52,7 @@ def command(**given: Any) -> None:
         raise InputError(
             "an unknown benchmark", where="--tasks", found=given["tasks"], expected="anima_2_2, moru_multi"
         )
-    price, dated = _price(given)
+    price, priced = _price(given)
     count, measured = _tokenizer(given["tokenizer"])
     languages = names_of(given["languages"]) if given["languages"] else None
     plans = [
@@ -68,7 +68,7 @@ def command(**given: Any) -> None:
         for name in names
     ]
     notes = [f"tokens {measured}, answers of {given['answer_tokens']} tokens, protocol {given['protocol']}"]
-    notes += [dated] if dated else []
+    notes.append(priced)
     if as_json := given["as_json"]:
         runs = given["checkpoints"]
         rows = [{**asdict(p), "checkpoints": runs, "usd": _money(p, price, given)} for p in plans]
@@ -77,14 +77,16 @@ def command(**given: Any) -> None:
         _show(plans, price, given, notes)
 
 
-def _price(given: dict[str, Any]) -> tuple[Price | None, str | None]:
-    from value_retention.analysis.spending import Price, read_prices
+def _price(given: dict[str, Any]) -> tuple[Price | None, str]:
+    """The price, and where it is from, or that there is none."""
+    from value_retention.analysis.spending import price_given, read_prices
     from value_retention.tasks.errors import InputError
 
-    if given["price_in"] is not None and given["price_out"] is not None:
-        return Price(given["price_in"], given["price_out"]), "prices as given on the command line"
+    if (price := price_given(given["price_in"], given["price_out"])) is not None:
+        return price, "prices as given on the command line"
     if not given["prices"]:
-        return None, None
+        judge = f" for {given['judge']}" if given["judge"] else ""
+        return None, f"no price is known{judge}: --price-in and --price-out, or --prices FILE --judge NAME"
     prices, date = read_prices(given["prices"])
     if given["judge"] not in prices:
         raise InputError(
@@ -153,7 +155,7 @@ def _show(plans: list[Plan], price: Price | None, given: dict[str, Any], notes: 
     console = Console()
     console.print(table)
     for note in notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, soft_wrap=True)
     console.print(
         "detectable: smallest difference between two checkpoints found with 80 % power at the 5 % level, "
         "scaled from simulations of the full design",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,40 @@ REPLY_TOKENS = 800
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars per million tokens."""
+    """US dollars per million tokens.
+
+    Raises:
+        ValueError: a price that is no sum of money. NaN would let every call through any budget.
+    """
 
     input: float
     output: float
 
+    def __post_init__(self) -> None:
+        for price in (self.input, self.output):
+            if not 0 <= price < math.inf:
+                raise ValueError(f"a price of {price}")
+
     def cost(self, input_tokens: float, output_tokens: float) -> float:
         """US dollars."""
         return (self.input * input_tokens + self.output * output_tokens) / 1e6
+
+
+def price_given(price_in: float | None, price_out: float | None) -> Price | None:
+    """The price of the options ``--price-in`` and ``--price-out``; None without them.
+
+    Raises:
+        InputError: one of them alone, which would count half of the costs.
+    """
+    if price_in is None and price_out is None:
+        return None
+    if price_in is None or price_out is None:
+        raise InputError(
+            "half a price",
+            found="--price-in alone" if price_out is None else "--price-out alone",
+            expected="--price-in and --price-out",
+        )
+    return Price(price_in, price_out)
 
 
 def read_prices(path: Path) -> tuple[dict[str, Price], str]:
@@ -61,9 +88,14 @@ class Budget:
         limit: US dollars, for all journals of a command: what an interrupted run spent counts.
         prices: By judge name.
         max_tokens: The limit of a reply, when the judge has one.
+
+    Raises:
+        InputError: a limit that is no sum of money.
     """
 
     def __init__(self, limit: float, prices: Mapping[str, Price], max_tokens: int | None = None) -> None:
+        if not 0 <= limit < math.inf:
+            raise InputError("a budget that is no sum of money", found=limit, expected="US dollars, from 0")
         self.limit = limit
         self.prices = prices
         self.reply_tokens = max_tokens or REPLY_TOKENS
@@ -92,7 +124,8 @@ class Budget:
         if judge not in self.prices:
             return True
         most = self._most(judge, prompt)
-        if self.spent + self.reserved + most > self.limit:
+        # Asked this way round, a sum that is no number forbids the call.
+        if not self.spent + self.reserved + most <= self.limit:
             return False
         self.reserved += most
         self._held.setdefault(prompt, []).append(most)
