@@ -7,8 +7,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from value_retention.tasks.answers import Answer
+from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset, load
@@ -17,6 +19,11 @@ from value_retention.tasks.record import AnswerRecord, canonical_json
 from .journal import CallKey, Journal, Reply, journal_folder
 from .judges import Judge
 from .judging import Options, judge_answers, run_async
+from .settings import SCORING_ARGS
+from .upstream_grades import UNKNOWN
+
+Panel = tuple[tuple[str, ...], dict[str, Any], str]
+"""Judge names, their settings (`judge_args`), the protocol."""
 
 FINISHED = "finished"
 """Note in a journal whose records were written."""
@@ -91,13 +98,41 @@ def rejudge(
 
     Returns:
         New records in the order of the old ones; what was asked of the model (`RunInfo`) stays as it was.
+
+    Raises:
+        InputError: to fill, the judges or what is said to them are not what they were.
     """
     answers = answers_of(records, dataset)
     if fill:
         assert options.journal is not None
+        _refuse_other_judging(records, dataset, judges)
         _seed(options.journal, records, judges)
     new = run_async(lambda: judge_answers(dataset, answers, judges, records[0].run, options))
     return [replace(made, run=old.run) for made, old in zip(new, records, strict=True)]
+
+
+def _refuse_other_judging(records: Sequence[AnswerRecord], dataset: Dataset, judges: Sequence[Judge]) -> None:
+    """Replies that are kept and new ones make one record: they must be replies to the same question."""
+    first = records[0]
+    now: list[tuple[object, object, str]] = [
+        (
+            [asdict(judge.info) for judge in judges],
+            [asdict(judge) for judge in first.judges],
+            "judges that cannot be set up as they were",
+        ),
+    ]
+    if first.rubric_hash not in ("", UNKNOWN):
+        words = words_hash(dataset.benchmark, dataset.prompt_revision, first.protocol)
+        now.append((words, first.rubric_hash, "another judge prompt than the one that was answered"))
+    for found, expected, what in now:
+        if found != expected:
+            raise InputError(
+                what,
+                where=first.benchmark,
+                found=canonical_json(found),
+                expected=canonical_json(expected),
+                hint="judge the answers anew: --judge J without --fill",
+            )
 
 
 def answers_of(records: Sequence[AnswerRecord], dataset: Dataset) -> list[Answer]:
@@ -107,7 +142,10 @@ def answers_of(records: Sequence[AnswerRecord], dataset: Dataset) -> list[Answer
 
 
 def _seed(journal: Journal, records: Sequence[AnswerRecord], judges: Sequence[Judge]) -> None:
-    """Put the replies that records hold into the journal, where judging finds them."""
+    """Put the replies that records hold into the journal, where judging finds them.
+
+    A record holds the last of several attempts: it stands for each, so that none is made again.
+    """
     settings = {judge.info.name: judge.settings for judge in judges}
     for record in records:
         for grade in record.grades:
@@ -124,7 +162,8 @@ def _seed(journal: Journal, records: Sequence[AnswerRecord], judges: Sequence[Ju
                 prompt_hash=grade.prompt_hash,
                 answer_hash=record.answer_hash,
             )
-            journal.add_reply(key, grade.attempts, Reply(grade.rationale))
+            for attempt in range(1, grade.attempts + 1):
+                journal.add_reply(key, attempt, Reply(grade.rationale))
 
 
 def panel_of(records: Sequence[AnswerRecord]) -> tuple[tuple[str, ...], dict[str, object], str]:
@@ -157,17 +196,27 @@ def panel_of(records: Sequence[AnswerRecord]) -> tuple[tuple[str, ...], dict[str
     return tuple(j.name for j in record.judges), dict(next(iter(settings.values()), {})), record.protocol
 
 
-def open_journal(work: Sequence[tuple[Sequence[AnswerRecord], object]], path: Path | None) -> Journal:
+def open_journal(
+    work: Sequence[tuple[Sequence[AnswerRecord], Panel]], path: Path | None, fill: bool = False
+) -> Journal:
     """The one journal of a command: an unfinished one is continued, a finished one is left alone.
 
+    How fast and by which route the judges are asked is the user's to change on the way.
+
     Args:
-        work: Every set of answers with the panel that judges it (JSON values).
+        work: Every set of answers with the panel that judges it.
         path: The user's choice; whatever it holds is used.
+        fill: Whether the answers' own replies are in it too: they are no part of another pass.
     """
     if path is not None:
         return Journal(path)
     identity = [
-        [[[r.benchmark, r.item, r.epoch, r.answer_hash] for r in records], panel] for records, panel in work
+        [
+            sorted([r.benchmark, r.item, r.epoch, r.answer_hash] for r in records),
+            [names, {key: args[key] for key in SCORING_ARGS if key in args and key != "protocol"}, protocol],
+            fill,
+        ]
+        for records, (names, args, protocol) in work
     ]
     digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
     number = 1

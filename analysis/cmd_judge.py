@@ -10,35 +10,56 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from value_retention.analysis.options import Amount
+
 if TYPE_CHECKING:
     from value_retention.adapters.journal import Journal
     from value_retention.adapters.judging import Tally
+    from value_retention.adapters.rejudge import Panel
+    from value_retention.adapters.settings import Settings
     from value_retention.analysis.read import Run
     from value_retention.analysis.spending import Budget
     from value_retention.tasks.record import AnswerRecord
 
-    Panel = tuple[tuple[str, ...], dict[str, Any], str]
-    """Judge names, their settings, the protocol."""
+JUDGES = (
+    "PROVIDER/MODEL (any Inspect model name, such as openai/gpt-5-mini; several between commas, or several "
+    "--judge, are a panel), or lexical (offline, not an LLM, for trying things out)"
+)
 
 
 @click.command("judge")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("--judge", "names", multiple=True, help="Inspect model name; more than one make a panel.")
+@click.option(
+    "--judge",
+    "names",
+    multiple=True,
+    help="Inspect model name, or lexical; several, between commas or repeated, are a panel.",
+)
 @click.option(
     "--judge-args", default="{}", help="JSON: temperature, max_tokens, parse_retries, protocol, ..."
 )
-@click.option("--fill", is_flag=True, help="Ask only for the grades that are missing, of the same judges.")
+@click.option(
+    "--fill",
+    is_flag=True,
+    help="Ask the same judges again for the grades whose call failed (judge_error), and for no others: a reply "
+    "that could not be read stays.",
+)
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Write the records although calls failed; their grades are missing (judge_error), and counted.",
+)
 @click.option("--data", help="Where the benchmark's rows are, if they came from a folder.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder; default: beside the run.")
 @click.option(
     "--journal", type=click.Path(path_type=Path), help="Journal file; default: in the journal folder."
 )
-@click.option("--budget", type=click.FloatRange(min=0), help="US dollars; stop before they are exceeded.")
+@click.option("--budget", type=Amount(min=0), help="US dollars; stop before they are exceeded.")
 @click.option("--prices", type=click.Path(path_type=Path), help="YAML file with prices, for --budget.")
-@click.option("--price-in", type=click.FloatRange(min=0), help="US dollars per million input tokens.")
-@click.option("--price-out", type=click.FloatRange(min=0), help="US dollars per million output tokens.")
+@click.option("--price-in", type=Amount(min=0), help="US dollars per million input tokens.")
+@click.option("--price-out", type=Amount(min=0), help="US dollars per million output tokens.")
 def command(runs: tuple[str, ...], **options: Any) -> None:
-    """Grade saved answers with a judge, a panel, or where grades are missing.
+    """Grade saved answers with a judge or a panel, or where calls failed.
 
     RUN is what lm-eval wrote with judge=none or --predict_only, or any judged run of lm-eval, Inspect or this
     command. New records are written beside the old ones, never over them. Interrupted, the same command goes
@@ -46,16 +67,20 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
     """
     from value_retention.adapters.judges import make_judges
     from value_retention.adapters.rejudge import FINISHED, open_journal
-    from value_retention.analysis.read import load_runs
+    from value_retention.analysis.read import failed_grades, load_runs
+    from value_retention.analysis.spending import price_given
 
-    work = _distinct(load_runs(runs), fill=options["fill"])
-    panels = [_panel(records, options) for _, records in work]
+    settings, fill = _settings(options), options["fill"]
+    price_given(options["price_in"], options["price_out"])  # half a price is refused, budget or not
+    found = load_runs(runs)
+    work = _distinct(_unfilled(found, options["output"]) if fill else found, fill)
+    panels = [_panel(records, settings, fill) for _, records in work]
     for names, args, protocol in panels:  # before any call is paid for
         make_judges(names, {**args, "protocol": protocol})
     if not work:
         return
     journal = open_journal(
-        [(records, panel) for (_, records), panel in zip(work, panels, strict=True)], options["journal"]
+        [(records, panel) for (_, records), panel in zip(work, panels, strict=True)], options["journal"], fill
     )
     click.echo(f"journal: {journal.path}")
     budget = _budget(options, panels) if options["budget"] is not None else None
@@ -68,34 +93,90 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
     if any(records is None for records in made):
         sys.exit(1)
     # Written together, and under names that a killed run would have used: nothing is doubled.
-    for number, ((run, _), (names, _, protocol), records) in enumerate(zip(work, panels, made, strict=True)):
-        _write(records or [], run, options["output"], (names, protocol), journal, number)
+    for number, ((run, old), (names, _, protocol), new) in enumerate(zip(work, panels, made, strict=True)):
+        if fill and failed_grades(new or []) >= failed_grades(old):
+            # Records that fill nothing would stand beside the old ones as a second run.
+            click.echo(f"{run.name}, {old[0].benchmark}: every call failed again, no records written")
+            continue
+        _write(new or [], run, options["output"], (names, protocol), journal, number)
     if options["journal"] is None:
         journal.put(FINISHED, "yes")
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    """Judges and their settings, from the options, else from the environment; to fill, settings only.
+
+    Raises:
+        InputError: no judge, one that judges nothing, one that is named twice or that is not known.
+    """
+    from value_retention.adapters.lexical import NAME
+    from value_retention.adapters.settings import ENVIRONMENT, names_of, read_settings
+    from value_retention.tasks.errors import InputError
+
+    if given["fill"]:
+        if given["names"]:
+            raise InputError(
+                "--fill asks the judges of the run",
+                found="--judge",
+                expected="--fill alone, or --judge alone",
+            )
+        return read_settings({"judge_args": given["judge_args"]}, {})
+    names, where = [name for value in given["names"] for name in names_of(value)], "--judge"
+    if not given["names"]:
+        names = names_of(os.environ.get(ENVIRONMENT["judge"], ""))
+        where = (
+            f"environment variable {ENVIRONMENT['judge']}" if names else f"--judge, or {ENVIRONMENT['judge']}"
+        )
+    what, found = None, ", ".join(names)
+    if not names:
+        what, found = "no judge is named, and there is no default", "none"
+    elif "none" in names:
+        what = "judge=none judges nothing"
+    elif twice := sorted({name for name in names if names.count(name) > 1}):
+        what, found = "a judge that is named twice", ", ".join(twice)
+    elif unknown := [name for name in names if name != NAME and "/" not in name]:
+        what, found = "an unknown judge", ", ".join(unknown)
+    if what is not None:
+        raise InputError(what, where=where, found=found, expected=JUDGES)
+    return read_settings({"judge": names, "judge_args": given["judge_args"]}, os.environ)
+
+
+def _unfilled(runs: list[Run], output: Path | None) -> list[Run]:
+    """The runs without what an earlier fill has filled, where this one would write its records."""
+    from value_retention.analysis.read import RECORDS_SUFFIX, Run, drop_superseded, read_records
+
+    folders = {output or Path(run.files[0]).parent for run in runs}
+    files = sorted({file for folder in folders for file in folder.glob(f"*{RECORDS_SUFFIX}")})
+    beside = [Run(file.name, (str(file),), tuple(read_records(file))) for file in files]
+    return drop_superseded(runs, beside)
 
 
 def _distinct(runs: list[Run], fill: bool) -> list[tuple[Run, list[AnswerRecord]]]:
     """Each set of answers to one benchmark once, however often it was judged; to fill, each that has gaps.
 
     Raises:
-        InputError: nothing to fill.
+        InputError: nothing to judge.
     """
+    from value_retention.analysis.read import failed_grades
     from value_retention.tasks.errors import InputError
 
-    work: list[tuple[Run, list[AnswerRecord]]] = []
-    seen: set[tuple[object, ...]] = set()
+    work: dict[tuple[Any, ...], tuple[Run, list[AnswerRecord]]] = {}
     for run in runs:
         for benchmark in run.benchmarks():
             records = [r for r in run.records if r.benchmark == benchmark]
             answers = tuple(sorted((r.run.model, r.item, r.epoch, r.answer_hash) for r in records))
-            if fill and not any(grade.outcome == "judge_error" for r in records for grade in r.grades):
-                click.echo(f"{run.name}, {benchmark}: no grade failed, nothing to fill")
-            elif fill or (benchmark, answers) not in seen:
-                seen.add((benchmark, answers))
-                work.append((run, records))
+            if not fill:
+                work.setdefault((benchmark, answers), (run, records))
+            elif failed_grades(records):
+                work[benchmark, answers, run.name] = run, records
+            else:
+                click.echo(f"{run.name}, {benchmark}: no call failed")
     if not work and not fill:
         raise InputError("no answers to judge", found=", ".join(run.name for run in runs))
-    return work
+    if not work:
+        click.echo("nothing is left to fill")
+    # The order is the answers', not the files': what a killed command wrote already does not change it.
+    return [work[key] for key in sorted(work)]
 
 
 def _judge(
@@ -106,7 +187,7 @@ def _judge(
     journal: Journal,
     budget: Budget | None,
 ) -> list[AnswerRecord] | None:
-    """Judge one benchmark of one run; None when grades are still missing."""
+    """Judge one benchmark of one run; None when grades are missing that the user did not allow to be."""
     from tqdm import tqdm
 
     from value_retention.adapters.judges import describe, make_judges
@@ -130,34 +211,34 @@ def _judge(
             advance=bar.update,
         )
         made = rejudge(records, dataset, judges, options, given["fill"])
-    _report(options.tally, journal, budget)
-    return None if options.tally.stopped or options.tally.errors else made
+    missing = given["allow_missing"]
+    _report(options.tally, journal, budget, missing)
+    return None if options.tally.stopped or (options.tally.errors and not missing) else made
 
 
-def _panel(records: Sequence[AnswerRecord], given: dict[str, Any]) -> Panel:
-    """Judge names, settings and protocol, from the options or, to fill, from the records."""
+def _panel(records: Sequence[AnswerRecord], settings: Settings, fill: bool) -> Panel:
+    """Judge names, settings and protocol, from the options or, to fill, from the records.
+
+    Raises:
+        InputError: to fill, other settings than the records'.
+    """
     from value_retention.adapters.rejudge import panel_of
-    from value_retention.adapters.settings import read_settings
+    from value_retention.adapters.settings import SCORING_ARGS
     from value_retention.tasks.errors import InputError
 
-    values: dict[str, Any] = {"judge_args": given["judge_args"]}
-    if given["names"]:
-        values["judge"] = list(given["names"])
-    settings = read_settings(values, {} if given["fill"] else os.environ)
-    if given["fill"]:
-        if given["names"]:
-            raise InputError(
-                "--fill asks the judges of the run",
-                found="--judge",
-                expected="--fill alone, or --judge alone",
-            )
-        names, scoring, protocol = panel_of(records)
-        return names, {**settings.judge_args, **scoring}, protocol
-    judges = settings.require_judge().judges
-    if not judges:
-        raise InputError("judge=none judges nothing", where="--judge", expected="a judge")
-    protocol = settings.judge_args.get("protocol", "per_dimension")
-    return judges, settings.judge_args, protocol
+    args = settings.judge_args
+    if not fill:
+        return settings.judges or (), args, args.get("protocol", "per_dimension")
+    names, scoring, protocol = panel_of(records)
+    used = {**scoring, "protocol": protocol}
+    if changed := [key for key in SCORING_ARGS if key in args and args[key] != used.get(key)]:
+        raise InputError(
+            "--fill keeps the judge's settings",
+            where="--judge-args",
+            found=", ".join(f"{key} {args[key]!r}" for key in changed),
+            expected=", ".join(f"{key} {used[key]!r}" if key in used else f"no {key}" for key in changed),
+        )
+    return names, {**args, **scoring}, protocol
 
 
 def _budget(given: dict[str, Any], panels: Sequence[Panel]) -> Budget:
@@ -167,13 +248,13 @@ def _budget(given: dict[str, Any], panels: Sequence[Panel]) -> Budget:
         InputError: a judge without a price.
     """
     from value_retention.adapters.lexical import NAME
-    from value_retention.analysis.spending import Budget, Price, read_prices
+    from value_retention.analysis.spending import Budget, price_given, read_prices
     from value_retention.tasks.errors import InputError
 
     names = {name for panel in panels for name in panel[0] if name != NAME}
     prices = read_prices(given["prices"])[0] if given["prices"] else {}
-    if given["price_in"] is not None and given["price_out"] is not None:
-        prices |= {name: Price(given["price_in"], given["price_out"]) for name in names}
+    if (price := price_given(given["price_in"], given["price_out"])) is not None:
+        prices |= dict.fromkeys(names, price)
     if unknown := sorted(names - set(prices)):
         raise InputError(
             "a budget without a price",
@@ -185,7 +266,7 @@ def _budget(given: dict[str, Any], panels: Sequence[Panel]) -> Budget:
     return Budget(given["budget"], prices, max((m for m in limits if m), default=None))
 
 
-def _report(tally: Tally, journal: Journal, budget: Budget | None) -> None:
+def _report(tally: Tally, journal: Journal, budget: Budget | None, allow_missing: bool) -> None:
     click.echo(
         f"{tally.asked} calls made, {tally.reused} from the journal or the run, {tally.retries} retries, "
         f"{tally.unparsed} grades unreadable, {tally.errors} failed"
@@ -199,11 +280,13 @@ def _report(tally: Tally, journal: Journal, budget: Budget | None) -> None:
             err=True,
         )
     elif tally.errors:
-        click.echo(
-            f"{tally.errors} grades are missing ({tally.last_error}); every reply that came is in "
-            f"{journal.path}: run the same command again to ask for the missing ones only",
-            err=True,
+        next_step = (
+            "they are written as missing (judge_error): --fill asks for them again"
+            if allow_missing
+            else f"every reply that came is in {journal.path}: run the same command again to ask for the "
+            "missing ones only, or with --allow-missing to write the records without them"
         )
+        click.echo(f"{tally.errors} grades are missing ({tally.last_error}); {next_step}", err=True)
 
 
 def _write(

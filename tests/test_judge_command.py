@@ -1,0 +1,429 @@
+"""`value-retention judge` and `plan`: what is asked, written and refused. The judges are made by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from helpers import RUN
+
+from value_retention.adapters import judges as judges_module
+from value_retention.adapters.journal import Reply
+from value_retention.adapters.settings import SCORING_ARGS
+from value_retention.analysis import cmd_judge
+from value_retention.analysis.cli import cli
+from value_retention.analysis.read import failed_grades, load_runs, read_records
+from value_retention.analysis.spending import Budget, Price, read_prices
+from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark
+from value_retention.tasks.errors import InputError
+from value_retention.tasks.load import load
+from value_retention.tasks.record import AnswerRecord, JudgeInfo, canonical_json
+
+JUDGE = "lab/judge"
+
+
+class Judges:
+    """Judges by name: each replies with a pass, unless `fails` says that the call fails."""
+
+    def __init__(self) -> None:
+        self.fails: Callable[[int], bool] = lambda number: False
+        self.text = "GRADE: C"
+        self.asked = 0
+
+    def make(self, names: list[str], args: dict[str, Any]) -> list[Any]:
+        settings = {key: args[key] for key in SCORING_ARGS if key in args and key != "protocol"}
+        return [_Judge(self, JudgeInfo(name, settings)) for name in names]
+
+
+class _Judge:
+    connections = 1
+
+    def __init__(self, judges: Judges, info: JudgeInfo) -> None:
+        self.judges, self.info, self.settings = judges, info, canonical_json(info.settings)
+
+    async def ask(self, prompt: str, answer: str, indicators: str, schema: object = None) -> Reply:
+        self.judges.asked += 1
+        if self.judges.fails(self.judges.asked):
+            return Reply(None, "BadRequestError: 400")
+        return Reply(self.judges.text, input_tokens=100, output_tokens=10)
+
+
+@pytest.fixture
+def judges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Judges:
+    made = Judges()
+    monkeypatch.setattr(judges_module, "make_judges", made.make)
+    monkeypatch.setenv("VALUE_RETENTION_JOURNAL_DIR", str(tmp_path / "journals"))
+    return made
+
+
+def unjudged(benchmark: Benchmark = ANIMA_2_2, model: str = "m") -> list[AnswerRecord]:
+    dataset = load(benchmark, "sample", ["en"])
+    answers = [Answer.of(item, 1, f"On {item.id}: it depends.") for item in dataset.items]
+    return [make_record(dataset, a, (), (), dataclasses.replace(RUN, model=model)) for a in answers]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A run whose answers were saved to be judged later."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lines = [record.to_json() + "\n" for record in unjudged()]
+    (folder / "answers.records.jsonl").write_text("".join(lines), "utf-8")
+    return folder
+
+
+def judge(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["judge", *map(str, arguments)])
+
+
+def refused(done: Result) -> str:
+    """The message of a user's mistake; `main` prints it and exits with 2."""
+    if done.exit_code == 2:
+        return done.stderr
+    assert isinstance(done.exception, InputError), done.output
+    return str(done.exception)
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.glob("anima*.records.jsonl"))
+
+
+def only(folder: Path) -> tuple[AnswerRecord, ...]:
+    """The records of the one run in a folder."""
+    (run,) = load_runs([folder])
+    return run.records
+
+
+# -- calls that failed ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def failed(saved: Path, judges: Judges) -> Path:
+    """The run judged while every third call failed, the way lm-eval leaves it: the records are written."""
+    judges.fails = lambda number: number % 3 == 0
+    done = judge(saved, "--judge", JUDGE, "--allow-missing")
+    assert done.exit_code == 0, done.output
+    judges.fails = lambda number: False
+    judges.asked = 0
+    return saved
+
+
+def test_what_was_filled_stands_for_what_it_fills(failed: Path, judges: Judges) -> None:
+    missing = failed_grades(only(failed))
+    kept = {g.rationale for record in only(failed) for g in record.grades if g.rationale}
+    judges.text = "GRADE: I"
+    done = judge(failed, "--fill")
+    assert (done.exit_code, judges.asked) == (0, missing), done.output
+    records = only(failed)
+    assert failed_grades(records) == 0
+    assert {g.rationale for record in records for g in record.grades} == {*kept, "GRADE: I"}
+    assert len(written(failed)) == 2
+
+
+@pytest.mark.parametrize("place", ["beside", "elsewhere", "of a file"])
+def test_a_second_fill_asks_nothing(failed: Path, judges: Judges, tmp_path: Path, place: str) -> None:
+    run = failed / written(failed)[0] if place == "of a file" else failed
+    options = ["--fill"] + (["-o", str(tmp_path / "out")] if place == "elsewhere" else [])
+    assert judge(run, *options).exit_code == 0
+    asked, files = judges.asked, sorted(tmp_path.rglob("*.records.jsonl"))
+    again = judge(run, *options)
+    assert (again.exit_code, judges.asked) == (0, asked), again.output
+    assert "nothing is left to fill" in again.output
+    assert sorted(tmp_path.rglob("*.records.jsonl")) == files
+
+
+def test_one_benchmark_of_two_is_filled_in_its_place(saved: Path, judges: Judges) -> None:
+    """lm-eval writes both in one run: the filled one goes together with the one that had no gap."""
+    judges.fails = lambda number: number == 1
+    lines = [record.to_json() + "\n" for record in [*unjudged(), *unjudged(MORU)]]
+    (saved / "answers.records.jsonl").write_text("".join(lines), "utf-8")
+    assert judge(saved, "--judge", JUDGE, "--allow-missing").exit_code == 0
+    files = [file for file in saved.iterdir() if file.name != "answers.records.jsonl"]
+    both = "".join(file.read_text("utf-8") for file in sorted(files))
+    for file in [*files, saved / "answers.records.jsonl"]:
+        file.unlink()
+    (saved / "both.records.jsonl").write_text(both, "utf-8")
+    assert judge(saved, "--fill").exit_code == 0
+    (run,) = load_runs([saved])
+    assert sorted(run.benchmarks()) == ["anima_2_2", "moru"]
+    assert failed_grades(run.records) == 0
+    assert len(run.records) == both.count("\n")
+
+
+def test_a_fill_keeps_an_unreadable_reply_whatever_the_retries(saved: Path, judges: Judges) -> None:
+    judges.fails = lambda number: number == 1
+    judges.text = "I cannot say."
+    args = ("--judge-args", '{"parse_retries": 1}')
+    assert judge(saved, "--judge", JUDGE, *args, "--allow-missing").exit_code == 0
+    before = [grade for record in only(saved) for grade in record.grades]
+    judges.asked, judges.text = 1, "GRADE: C"
+    assert judge(saved, "--fill").exit_code == 0
+    assert judges.asked == 1 + 1
+    after = [grade for record in only(saved) for grade in record.grades]
+    assert after[1:] == before[1:]
+    assert {grade.attempts for grade in after[1:]} == {2}
+    assert (before[0].outcome, after[0].outcome) == ("judge_error", "graded")
+
+
+def test_a_call_that_is_refused_for_good_need_not_hold_up_the_rest(saved: Path, judges: Judges) -> None:
+    judges.fails = lambda number: number == 1
+    done = judge(saved, "--judge", JUDGE)
+    assert done.exit_code == 1
+    assert "1 grades are missing (BadRequestError: 400)" in done.stderr
+    assert "--allow-missing" in done.stderr
+    assert written(saved) == []
+    judges.asked = 0
+    done = judge(saved, "--judge", JUDGE, "--allow-missing")
+    assert (done.exit_code, judges.asked) == (0, 1), done.output
+    assert "1 grades are missing (BadRequestError: 400); they are written as missing" in done.stderr
+    records = only(saved)
+    assert (failed_grades(records), sum(record.grades_missing for record in records)) == (1, 1)
+    # To fill it in vain leaves the folder as it is.
+    files, judges.asked = written(saved), 0
+    assert judge(saved, "--fill").exit_code == 1
+    judges.asked = 0
+    done = judge(saved, "--fill", "--allow-missing")
+    assert (done.exit_code, written(saved)) == (0, files), done.output
+    assert "no records written" in done.output
+    assert only(saved) == records
+
+
+def test_a_fill_keeps_judges_and_settings(failed: Path, judges: Judges, tmp_path: Path) -> None:
+    for run in (failed, tmp_path / "nowhere"):
+        assert "--fill alone" in refused(judge(run, "--fill", "--judge", JUDGE))
+    message = refused(judge(failed, "--fill", "--judge-args", '{"temperature": 0}'))
+    assert "found: temperature 0" in message
+    assert "expected: no temperature" in message
+    assert judges.asked == 0
+    assert judge(failed, "--fill").exit_code == 0
+    # Refused with nothing to fill, too.
+    assert "--fill alone" in refused(judge(failed, "--fill", "--judge", JUDGE))
+
+
+def test_a_fill_refuses_a_judge_or_a_prompt_that_is_another_by_now(failed: Path, judges: Judges) -> None:
+    (name,) = written(failed)
+    records = read_records(failed / name)
+    for change, message in (
+        ({"rubric_hash": "0" * 64}, "another judge prompt"),
+        ({"judges": (JudgeInfo(JUDGE, {"verbosity": "low"}),)}, "cannot be set up as they were"),
+    ):
+        changed = [dataclasses.replace(record, **change) for record in records]  # type: ignore[arg-type]
+        (failed / name).write_text("".join(record.to_json() + "\n" for record in changed), "utf-8")
+        assert message in refused(judge(failed, "--fill"))
+    assert judges.asked == 0
+
+
+# -- judges -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [["lab/a,lab/b"], ["lab/a", "lab/b"], ["lab/a, lab/b", "lab/c"]])
+def test_judges_between_commas_are_a_panel(saved: Path, judges: Judges, names: list[str]) -> None:
+    done = judge(saved, *(part for name in names for part in ("--judge", name)))
+    assert done.exit_code == 0, done.output
+    found = {tuple(info.name for info in record.judges) for record in only(saved)}
+    assert found == {tuple(part.strip() for name in names for part in name.split(","))}
+
+
+@pytest.mark.parametrize(
+    ("names", "variable", "expected"),
+    [
+        ([], None, ["no judge is named", "where: --judge", "VALUE_RETENTION_JUDGE"]),
+        (["none"], None, ["judges nothing", "where: --judge"]),
+        (["lab/a,none"], None, ["judges nothing"]),
+        (["lab/a", "lab/b,lab/a"], None, ["named twice", "found: lab/a\n"]),
+        ([], "lab/a,lab/a", ["named twice", "where: environment variable VALUE_RETENTION_JUDGE"]),
+        (["gpt-5"], None, ["unknown judge", "where: --judge", "found: gpt-5"]),
+    ],
+)
+def test_judges_that_cannot_be_are_refused_with_the_choices_there_are(
+    saved: Path,
+    judges: Judges,
+    monkeypatch: pytest.MonkeyPatch,
+    names: list[str],
+    variable: str | None,
+    expected: list[str],
+) -> None:
+    if variable:
+        monkeypatch.setenv("VALUE_RETENTION_JUDGE", variable)
+    message = refused(judge(saved, *(part for name in names for part in ("--judge", name))))
+    for text in (*expected, "PROVIDER/MODEL", "lexical"):
+        assert text in message
+    assert "metadata" not in message
+    assert "save the answers" not in message
+
+
+def test_the_judge_of_the_environment_judges(
+    saved: Path, judges: Judges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VALUE_RETENTION_JUDGE", JUDGE)
+    assert judge(saved).exit_code == 0
+    assert {record.judges[0].name for record in only(saved)} == {JUDGE}
+
+
+# -- the journal ------------------------------------------------------------------------------------------
+
+
+def journals(tmp_path: Path) -> list[int]:
+    """Replies in each journal."""
+    found = []
+    for file in sorted((tmp_path / "journals").glob("*.sqlite")):
+        connection = sqlite3.connect(file)
+        found.append(connection.execute("SELECT count(*) FROM replies").fetchone()[0])
+        connection.close()
+    return found
+
+
+def test_the_route_may_change_on_the_way(saved: Path, judges: Judges, tmp_path: Path) -> None:
+    """What was paid for before an interruption is not asked again by more patient settings."""
+    judges.fails = lambda number: number == 2
+    assert judge(saved, "--judge", JUDGE).exit_code == 1
+    calls, judges.asked = judges.asked, 2
+    args = json.dumps({"max_connections": 4, "max_retries": 9, "attempt_timeout": 300, "processes": 0})
+    assert judge(saved, "--judge", JUDGE, "--judge-args", args).exit_code == 0
+    assert (judges.asked - 2, journals(tmp_path)) == (1, [calls])
+
+
+def test_killed_between_two_files_the_rest_is_written_and_nothing_asked(
+    saved: Path, judges: Judges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that is there takes one benchmark out of the saved answers: the work is the same all the same."""
+    lines = [record.to_json() + "\n" for record in [*unjudged(), *unjudged(MORU)]]
+    (saved / "zz.records.jsonl").write_text("".join(lines), "utf-8")
+    (saved / "answers.records.jsonl").unlink()
+    write, calls = cmd_judge._write, 0
+
+    def killed(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        write(*arguments)
+
+    monkeypatch.setattr(cmd_judge, "_write", killed)
+    assert judge(saved, "--judge", JUDGE).exit_code == 1
+    (first,) = {*saved.iterdir()} - {saved / "zz.records.jsonl"}
+    content, asked = first.read_bytes(), judges.asked
+    assert judge(saved, "--judge", JUDGE).exit_code == 0
+    assert judges.asked == asked
+    assert first.read_bytes() == content
+    assert len([*saved.iterdir()]) == 3
+    assert {record.status for record in only(saved)} == {"scored"}
+
+
+@pytest.mark.parametrize("args", ['{"temperature": 0.5}', '{"protocol": "batched"}', '{"parse_retries": 1}'])
+def test_what_moves_a_grade_may_not(saved: Path, judges: Judges, tmp_path: Path, args: str) -> None:
+    judges.fails = lambda number: number == 2
+    assert judge(saved, "--judge", JUDGE).exit_code == 1
+    judge(saved, "--judge", JUDGE, "--judge-args", args)
+    assert len(journals(tmp_path)) == 2
+
+
+def test_the_replies_of_a_fill_are_no_second_pass(failed: Path, judges: Judges) -> None:
+    """An interrupted fill leaves a journal with the first pass's replies; another pass asks for its own."""
+    judges.fails = lambda number: True
+    assert judge(failed, "--fill").exit_code == 1
+    judges.fails = lambda number: False
+    judges.asked = 0
+    expected = sum(record.grades_expected for record in only(failed))
+    assert judge(failed, "--judge", JUDGE).exit_code == 0
+    assert judges.asked == expected
+
+
+# -- money ------------------------------------------------------------------------------------------------
+
+PRICE = ("--price-in", "1", "--price-out", "2")
+
+
+@pytest.mark.parametrize("amount", ["nan", "inf", "-inf", "-1"])
+@pytest.mark.parametrize("option", ["--budget", "--price-in", "--price-out"])
+def test_no_sum_of_money_is_no_budget(saved: Path, judges: Judges, option: str, amount: str) -> None:
+    given = {"--budget": "1", "--price-in": "1", "--price-out": "2", option: amount}
+    done = judge(saved, "--judge", JUDGE, *(part for pair in given.items() for part in pair))
+    assert done.exit_code == 2
+    assert f"'{option}'" in refused(done)
+    assert judges.asked == 0
+
+
+@pytest.mark.parametrize("amount", [math.nan, math.inf, -1.0])
+def test_a_budget_knows_no_other_numbers(amount: float) -> None:
+    with pytest.raises(InputError, match="no sum of money"):
+        Budget(amount, {})
+    with pytest.raises(ValueError, match="a price of"):
+        Price(1.0, amount)
+    budget = Budget(1.0, {"j": Price(1.0, 1.0)})
+    assert budget.allows("j", "prompt")
+    budget.spent = math.nan
+    assert not budget.allows("j", "prompt")
+
+
+@pytest.mark.parametrize("amount", [".nan", ".inf", "-1", "nan"])
+def test_a_price_file_with_no_sum_of_money_is_refused(tmp_path: Path, amount: str) -> None:
+    file = tmp_path / "prices.yaml"
+    file.write_text(f"date: 2026-11-01\nprices: {{lab/j: {{input: {amount}, output: 1}}}}\n")
+    with pytest.raises(InputError, match=r"(?s)price file.*prices\.yaml.*a price of"):
+        read_prices(file)
+
+
+@pytest.mark.parametrize("option", ["--price-in", "--price-out"])
+def test_half_a_price_is_refused(saved: Path, judges: Judges, option: str) -> None:
+    for budget in ([], ["--budget", "1"]):
+        message = refused(judge(saved, "--judge", JUDGE, option, "1", *budget))
+        assert "half a price" in message
+        assert f"found: {option} alone" in message
+    assert "half a price" in refused(plan(option, "1"))
+    assert judges.asked == 0
+
+
+def test_a_budget_is_kept(saved: Path, judges: Judges) -> None:
+    done = judge(saved, "--judge", JUDGE, "--budget", "0.003", *PRICE)
+    assert done.exit_code == 1
+    assert 0 < judges.asked < 25  # 120 millionths of a dollar each
+    assert "stopped before the budget" in done.stderr
+    # Calls that were not made are no failed calls: they are never written as missing.
+    assert judge(saved, "--judge", JUDGE, "--budget", "0.003", *PRICE, "--allow-missing").exit_code == 1
+    assert written(saved) == []
+    assert judge(saved, "--judge", JUDGE, "--budget", "5", *PRICE).exit_code == 0
+
+
+# -- the plan ---------------------------------------------------------------------------------------------
+
+
+def plan(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["plan", "--data", "sample", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("amount", ["nan", "inf"])
+@pytest.mark.parametrize("option", ["--price-in", "--price-out", "--rate", "--reply-tokens"])
+def test_a_plan_is_made_of_finite_numbers(option: str, amount: str) -> None:
+    done = plan(*PRICE, option, amount)
+    assert done.exit_code == 2
+    assert f"'{option}'" in done.stderr
+
+
+def test_a_plan_without_a_price_says_so(tmp_path: Path) -> None:
+    done = plan("--judge", "lab/j")
+    assert done.exit_code == 0, done.output
+    (line,) = [line for line in done.stdout.splitlines() if "no price is known" in line]
+    assert "lab/j" in line
+    assert "--price-in" in line
+    assert "US dollars" not in done.stdout
+    done = plan("--json")
+    assert any("no price is known" in note for note in json.loads(done.stdout)["notes"])
+
+
+def test_a_plan_with_a_price_has_dollars(tmp_path: Path) -> None:
+    file = tmp_path / "prices.yaml"
+    file.write_text("date: 2026-11-01\nprices: {lab/j: {input: 1, output: 2}}\n")
+    for done in (plan(*PRICE), plan("--prices", file, "--judge", "lab/j")):
+        assert done.exit_code == 0, done.output
+        assert "US dollars" in done.stdout
+        assert "no price is known" not in done.stdout
+    assert "prices of lab/j as of 2026-11-01" in done.stdout
