@@ -127,9 +127,10 @@ def _settings(given: dict[str, Any]) -> Settings:
         where = (
             f"environment variable {ENVIRONMENT['judge']}" if names else f"--judge, or {ENVIRONMENT['judge']}"
         )
-    what, found = None, ", ".join(names)
+    what: str | None = None
+    found: str | None = ", ".join(names)
     if not names:
-        what, found = "no judge is named, and there is no default", "none"
+        what, found = "no judge is named, and there is no default", None
     elif "none" in names:
         what = "judge=none judges nothing"
     elif twice := sorted({name for name in names if names.count(name) > 1}):
