@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from value_retention.analysis.names import check_names
 from value_retention.analysis.stats import Floats
 from value_retention.tasks.errors import InputError
 
@@ -143,6 +144,7 @@ def _arm(entry: object, index: int, path: Path) -> Arm:
         )  # fmt: skip
     words = [method, domain, data, f"seed {seed}" if seed is not None else ""]
     name = str(entry.get("name") or " ".join(word for word in words if word) or "base")
+    check_names([name, *runs], where)
     return Arm(name, tuple(str(path.parent / run) for run in runs), domain, method, data, seed, base)
 
 

@@ -94,6 +94,7 @@ class ArmsResult:
         effects: Every comparison.
         settings: How they were computed.
         margins: Margins of the verdicts, points.
+        files: What it was read from, the arms file first; nothing may be written over these.
     """
 
     headline: tuple[str, ...]
@@ -103,6 +104,7 @@ class ArmsResult:
     effects: tuple[ArmEffect, ...]
     settings: Settings
     margins: tuple[float, ...]
+    files: tuple[str, ...] = ()
 
     def find(self, kind: str, benchmark: str, metric: str, statement: str = "") -> list[ArmEffect]:
         """Effects of a kind on a figure whose statement holds a text."""

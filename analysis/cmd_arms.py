@@ -12,6 +12,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("arms_file", type=click.Path(path_type=Path), metavar="ARMS.yaml")
 @click.option("--margin", "margins", type=float, multiple=True, help="Points; instead of the file's margins.")
+@click.option("--allow", multiple=True, metavar="ASPECT", help="As in `compare`; adds to the file's `allow`.")
 @click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals.")
 @click.option("--resamples", default=10_000, show_default=True, help="Bootstrap resamples and sign patterns.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
@@ -20,6 +21,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def command(
     arms_file: Path,
     margins: tuple[float, ...],
+    allow: tuple[str, ...],
     level: float,
     resamples: int,
     seed: int,
@@ -39,9 +41,13 @@ def command(
     from value_retention.analysis.arms_report import print_arms
     from value_retention.analysis.comparison import checked_settings
     from value_retention.analysis.inputs import analyse_file, write_arms
+    from value_retention.analysis.names import check_names
+    from value_retention.analysis.outputs import check_outputs
 
     settings = checked_settings(level, resamples, seed, None)
-    result = analyse_file(arms_file, settings, margins)
+    check_names([str(arms_file)], "ARMS.yaml")
+    check_outputs({"--json": json_file, "--latex": latex_file}, [arms_file])
+    result = analyse_file(arms_file, settings, margins, allow)
     print_arms(result)
     for line in write_arms(result, (), json_file, latex_file):
         click.echo(line)

@@ -19,7 +19,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     multiple=True,
     metavar="ASPECT",
     help="A difference between runs to let through: judge, judge-settings, prompt, parser, epochs, "
-    "questions, version, revision, dropped or protocol. Repeat for several.",
+    "questions, version, revision, dropped, protocol, ceiling, system, chat-template or sampling. Repeat for "
+    "several.",
 )
 @click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals.")
 @click.option("--resamples", default=10_000, show_default=True, help="Bootstrap resamples and sign patterns.")
@@ -46,13 +47,16 @@ def command(
     """Compare two or more runs: paired differences with cluster intervals, per dimension and language.
 
     RUN is an lm-eval output, an Inspect log or a folder of either; NAME=RUN gives it a name. Runs that were
-    not judged alike are refused.
+    not asked and judged alike are refused.
     """
     from value_retention.analysis.comparison import checked_settings, compare_reduced, unique_names
-    from value_retention.analysis.inputs import read_all
+    from value_retention.analysis.inputs import check_written, read_all
 
     settings = checked_settings(level, resamples, seed, margin)
+    outputs = {"--json": json_file, "--csv": csv_file, "--parquet": parquet_file, "--latex": latex_file}
+    check_written(outputs, runs, ())
     scores, agreements = read_all(runs, settings if plots or json_file else None)
+    check_written(outputs, runs, scores)
     result = compare_reduced(unique_names(scores), settings, baseline=baseline, allow=allow)
     result = replace(result, agreements=tuple(agreements))
     result.print()

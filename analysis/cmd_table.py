@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from value_retention.analysis.read import Run
 
 
 @click.command("table")
@@ -15,12 +20,16 @@ def command(runs: tuple[str, ...], output: Path | None) -> None:
 
     RUN is a folder or file of lm-eval (--log_samples), Inspect or `value-retention judge`; NAME=PATH names
     it.
-    Without -o the scores of every run are shown.
+    Without -o the scores of every run are shown, in [0, 1], with questions, clusters and cluster t intervals.
     """
-    from value_retention.analysis.read import load_runs
-    from value_retention.analysis.table import grades_table, write_table
+    from value_retention.analysis.inputs import check_written, load_all
+    from value_retention.analysis.table import grades_table, log_warnings, write_table
 
-    loaded = load_runs(runs)
+    check_written({"-o": output}, runs, ())
+    loaded = load_all(runs)
+    check_written({"-o": output}, runs, loaded)
+    for line in log_warnings(loaded):
+        click.echo(f"WARNING: {line}", err=True)
     if output is None:
         _show(loaded)
         return
@@ -30,29 +39,15 @@ def command(runs: tuple[str, ...], output: Path | None) -> None:
     click.echo(f"{len(table)} grades of {len(loaded)} run(s) in {output}; {missing} missing")
 
 
-def _show(runs: list) -> None:  # type: ignore[type-arg]
-    from rich.console import Console
-    from rich.table import Table
+def _show(runs: Sequence[Run]) -> None:
+    from value_retention.analysis.formats import legend
+    from value_retention.analysis.report import console, print_table, say
+    from value_retention.analysis.table import HEADINGS, score_tables
 
-    from value_retention.tasks.benchmark import BENCHMARKS
-    from value_retention.tasks.grading import benchmark_scores, questions_of
-
-    console = Console()
-    for run in runs:
-        for name in run.benchmarks():
-            records = [record for record in run.records if record.benchmark == name]
-            judges = (
-                ", ".join(j.name + ("" if j.is_llm else " (not an LLM)") for j in records[0].judges)
-                or "none yet"
-            )
-            note = "" if records[0].data.is_benchmark else ", sample items: NO benchmark"
-            questions = questions_of(records)
-            table = Table(
-                title=f"{run.name}: {name}, {len(questions)} questions, {len(records)} answers, "
-                f"judge {judges}{note}"
-            )
-            table.add_column("metric")
-            table.add_column("score", justify="right")
-            for metric, value in benchmark_scores(questions, BENCHMARKS[name].weighted).items():
-                table.add_row(metric, "nothing to score" if value is None else f"{value:.4f}")
-            console.print(table)
+    out = console()
+    cells: list[str] = []
+    for title, rows in score_tables(runs):
+        print_table(out, title, HEADINGS, rows)
+        cells += [cell for row in rows for cell in row]
+    for line in legend(cells):
+        say(out, line, "dim")

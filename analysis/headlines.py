@@ -71,12 +71,17 @@ def extent(panel: Panel, runs: Sequence[str] | None = None) -> str:
     """
     chosen = [panel.runs.index(run) for run in runs or panel.runs]
     common = np.all(panel.answers[chosen] > 0, axis=0).tolist()
-    count = sum(common)
     asked = [question for question, shared in zip(panel.questions, common, strict=True) if shared]
-    tags = list(dict.fromkeys(question.language for question in asked))
-    languages = ", ".join(tags) if len(tags) <= 3 else f"{len(tags)} languages"
-    part = f"{count} of {panel.total}" if panel.total is not None and count != panel.total else str(count)
-    return f"{part} questions ({languages})"
+    return extent_of([question.language for question in asked], panel.total)
+
+
+def extent_of(languages: Sequence[str], total: int | None) -> str:
+    """The same for questions of these languages, out of so many."""
+    tags = list(dict.fromkeys(languages))
+    named = ", ".join(tags) if len(tags) <= 3 else f"{len(tags)} languages"
+    count = len(languages)
+    part = f"{count} of {total}" if total is not None and count < total else str(count)
+    return f"{part} questions ({named})"
 
 
 def part_only(panel: Panel) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_retention.analysis.names import check_names
+from value_retention.analysis.outputs import check_outputs, run_inputs
 from value_retention.analysis.scores import RunScores, reduce_run
 from value_retention.tasks.errors import InputError
 
@@ -14,7 +16,22 @@ if TYPE_CHECKING:
     from value_retention.analysis.agreement import Agreement
     from value_retention.analysis.arms_effects import ArmsResult
     from value_retention.analysis.claims import Claim
+    from value_retention.analysis.read import Run
     from value_retention.analysis.rows import Settings
+
+
+def load_all(paths: Sequence[str]) -> list[Run]:
+    """`load_runs` of a command line, with names that every output can hold and that differ.
+
+    Raises:
+        InputError: what the reader raises, or a name that cannot be written down.
+    """
+    from value_retention.analysis.read import load_runs
+
+    check_names(paths, "RUN")
+    runs = load_runs(paths)
+    check_names([text for run in runs for text in (run.name, *run.files)], "RUN")
+    return runs
 
 
 def read_scores(path: str, name: str | None = None) -> list[RunScores]:
@@ -27,9 +44,7 @@ def read_scores(path: str, name: str | None = None) -> list[RunScores]:
     Raises:
         InputError: what the reader raises; or one name for several runs of one benchmark.
     """
-    from value_retention.analysis.read import load_runs
-
-    found = [scores for run in load_runs([path]) for scores in reduce_run(run.name, run.files, run.records)]
+    found = [scores for run in load_all([path]) for scores in reduce_run(run.name, run.files, run.records)]
     if name is None:
         return found
     benchmarks = [scores.benchmark for scores in found]
@@ -56,12 +71,10 @@ def read_all(
     Returns:
         Reduced runs, and (run, agreement) for every figure of every panel.
     """
-    from value_retention.analysis.read import load_runs
-
     scores: list[RunScores] = []
     agreements: list[tuple[str, Agreement]] = []
     for path in paths:
-        for run in load_runs([path]):
+        for run in load_all([path]):
             scores += reduce_run(run.name, run.files, run.records)
             if settings is not None and max(len(record.judges) for record in run.records) > 1:
                 from value_retention.analysis.agreement import judge_agreement
@@ -74,26 +87,52 @@ def read_all(
     return scores, agreements
 
 
-def analyse_file(path: Path, settings: Settings, margins: Sequence[float] = ()) -> ArmsResult:
+def check_written(
+    outputs: Mapping[str, Path | None], paths: Sequence[str], read: Sequence[Run | RunScores]
+) -> None:
+    """`check_outputs` for runs that were read already.
+
+    Args:
+        outputs: Option to file.
+        paths: What the runs were read from, as on the command line.
+        read: What was read.
+    """
+    check_names([str(path) for path in outputs.values() if path is not None], "output")
+    check_outputs(outputs, [*run_inputs(paths, ()), *(file for run in read for file in run.files)])
+
+
+def analyse_file(
+    path: Path, settings: Settings, margins: Sequence[float] = (), allow: Sequence[str] = ()
+) -> ArmsResult:
     """Read an arms file and its runs, and analyse them.
 
     Args:
         path: The YAML.
         settings: Level, resamples, seed.
         margins: Points; empty for the file's own.
+        allow: Differences to let through, besides those that the file lets through.
     """
     from value_retention.analysis.arms import read_arms
     from value_retention.analysis.arms_effects import analyse_arms
 
     content = read_arms(path)
     runs = [scores for arm in content.arms for run in arm.runs for scores in read_scores(run, arm.name)]
-    return analyse_arms(content.arms, runs, settings, margins or content.margins, content.allow)
+    result = analyse_arms(content.arms, runs, settings, margins or content.margins, [*content.allow, *allow])
+    return replace(result, files=(str(path), *(file for run in runs for file in run.files)))
 
 
 def write_arms(
     result: ArmsResult, claims: Sequence[Claim], json_file: Path | None, latex_file: Path | None
 ) -> list[str]:
-    """Write what was asked for; one line per file written."""
+    """Write what was asked for; one line per file written.
+
+    Raises:
+        InputError: a file that cannot be written, or must not be: one that was read, or two outputs in one.
+    """
+    paths = [run for arm in result.arms for run in arm.runs]
+    outputs = {"--json": json_file, "--latex": latex_file}
+    check_names([str(path) for path in outputs.values() if path is not None], "output")
+    check_outputs(outputs, [*run_inputs(paths, ()), *result.files])
     from value_retention.analysis.arms_report import arms_latex
     from value_retention.analysis.export import json_text, writing
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def save_plots(comparison: Comparison, folder: Path) -> list[Path]:
-    """Draw every figure of a comparison into a folder.
+    """Draw every figure of a comparison into a folder; no name is taken for mathematics.
 
     Per benchmark and pair ``forest`` and ``questions``; per benchmark ``languages`` (where there is more
     than one) and ``judges``; per panel of judges ``agreement``, where the comparison holds it. Each as
@@ -35,6 +35,13 @@ def save_plots(comparison: Comparison, folder: Path) -> list[Path]:
     Returns:
         The files written.
     """
+    from matplotlib import rc_context
+
+    with rc_context({"text.parse_math": False}):
+        return _save_plots(comparison, folder)
+
+
+def _save_plots(comparison: Comparison, folder: Path) -> list[Path]:
     written: list[Path] = []
     for (benchmark, baseline, run), effects in pairs_of(comparison.effects):
         name = f"{benchmark}_{file_name(run)}_vs_{file_name(baseline)}"

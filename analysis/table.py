@@ -6,13 +6,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from value_retention.adapters.log_state import unfinished
+from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord, canonical_json
 
 from .read import Run
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .rows import Score
+
+HEADINGS = ["metric", "score", "questions", "clusters", "95 % cluster t"]
+"""Of the tables of scores."""
+
+FIGURES = {
+    "overall_mean": "overall",
+    "dimension_normalized_avg": "dimension-normalized",
+    "english_mean": "English",
+    "non_english_mean": "non-English",
+}
+"""A benchmark's metrics by the name that the analysis has for them; a dimension's is its own."""
 
 COLUMNS = {
     "run": "str",
@@ -146,3 +162,68 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         writers[path.suffix]()
     except OSError as error:
         raise InputError("the table cannot be written", where=str(path), found=str(error)) from error
+
+
+def score_tables(runs: Sequence[Run]) -> Iterator[tuple[str, list[list[str]]]]:
+    """Title and rows (see `HEADINGS`) for each run and benchmark.
+
+    Raises:
+        InputError: an answer that occurs twice.
+    """
+    from .headlines import extent_of
+    from .panel import align, metrics_of
+    from .rows import Settings
+    from .scores import reduce_run
+
+    for run in runs:
+        for reduced in reduce_run(run.name, run.files, run.records):
+            records = [record for record in run.records if record.benchmark == reduced.benchmark]
+            scores: dict[str, Score] = {}
+            if any(record.overall is not None for record in records):
+                from .effects import run_scores
+
+                panel = align([reduced])
+                scores = {s.metric: s for s in run_scores(panel, metrics_of(panel), Settings())}
+            judges = ", ".join(j.name + ("" if j.is_llm else " (not an LLM)") for j in records[0].judges)
+            note = "" if records[0].data.is_benchmark else ", sample items: NO benchmark"
+            asked = extent_of([q.language for q in reduced.questions], reduced.identity.total)
+            title = (
+                f"{run.name}: {reduced.benchmark}, {asked}, {len(records)} answers, judge "
+                f"{judges or 'none yet'}{note}"
+            )
+            metrics = benchmark_scores(questions_of(records), BENCHMARKS[reduced.benchmark].weighted)
+            yield title, [_score_row(name, value, scores, records) for name, value in metrics.items()]
+
+
+def _score_row(
+    metric: str, value: float | None, scores: dict[str, Score], records: Sequence[AnswerRecord]
+) -> list[str]:
+    from .formats import or_reason
+
+    shown = "nothing to score" if value is None else f"{value:.4f}"
+    if metric == "unscored":
+        return [metric, shown, "", "", f"share of {len(records)} answers"]
+    if metric == "missing_grades":
+        return [metric, shown, "", "", f"share of {sum(r.grades_expected for r in records)} grades"]
+    # Where all questions are English, or none is, that group is the whole.
+    score = scores.get(FIGURES.get(metric, metric)) or (scores.get("overall") if metric in FIGURES else None)
+    if score is None or value is None:
+        return [metric, shown, "", "", ""]
+    ends = (
+        "" if score.low is None or score.high is None else f"[{score.low / 100:.4f}, {score.high / 100:.4f}]"
+    )
+    cell = or_reason(ends, score.reasons, "interval")
+    return [metric, shown, str(score.questions), str(score.clusters), cell]
+
+
+def log_warnings(runs: Sequence[Run]) -> list[str]:
+    """What is missing from the Inspect logs among the files of the runs."""
+    found = []
+    for run in runs:
+        logs = [Path(file) for file in run.files if Path(file).suffix in (".eval", ".json")]
+        for log in logs:
+            # The answers of one log are those of one benchmark; a run has one log for each.
+            said = unfinished(log)
+            if said:
+                found.append(f"{run.name} ({log}): {said}")
+    return found

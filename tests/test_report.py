@@ -241,6 +241,118 @@ def test_a_place_that_cannot_be_written_is_a_clear_message(tmp_path: Path) -> No
         assert "cannot be written" in str(done.exception)
 
 
+def pair(folder: Path) -> list[str]:
+    """Two small runs as files, one in every two and one in every three questions passed."""
+    return [
+        write(folder, run_of(name, {str(k): [{"x": float(k % n > 0)}] for k in range(8)}))
+        for name, n in (("a", 2), ("b", 3))
+    ]
+
+
+def test_nothing_is_written_over_what_was_read_nor_twice_into_one_file(tmp_path: Path) -> None:
+    a, b = pair(tmp_path)
+    before = Path(a).read_text("utf-8")
+    linked = tmp_path / "link.json"
+    linked.symlink_to(a)
+    for option, place in (
+        ("--json", a),
+        ("--csv", a),
+        ("--parquet", b),
+        ("--latex", a),
+        ("--json", str(linked)),
+    ):
+        done = command("compare", f"a={a}", f"b={b}", option, place)
+        assert isinstance(done.exception, InputError), done.exception
+        assert "an output that would write over an input" in str(done.exception)
+    (tmp_path / "runs").mkdir()
+    inside = Path(a).rename(tmp_path / "runs" / "a.records.jsonl")
+    done = command("compare", f"a={tmp_path / 'runs'}", f"b={b}", "--json", str(inside))
+    assert "an output that would write over an input" in str(done.exception)
+    assert inside.read_text("utf-8") == before
+    out = str(tmp_path / "out")
+    done = command("compare", f"a={inside}", f"b={b}", "--json", out, "--csv", out)
+    assert "two outputs in one file" in str(done.exception)
+    for _ in range(2):  # an older report may be written over
+        assert command("compare", f"a={inside}", f"b={b}", "--json", out).exit_code == 0
+    done = command("table", f"a={inside}", "-o", str(inside))
+    assert "an output that would write over an input" in str(done.exception)
+
+
+def test_arms_are_not_written_over_either(tmp_path: Path) -> None:
+    a, b = pair(tmp_path)
+    arms = tmp_path / "arms.yaml"
+    arms.write_text(f"arms:\n  - {{base: true, run: {a}}}\n  - {{domain: d, method: m, run: {b}}}\n")
+    for name in ("arms", "paper"):
+        for place in (arms, Path(a)):
+            done = command(name, str(arms), "--json", str(place))
+            assert "an output that would write over an input" in str(done.exception), done.exception
+    both = command("arms", str(arms), "--json", str(tmp_path / "o"), "--latex", str(tmp_path / "o"))
+    assert "two outputs in one file" in str(both.exception)
+    assert "arms:" in arms.read_text("utf-8")
+
+
+def test_the_arms_command_lets_a_difference_through_by_name(tmp_path: Path) -> None:
+    a, _ = pair(tmp_path)
+    items = {str(k): [{"x": float(k % 3 > 0)}] for k in range(8)}
+    b = write(tmp_path, run_of("b", items, temperature=0.5))
+    arms = tmp_path / "arms.yaml"
+    arms.write_text(f"arms:\n  - {{base: true, run: {a}}}\n  - {{domain: d, method: m, run: {b}}}\n")
+    assert "--allow sampling" in str(command("arms", str(arms)).exception)
+    allowed = command("arms", str(arms), "--allow", "sampling", "--latex", str(tmp_path / "t.tex"))
+    assert allowed.output.startswith("Allowed to differ: sampling of the answers")
+    assert "Allowed to differ: sampling" in (tmp_path / "t.tex").read_text("utf-8")
+
+
+@pytest.mark.parametrize("names", [("t[v1]", "t[/v1]"), ("[bold]", ":cat:"), ("$x_$", "\\[v1")])
+def test_a_name_is_printed_as_it_is(tmp_path: Path, names: tuple[str, str]) -> None:
+    a, b = pair(tmp_path)
+    runs = [f"{name}={path}" for name, path in zip(names, (a, b), strict=True)]
+    plots = ["--plots", str(tmp_path / "plots"), "--latex", str(tmp_path / "t.tex")]
+    done = command("compare", *runs, "--margin", "5", *plots)
+    assert done.exit_code == 0, done.exception
+    assert f"{names[1]} against {names[0]}" in done.output
+    headings = [line for line in done.output.splitlines() if "Difference" in line]
+    assert all(name in headings[0] for name in names)
+    shown = command("table", *runs)
+    assert all(f"{name}: anima_2_2" in shown.output for name in names), shown.output
+
+
+def test_arms_with_markup_in_their_names_are_printed_and_set_as_they_are(tmp_path: Path) -> None:
+    a, b = pair(tmp_path)
+    arms, out = tmp_path / "arms.yaml", tmp_path / "t.tex"
+    arms.write_text(
+        f"arms:\n  - {{name: '[/base]', base: true, run: {a}}}\n"
+        f"  - {{name: '[red]', domain: d, method: '[m]', run: {b}}}\n"
+    )
+    done = command("arms", str(arms), "--latex", str(out))
+    assert done.exit_code == 0, done.exception
+    assert "[/base]" in done.output
+    assert "[red]" in done.output
+    assert "{}[red] & " in out.read_text("utf-8"), "a bracket would be an argument of the line before"
+
+
+def test_names_that_no_file_can_hold_are_refused_plainly(tmp_path: Path) -> None:
+    a, b = pair(tmp_path)
+    for bad in ("t\udcff", "two\nlines"):
+        for arguments in (("compare", f"{bad}={a}", f"b={b}"), ("table", f"{bad}={a}")):
+            done = command(*arguments)
+            assert isinstance(done.exception, InputError), done.exception
+            assert ascii(bad)[1:-1] in str(done.exception)
+        arms = tmp_path / "arms.yaml"
+        content = [{"name": bad, "base": True, "run": a}, {"domain": "d", "method": "m", "run": b}]
+        arms.write_text(json.dumps({"arms": content}))
+        assert isinstance(command("arms", str(arms)).exception, InputError)
+
+
+def test_every_row_says_how_it_was_computed(tmp_path: Path) -> None:
+    a, b = pair(tmp_path)
+    out = tmp_path / "r.csv"
+    done = command("compare", a, b, "--level", "0.9", "--seed", "3", "--resamples", "2000", "--csv", str(out))
+    assert done.exit_code == 0, done.exception
+    row = pd.read_csv(out).iloc[0]
+    assert (row["level"], row["seed"], row["resamples"]) == (0.9, 3, 2000)
+
+
 def test_one_name_for_two_files_of_one_model(tmp_path: Path) -> None:
     def part(name: str, benchmark: str, level: float) -> str:
         run = made(name, level)

@@ -9,16 +9,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import made_records
 import pandas as pd
 import pytest
+import scipy.stats
+from click.testing import CliRunner
 from helpers import RUN, anima_rows, grade, table_rows, write_anima
-from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
+from inspect_ai.log import (
+    EvalConfig,
+    EvalDataset,
+    EvalLog,
+    EvalSample,
+    EvalSpec,
+    read_eval_log,
+    write_eval_log,
+)
 from inspect_ai.scorer import Score
 
 from value_retention.adapters.inspect_logs import read_log
 from value_retention.adapters.lm_eval_logs import is_samples_file, read_samples, run_key
-from value_retention.analysis.read import load_runs
-from value_retention.analysis.table import COLUMNS, grades_table, write_table
+from value_retention.adapters.log_state import unfinished
+from value_retention.analysis.cli import cli
+from value_retention.analysis.read import Run, load_runs
+from value_retention.analysis.table import COLUMNS, grades_table, score_tables, write_table
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
@@ -215,6 +228,52 @@ def test_a_score_of_another_scorer_beside_ours_is_passed_over(
 ) -> None:
     file = write_log(tmp_path / "x.eval", records, match={"value": "C"})
     assert list(read_log(file)) == records
+
+
+# -- what is shown ----------------------------------------------------------------------------------------
+
+
+def test_scores_are_shown_with_questions_clusters_and_interval() -> None:
+    items = {str(k): [{"x": float(k % 2), "y": 1.0}] for k in range(12)}
+    made = made_records.run_of("m", items)
+    few = made_records.run_of("few", {str(k): [{"x": None if k else 1.0}] for k in range(3)})
+    runs = [Run(r.name, tuple(r.files), tuple(r.records)) for r in (made, few)]
+    (title, rows), (_, few_rows) = score_tables(runs)
+    assert title == "m: anima_2_2, 12 questions (en), 12 answers, judge lab/judge-1"
+    shown = {row[0]: row[1:] for row in rows}
+    test = scipy.stats.ttest_1samp([0.5, 1.0] * 6, 0).confidence_interval()
+    interval = f"[{test.low:.4f}, {test.high:.4f}]"
+    assert shown["overall_mean"] == shown["english_mean"] == ["0.7500", "12", "12", interval]
+    assert shown["y"] == ["1.0000", "12", "12", "no spread"]
+    assert shown["non_english_mean"] == ["nothing to score", "", "", ""]
+    assert shown["missing_grades"] == ["0.0000", "", "", "share of 24 grades"]
+    assert few_rows[0] == ["overall_mean", "1.0000", "1", "1", "< 6 clusters"]
+
+
+def test_part_of_the_sample_is_shown_as_a_part(records: list[AnswerRecord]) -> None:
+    sample = load(ANIMA_2_2, "sample")
+    part = [dataclasses.replace(r, data=sample.info) for r in records]
+    ((title, _),) = score_tables([Run("m", (), tuple(part))])
+    assert title.startswith(f"m: anima_2_2, 2 of {len(sample)} questions (en, de), 2 answers")
+
+
+def test_a_log_of_an_eval_that_did_not_end_is_said_to_be_one(
+    tmp_path: Path, records: list[AnswerRecord]
+) -> None:
+    whole = write_log(tmp_path / "whole.eval", records)
+    assert unfinished(whole) is None
+    log = read_eval_log(str(whole))
+    log.eval.dataset = EvalDataset(samples=5, sample_ids=["0", "1", "2"])
+    for status in ("cancelled", "success"):
+        log.status = status  # type: ignore[assignment]
+        file = tmp_path / f"{status}.eval"
+        write_eval_log(log, str(file))
+        expected = f"the eval's status is '{status}', and 2 of 3 answers have a score"
+        assert unfinished(file) == expected
+        done = CliRunner().invoke(cli, ["table", str(file)])
+        assert done.exit_code == 0, done.exception
+        assert f"WARNING: {status} ({file}): {expected}" in done.stderr
+        assert "WARNING" not in done.stdout
 
 
 # -- runs -------------------------------------------------------------------------------------------------
