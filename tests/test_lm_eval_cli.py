@@ -257,7 +257,8 @@ def forked(
     cases = [
         (
             [*common, str(root / f"{name} out"), *(part.replace("{root}", str(root)) for part in line)],
-            {} if name in REFUSED else server.environment,
+            {"VALUE_RETENTION_JOURNAL_DIR": str(root / f"{name} journals")}
+            | ({} if name in REFUSED else server.environment),
             str(root / name),
         )
         for name, line in lines.items()
