@@ -27,6 +27,7 @@ from value_retention.analysis.contamination import (
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
 from value_retention.train.data import Report, Rows
+from value_retention.train.source import SAMPLES
 
 WORDS = [f"word{i}" for i in range(30)]
 HINDI = "क्या मुर्गियाँ दर्द महसूस करती हैं और हमें उनके लिए क्या करना चाहिए जब वे बीमार हों"
@@ -160,14 +161,18 @@ def test_a_stamp_that_covers_too_little_is_for_no_training_or_for_the_miniature(
     from value_retention.train.stamp import check_stamp
 
     rows = tmp_path / "rows.jsonl"
-    rows.write_text('{"text": "Nothing to see here."}\n')
+    shipped = b"".join((SAMPLES / "compassion.jsonl").read_bytes().splitlines(keepends=True)[:3])
+    rows.write_bytes(shipped)
     data = str(folder_of_samples(tmp_path / "data"))
+
+    def settings_of(dataset: str) -> DataArguments:
+        return DataArguments(dataset=dataset, dataset_format="text", rows=str(rows))
 
     def checked(dataset: str, *arguments: str) -> str:
         """Status of the run's card, or what is said against the stamp."""
         assert CliRunner().invoke(command, [str(rows), *arguments]).exit_code == 0
         try:
-            return str(check_stamp(DataArguments(dataset=dataset, rows=str(rows)), trained(rows))["status"])
+            return str(check_stamp(settings_of(dataset), trained(rows))["status"])
         except TrainError as error:
             return str(error)
 
@@ -182,9 +187,9 @@ def test_a_stamp_that_covers_too_little_is_for_no_training_or_for_the_miniature(
     assert "moru (not compared), anima_2_2 (its sample items only" in said
     assert checked("a/b", "--data", data) == "clean"
     # The miniature: shipped rows, which need not be held against the benchmarks, but against both samples.
-    assert checked("sample:dolly", "--data", "sample") == "clean of the sample items"
-    assert checked("sample:dolly", "--data", data) == "clean"
-    said = checked("sample:dolly", "--data", "sample", "--benchmark", "moru")
+    assert checked("sample:compassion", "--data", "sample") == "clean of the sample items"
+    assert checked("sample:compassion", "--data", data) == "clean"
+    said = checked("sample:compassion", "--data", "sample", "--benchmark", "moru")
     assert "it lacks anima_2_2 (not compared)\n" in said
     assert f"value-retention contamination {rows} --data sample" in said
     # A stamp of no questions, and one that says nothing of what was compared.
@@ -196,14 +201,18 @@ def test_a_stamp_that_covers_too_little_is_for_no_training_or_for_the_miniature(
     ):
         stamp.write_text(json.dumps(made | {"sources": sources}))
         with pytest.raises(TrainError) as error:
-            check_stamp(DataArguments(dataset="sample:dolly", rows=str(rows)), trained(rows))
+            check_stamp(settings_of("sample:compassion"), trained(rows))
         assert said in str(error.value)
+    # The miniature's settings do not make other rows shipped ones.
+    rows.write_bytes(shipped + b'{"text": "Nothing to see here."}\n')
+    assert "sample items only" in checked("sample:compassion", "--data", "sample")
 
 
 def trained(file: Path) -> Rows:
     """What training would read of a rows file."""
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Rows([], Report("midtrain", str(file), "", 3, 3, 0, 0, digest))
+    read = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return Rows(read, Report("midtrain", str(file), "", 3, 3, 0, 0, digest))
 
 
 def test_the_hash_of_the_questions_does_not_depend_on_their_order_and_changes_with_them() -> None:
@@ -215,8 +224,6 @@ def test_the_hash_of_the_questions_does_not_depend_on_their_order_and_changes_wi
 
 
 def test_what_is_shipped_for_training_shares_nothing_with_the_sample_items() -> None:
-    from value_retention.train.source import SAMPLES
-
     questions, sources = read_questions("sample")
     for path in sorted(SAMPLES.glob("*.jsonl")):
         check = check_rows(path.read_bytes().splitlines(), questions, sources, path.name)

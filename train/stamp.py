@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from .arguments import DataArguments
-from .data import Rows
+from .data import Rows, rows_bytes
 from .errors import TrainError
+from .formats import FORMATS, UnusableRowError, stage_row
+from .source import read_source
 
 BENCHMARKS = ("anima_2_2", "moru")
 """What a stamp has to cover, by the names that it gives them: nothing of the benchmarks is imported here."""
@@ -25,9 +28,9 @@ def check_stamp(arguments: DataArguments, rows: Rows) -> dict[str, Any]:
     """Hold the rows against their stamp, before anything is trained.
 
     Args:
-        arguments: Where the stamp is, or that none is wanted. A shipped sample as data set makes the run one of
-            the miniature, whose rows may be compared with the sample items alone.
-        rows: What would be trained on.
+        arguments: Where the stamp is, or that none is wanted.
+        rows: What would be trained on. Rows of a shipped sample are the miniature's, and may have been compared
+            with the sample items alone.
 
     Returns:
         The stamp for the run's card, or ``{"status": "unchecked"}``. Its status is ``clean``, or ``clean of
@@ -62,7 +65,7 @@ def check_stamp(arguments: DataArguments, rows: Rows) -> dict[str, Any]:
             hint="value-retention contamination rows.jsonl --drop clean.jsonl, then --rows clean.jsonl",
         )  # fmt: skip
     samples = [name for name in BENCHMARKS if compared.get(name) is False]
-    miniature = (arguments.dataset or "").startswith("sample:")
+    miniature = _are_shipped(arguments, rows)
     lacking = [f"{name} (not compared)" for name in BENCHMARKS if name not in compared]
     if not miniature:
         lacking += [f"{name} (its sample items only, no benchmark)" for name in samples]
@@ -74,6 +77,18 @@ def check_stamp(arguments: DataArguments, rows: Rows) -> dict[str, Any]:
             hint=_full_stamp(arguments, "sample" if miniature else "hub"),
         )  # fmt: skip
     return {"status": "clean of the sample items" if samples else "clean", **stamp}
+
+
+def _are_shipped(arguments: DataArguments, rows: Rows) -> bool:
+    """Whether the data set is a shipped sample, and every row one of it."""
+    if not (arguments.dataset or "").startswith("sample:") or arguments.dataset_format not in FORMATS:
+        return False
+    read, _ = FORMATS[arguments.dataset_format]
+    shipped = set()
+    for raw in read_source(arguments.dataset or "").rows:
+        with contextlib.suppress(UnusableRowError):
+            shipped.add(rows_bytes([stage_row(read(raw), rows.report.stage)]))
+    return all(rows_bytes([row]) in shipped for row in rows.rows)
 
 
 def _full_stamp(arguments: DataArguments, data: str) -> str:
