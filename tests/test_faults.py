@@ -73,16 +73,16 @@ def test_with_the_judge_down_the_run_ends_keeps_its_answers_and_says_how_to_go_o
     assert len(records) == 12
     assert {record["status"] for record in records.values()} == {"unscored"}
     # The judge is back: the missing grades are filled in from what was saved, without the model.
+    fill = [helpers.BIN / "value-retention", "judge", tmp_path / "lm", "--fill"]
     with helpers.scripted_server() as server:
-        fill = [
-            helpers.BIN / "value-retention",
-            "judge",
-            tmp_path / "lm",
-            "--fill",
-            "-o",
-            tmp_path / "filled",
-        ]
         filled = helpers.run(*fill, **server.environment, **journals)
         assert filled.returncode == 0, filled.stderr[-3000:]
-        assert server.stats()["model"] == 0
-    assert faults.missing(faults.records_at(tmp_path / "filled")) == 0
+        asked = server.stats()
+        assert asked["model"] == 0
+        again = helpers.run(*fill, **server.environment, **journals)
+        assert again.returncode == 0, again.stderr[-3000:]
+        assert server.stats() == asked, "what was filled is not paid for again"
+    assert "nothing is left to fill" in again.stdout
+    records = faults.records_at(tmp_path / "lm")
+    assert len(records) == 12
+    assert faults.missing(records) == 0
