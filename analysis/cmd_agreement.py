@@ -48,11 +48,16 @@ def command(
     """
     from value_retention.analysis.agreement import judge_agreement, write_report
     from value_retention.analysis.comparison import checked_settings
+    from value_retention.analysis.names import check_names
     from value_retention.analysis.outputs import check_outputs, run_inputs
     from value_retention.analysis.read import load_runs
 
     settings = checked_settings(level, resamples, seed, None)
     loaded = load_runs(runs)
+    outputs = [str(path) for path in (json_file, csv_file) if path is not None]
+    check_names(
+        [*outputs, *(name for run in loaded for name in (run.name, *run.files))], "RUN, --json or --csv"
+    )
     check_outputs({"--json": json_file, "--csv": csv_file}, run_inputs(runs, loaded))
     report = judge_agreement(loaded, by=by, resamples=resamples, seed=seed, level=level)
     written = write_report(report, settings, json_file, csv_file)

@@ -52,6 +52,7 @@ def command(
     answer_hash; also benchmark, variables (JSON), annotator, weight.
     """
     from value_retention.analysis.comparison import checked_settings
+    from value_retention.analysis.names import check_names
     from value_retention.analysis.outputs import check_outputs, run_inputs
     from value_retention.analysis.read import load_runs
     from value_retention.analysis.rows import Settings
@@ -63,6 +64,7 @@ def command(
             raise InputError("--draw without a file to write", expected="-o labels.csv")
         _refuse_given("an option that --draw does not take", ("json_file", "--json"), ("level", "--level"))
         runs = load_runs(paths)
+        check_names([str(output), *_names(runs)], "RUN or -o")
         check_outputs({"-o": output}, run_inputs(paths, runs))
         _draw(runs, count, seed, data, output)
         return
@@ -74,8 +76,13 @@ def command(
             expected="LABELS.csv RUN..., or --draw 200 RUN... -o labels.csv",
         )
     runs = load_runs(paths[1:])
+    check_names([paths[0], str(json_file or ""), *_names(runs)], "LABELS.csv, RUN or --json")
     check_outputs({"--json": json_file}, [paths[0], *run_inputs(paths[1:], runs)])
     _calibrate(Path(paths[0]), runs, level, json_file)
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    return [name for run in runs for name in (run.name, *run.files)]
 
 
 def _refuse_given(what: str, *options: tuple[str, str]) -> None:

@@ -43,8 +43,10 @@ def command(
         without_hits,
     )
     from .export import writing
+    from .names import check_names
     from .outputs import check_outputs
 
+    check_names(map(str, filter(None, (rows, drop, output))), "ROWS, --drop or -o")
     target = rows if drop is None else drop
     path = output or target.with_name(f"{target.name}.stamp.json")
     place = "-o" if output else "the stamp, which -o places elsewhere"

@@ -42,17 +42,20 @@ def command(
     from value_retention.analysis.claims import MARGINS, paper_claims
     from value_retention.analysis.comparison import checked_settings
     from value_retention.analysis.inputs import analyse_file, write_arms
+    from value_retention.analysis.names import check_names
     from value_retention.analysis.outputs import check_outputs
     from value_retention.tasks.errors import InputError
 
     settings = checked_settings(level, resamples, seed, None)
     if synthetic == (arms_file is not None):
         raise InputError("one of ARMS.yaml and --synthetic is needed", hint="value-retention paper --help")
+    given = [path for path in (arms_file, json_file, latex_file) if path is not None]
+    check_names(map(str, given), "ARMS.yaml, --json or --latex")
+    check_outputs({"--json": json_file, "--latex": latex_file}, [arms_file] if arms_file else [])
     if arms_file is not None:
         for option, value in (("--base-score", base_score), ("--draws", draws)):
             if value is not None:
                 raise InputError("an option of --synthetic without it", found=option)
-        _check_arms_outputs(arms_file, json_file, latex_file)
         result = analyse_file(arms_file, settings, MARGINS)
         claims = paper_claims(result)
         print_arms(result, claims)
@@ -63,7 +66,6 @@ def command(
 
     base_score = BASE_SCORE if base_score is None else base_score
     draws = draws or 1
-    check_outputs({"--json": json_file, "--latex": latex_file}, [])
     for reading, ending in READING_FILES.items():
         result = synthetic_result(reading, settings, base_score)
         claims = paper_claims(result, [reading])
@@ -74,11 +76,3 @@ def command(
         files = [f and f.with_stem(f.stem + ending) for f in (json_file, latex_file)]
         for line in write_arms(result, claims, *files):
             click.echo(line)
-
-
-def _check_arms_outputs(arms_file: Path, json_file: Path | None, latex_file: Path | None) -> None:
-    from value_retention.analysis.arms import read_arms
-    from value_retention.analysis.outputs import check_outputs, run_inputs
-
-    runs = [run for arm in read_arms(arms_file).arms for run in arm.runs]
-    check_outputs({"--json": json_file, "--latex": latex_file}, [arms_file, *run_inputs(runs, [])])

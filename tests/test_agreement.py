@@ -505,6 +505,8 @@ def test_command_explains_what_is_undefined(tmp_path: Path) -> None:
         (["--json", "RUN"], "write over an input"),
         (["--csv", "LOG"], "write over an input"),
         (["--json", "new", "--csv", "new"], "two outputs in one file"),
+        (["--json", "new\udcff"], "a name that cannot be shown"),
+        (["t\udcff=RUN"], "a name that cannot be shown"),
     ],
 )
 def test_command_refuses_bad_settings(
@@ -515,7 +517,7 @@ def test_command_refuses_bad_settings(
     log = tmp_path / "log.json"  # a harness's, beside the run; it holds no answer of ours
     log.write_text('{"eval": {}}')
     before = path.read_bytes(), log.read_bytes()
-    named = {"RUN": str(path), "LOG": str(log)}
+    named = {"RUN": str(path), "LOG": str(log), "t\udcff=RUN": f"t\udcff={path}"}
     done = CliRunner().invoke(cli, ["agreement", str(tmp_path), *(named.get(a, a) for a in arguments)])
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)

@@ -615,13 +615,15 @@ def test_refused_corrections_say_why_on_the_terminal(tmp_path: Path) -> None:
         (["--draw", "50", "t=RUN", "-o", "RUN"], "write over an input"),
         (["LABELS", "RUN", "--json", "RUN"], "write over an input"),
         (["LABELS", "RUN", "--json", "LABELS"], "write over an input"),
+        (["LABELS", "t\udcff=RUN"], "a name that cannot be shown"),
+        (["--draw", "50", "RUN", "-o", "x\udcff.csv"], "a name that cannot be shown"),
     ],
 )
 def test_command_refuses_what_makes_no_sense(tmp_path: Path, arguments: list[str], expected: str) -> None:
     run = noisy_run("r")
     labels = write_labels(tmp_path / "l.csv", [label_row(run.records[0], "Care", 1)])
     path = write_run(tmp_path, run)
-    paths = {"RUN": path, "LABELS": labels, "t=RUN": f"t={path}"}
+    paths = {"RUN": path, "LABELS": labels, "t=RUN": f"t={path}", "t\udcff=RUN": f"t\udcff={path}"}
     before = path.read_bytes(), labels.read_bytes()
     done = call(*[paths.get(a, a) for a in arguments])
     assert isinstance(done.exception, InputError)

@@ -247,6 +247,7 @@ def folder_of_samples(place: Path) -> Path:
         (["--drop", "ROWS"], "write over an input"),
         (["--drop", "CLEAN", "-o", "CLEAN"], "two outputs in one file"),
         (["-o", "QUESTIONS"], "write over an input"),
+        (["--drop", "clean\udcff.jsonl"], "a name that cannot be shown"),
         (["--drop", "PLAIN"], "the stamp, which -o places elsewhere"),
     ],
 )

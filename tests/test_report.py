@@ -21,7 +21,7 @@ from value_retention.analysis import compare
 from value_retention.analysis.cli import cli
 from value_retention.analysis.comparison import Comparison
 from value_retention.analysis.export import comparison_dict, effects_frame, latex, tex
-from value_retention.analysis.plots import file_name, save_plots
+from value_retention.analysis.plots import file_name, file_names, save_plots
 from value_retention.analysis.report import print_comparison
 from value_retention.analysis.synthetic import LABEL, anima_shape, moru_shape, synthetic_records
 from value_retention.tasks.errors import InputError
@@ -167,6 +167,7 @@ def test_figures_are_written_twice_and_the_same_each_time(comparison: Comparison
     overall = next(e for e in comparison.effects if e.metric == "overall")
     assert f"{overall.difference:+.1f}" in forest
     assert file_name("logs/run 1: a") == "logs-run-1-a"
+    assert list(file_names(["a/b", "a-b", "c", "a/b"]).values()) == ["a-b", "a-b-2", "c"]
 
 
 def test_figures_of_poor_data_are_drawn_too(tmp_path: Path) -> None:
@@ -183,7 +184,8 @@ def test_unlike_runs_are_refused_by_the_command_with_both_files(tmp_path: Path) 
         assert part in str(refused.exception)
     allowed = command("compare", a, b, "--allow", "judge")
     assert allowed.exit_code == 0, allowed.output
-    assert allowed.output.startswith("Allowed to differ: judges (anima_2_2): lab/judge-1 in")
+    head = "Allowed to differ: judges (anima_2_2): lab/judge-1 in a.records; other in b.records"
+    assert allowed.output.splitlines()[0] == head, "a report names the runs, not where they lie"
 
 
 def test_the_judges_of_a_panel_are_compared_beside_the_runs(tmp_path: Path) -> None:
@@ -415,25 +417,19 @@ def test_the_paper_command_needs_one_source(tmp_path: Path) -> None:
         (["ARMS", "--draws", "3"], "an option of --synthetic"),
         (["ARMS", "--base-score", "30"], "an option of --synthetic"),
         (["ARMS", "--json", "ARMS"], "write over an input"),
-        (["ARMS", "--latex", "RUN"], "write over an input"),
+        (["--synthetic", "--json", "x\udcff"], "cannot be shown"),
     ],
 )
 def test_the_paper_command_refuses_settings_and_places_that_make_no_sense(
     arguments: list[str], expected: str, tmp_path: Path
 ) -> None:
-    runs = tmp_path / "runs"
-    runs.mkdir()
-    arms, run = tmp_path / "arms.yaml", runs / "a.records.jsonl"
-    run.write_text("{}")
-    arms.write_text(
-        "arms:\n- {name: base, base: true, run: runs}\n- {name: x, domain: coding, method: SFT, run: runs}\n"
-    )
-    before = arms.read_bytes(), run.read_bytes()
-    named = {"ARMS": str(arms), "RUN": str(run)}
-    done = command("paper", *(named.get(a, a) for a in arguments))
+    arms = tmp_path / "arms.yaml"
+    arms.write_text("arms:\n- {name: base, base: true, run: runs}\n")
+    before = arms.read_bytes()
+    done = command("paper", *(str(arms) if a == "ARMS" else a for a in arguments))
     assert isinstance(done.exception, InputError) or done.exit_code == 2
     assert expected in f"{done.output} {done.exception}"
-    assert (arms.read_bytes(), run.read_bytes()) == before
+    assert arms.read_bytes() == before
 
 
 def test_the_paper_command_shows_both_readings(tmp_path: Path) -> None:
