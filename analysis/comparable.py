@@ -194,12 +194,17 @@ class Difference:
     aspect: str
     benchmark: str
     values: tuple[tuple[str, str], ...]
-    """Run with its files, and the value it has."""
+    """Run, and the value it has."""
+    files: Mapping[str, Sequence[str]]
+    """Files of each run."""
 
-    def sentence(self) -> str:
-        """The difference in words."""
-        parts = "; ".join(f"{value} in {where}" for where, value in self.values)
-        return f"{ASPECTS[self.aspect]} ({self.benchmark}): {parts}"
+    def sentence(self, with_files: bool = True) -> str:
+        """The difference in words; a refusal names the files, a report only the runs."""
+        parts = []
+        for run, value in self.values:
+            files = ", ".join(self.files.get(run, ())) if with_files else ""
+            parts.append(f"{value} in {run}" + (f" ({files})" if files else ""))
+        return f"{ASPECTS[self.aspect]} ({self.benchmark}): {'; '.join(parts)}"
 
 
 def differences(benchmark: str, runs: Sequence[tuple[str, Sequence[str], Identity]]) -> list[Difference]:
@@ -210,21 +215,20 @@ def differences(benchmark: str, runs: Sequence[tuple[str, Sequence[str], Identit
         runs: Name, files and identity of each run.
     """
     found = []
-    places = [f"{name} ({', '.join(files)})" if files else name for name, files, _ in runs]
+    names = [name for name, _, _ in runs]
+    files = {name: tuple(own) for name, own, _ in runs}
     for aspect in ASPECTS:
         if aspect == "prompt":
             values = _prompt_values([identity for _, _, identity in runs])
         else:
             values = [identity.aspects[aspect] for _, _, identity in runs]
         if len(set(values)) > 1:
-            found.append(Difference(aspect, benchmark, tuple(zip(places, values, strict=True))))
+            found.append(Difference(aspect, benchmark, tuple(zip(names, values, strict=True)), files))
     uneven = [
-        (place, identity.aspects["epochs"])
-        for place, (_, _, identity) in zip(places, runs, strict=True)
-        if "," in identity.aspects["epochs"]
+        (name, identity.aspects["epochs"]) for name, _, identity in runs if "," in identity.aspects["epochs"]
     ]
     if uneven and not any(d.aspect == "epochs" for d in found):
-        found.append(Difference("epochs", benchmark, tuple(uneven)))
+        found.append(Difference("epochs", benchmark, tuple(uneven), files))
     return found
 
 
@@ -274,4 +278,4 @@ def check_comparable(found: Sequence[Difference], allow: Sequence[str] = ()) -> 
             + " ".join(f"--allow {aspect}" for aspect in dict.fromkeys(d.aspect for d in refused))
             + " (in an arms file, a list `allow`)",
         )
-    return [f"Allowed to differ: {difference.sentence()}" for difference in found]
+    return [f"Allowed to differ: {difference.sentence(with_files=False)}" for difference in found]

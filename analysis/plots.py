@@ -43,8 +43,9 @@ def save_plots(comparison: Comparison, folder: Path) -> list[Path]:
 
 def _save_plots(comparison: Comparison, folder: Path) -> list[Path]:
     written: list[Path] = []
+    names = file_names([run.run for run in comparison.runs])
     for (benchmark, baseline, run), effects in pairs_of(comparison.effects):
-        name = f"{benchmark}_{file_name(run)}_vs_{file_name(baseline)}"
+        name = f"{benchmark}_{names[run]}_vs_{names[baseline]}"
         written += save(forest(comparison, effects), folder / f"forest_{name}")
         written += save(paired_questions(comparison, benchmark, baseline, run), folder / f"questions_{name}")
     for panel in comparison.panels:
@@ -56,7 +57,7 @@ def _save_plots(comparison: Comparison, folder: Path) -> list[Path]:
     for run, row in comparison.agreements:
         panels.setdefault((run, row.benchmark, row.raters), []).append(row)
     for (run, benchmark, raters), rows in panels.items():
-        stem = file_name("_".join((f"agreement_{benchmark}", run, *raters)))
+        stem = file_name("_".join((f"agreement_{benchmark}", names[run], *raters)))
         written += save(agreement_figure(rows, run, comparison.headline), folder / stem)
     return written
 
@@ -64,6 +65,18 @@ def _save_plots(comparison: Comparison, folder: Path) -> list[Path]:
 def file_name(text: str) -> str:
     """A run's name as part of a file name."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-") or "run"
+
+
+def file_names(runs: Sequence[str]) -> dict[str, str]:
+    """The same for several runs, with a number where two would have one, so that no figure replaces another."""
+    found: dict[str, str] = {}
+    for run in dict.fromkeys(runs):
+        stem = name = file_name(run)
+        number_ = 2
+        while name in found.values():
+            name, number_ = f"{stem}-{number_}", number_ + 1
+        found[run] = name
+    return found
 
 
 def forest(comparison: Comparison, effects: Sequence[Effect]) -> Figure:
