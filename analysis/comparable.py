@@ -147,7 +147,8 @@ def _sampling(run: RunInfo) -> str:
             continue
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        found[SAMPLING_NAMES.get(name, name)] = value if isinstance(value, str) else canonical_json(value)
+        plain = isinstance(value, str) and value.isprintable()
+        found[SAMPLING_NAMES.get(name, name)] = value if plain else canonical_json(value)
     return ", ".join(f"{name} {value}" for name, value in sorted(found.items())) or "left to the provider"
 
 

@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+from helpers import REAL, real_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_records import Grades, MadeRun, run_of
 from rich.console import Console
 
 from value_retention.analysis import compare
+from value_retention.analysis.comparable import QUESTIONS, identity_of
 from value_retention.analysis.equivalence import holds_at_worst
 from value_retention.analysis.export import latex
 from value_retention.analysis.report import print_comparison
 from value_retention.analysis.rows import CONSTANT, FEW, INFINITE, NO_SCORE, Effect
 from value_retention.analysis.scores import reduce_run
 from value_retention.analysis.synthetic import LABEL, anima_shape, moru_shape, synthetic_records
-from value_retention.tasks.benchmark import ANIMA_2_2
+from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.load import load
@@ -357,6 +359,28 @@ def test_both_harnesses_sample_alike_and_are_noted_at_the_head() -> None:
     )
 
 
+def test_a_stop_sequence_is_shown_on_one_line() -> None:
+    first, second = asked("a", {}, score=0.3), asked("b", {"stop_seqs": "\n\n"})
+    with pytest.raises(InputError, match=r'left to the provider in a \(a.eval\); stop_seqs "\\n\\n" in b'):
+        compare([first, second])
+
+
+def test_the_whole_of_the_pinned_commits_is_known() -> None:
+    """The numbers in `QUESTIONS` are counted on these commits: count again when one changes."""
+    pinned = {b.name: b.questions.revision[:7] for b in (ANIMA_2_2, MORU)}
+    assert pinned == {"anima_2_2": "c658f00", "moru": "b85acde"}
+    for benchmark in (ANIMA_2_2, MORU):
+        revisions = dict.fromkeys((benchmark.questions.revision, benchmark.dimensions.revision))
+        run = simple("a", [0.1] * 8, benchmark=benchmark.name, revision="+".join(revisions))
+        assert identity_of(run.records).total == QUESTIONS[benchmark.name]
+    assert identity_of(simple("a", [0.1] * 8).records).total is None
+
+
+@real_rows
+def test_the_whole_of_the_rows_at_hand_is_what_is_said() -> None:
+    assert len(load(ANIMA_2_2, str(REAL))) == QUESTIONS["anima_2_2"]
+
+
 def both(name: str, score: float, benchmarks: Sequence[str]) -> MadeRun:
     records = [r for b in benchmarks for r in simple(name, [score, 0.4] * 4, benchmark=b).records]
     return MadeRun(name, records, (f"{name}.eval",))
@@ -387,7 +411,9 @@ def test_one_run_under_two_names_is_said_first() -> None:
 def test_a_verdict_that_missing_grades_could_overturn_is_marked() -> None:
     def run(name: str, missing: int) -> MadeRun:
         items = {
-            str(k): [{f"d{d}": None if d in (7, 9) and k < missing else float((k + d) % 2) for d in range(10)}]
+            str(k): [
+                {f"d{d}": None if d in (7, 9) and k < missing else float((k + d) % 2) for d in range(10)}
+            ]
             for k in range(40)
         }
         return run_of(name, items)
