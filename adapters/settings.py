@@ -122,11 +122,14 @@ class Settings:
         return self
 
 
-def read_settings(values: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+def read_settings(
+    values: Mapping[str, Any], environ: Mapping[str, str], options: Mapping[str, str] | None = None
+) -> Settings:
     """Settings from a harness's key-value pairs and the environment; the pairs win.
 
     Keys of others (model arguments share the mapping in lm-eval) are left alone, unless one is a secret or
-    looks like a misspelling of ours.
+    looks like a misspelling of ours. Messages name a key as `options` has it, where it came from a command's
+    option and not from metadata.
 
     Raises:
         InputError: a secret, a misspelt key, or a value that cannot be used.
@@ -137,7 +140,7 @@ def read_settings(values: Mapping[str, Any], environ: Mapping[str, str]) -> Sett
     where: dict[str, str] = {}
     for key, variable in ENVIRONMENT.items():
         if values.get(key) is not None:
-            given[key], where[key] = values[key], f"metadata key {key!r}"
+            given[key], where[key] = values[key], (options or {}).get(key, f"metadata key {key!r}")
         elif environ.get(variable):
             given[key], where[key] = environ[variable], f"environment variable {variable}"
     settings = Settings()

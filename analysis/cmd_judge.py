@@ -27,6 +27,10 @@ JUDGES = (
 )
 
 
+OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
+"""How the user of this command writes settings."""
+
+
 @click.command("judge")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option(
@@ -35,9 +39,7 @@ JUDGES = (
     multiple=True,
     help="Inspect model name, or lexical; several, between commas or repeated, are a panel.",
 )
-@click.option(
-    "--judge-args", default="{}", help="JSON: temperature, max_tokens, parse_retries, protocol, ..."
-)
+@click.option("--judge-args", help="JSON: temperature, max_tokens, parse_retries, protocol, ...")
 @click.option(
     "--fill",
     is_flag=True,
@@ -120,7 +122,7 @@ def _settings(given: dict[str, Any]) -> Settings:
                 found="--judge",
                 expected="--fill alone, or --judge alone",
             )
-        return read_settings({"judge_args": given["judge_args"]}, {})
+        return read_settings({"judge_args": given["judge_args"]}, {}, OPTIONS)
     names, where = [name for value in given["names"] for name in names_of(value)], "--judge"
     if not given["names"]:
         names = names_of(os.environ.get(ENVIRONMENT["judge"], ""))
@@ -139,7 +141,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         what, found = "an unknown judge", ", ".join(unknown)
     if what is not None:
         raise InputError(what, where=where, found=found, expected=JUDGES)
-    return read_settings({"judge": names, "judge_args": given["judge_args"]}, os.environ)
+    return read_settings({"judge": names, "judge_args": given["judge_args"]}, os.environ, OPTIONS)
 
 
 def _unfilled(runs: list[Run], output: Path | None) -> list[Run]:

@@ -264,8 +264,13 @@ def test_the_judge_of_the_environment_judges(
     saved: Path, judges: Judges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VALUE_RETENTION_JUDGE", JUDGE)
+    monkeypatch.setenv("VALUE_RETENTION_JUDGE_ARGS", '{"seed": 7}')
     assert judge(saved).exit_code == 0
-    assert {record.judges[0].name for record in only(saved)} == {JUDGE}
+    assert [*only(saved)[0].judges] == [JudgeInfo(JUDGE, {"seed": 7})]
+    monkeypatch.setenv("VALUE_RETENTION_JUDGE_ARGS", '{"sead": 7}')
+    assert "environment variable VALUE_RETENTION_JUDGE_ARGS" in refused(judge(saved))
+    message = refused(judge(saved, "--judge-args", '{"sead": 7}'))
+    assert "where: --judge-args" in message
 
 
 # -- the journal ------------------------------------------------------------------------------------------
