@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,9 +68,10 @@ def run_inputs(paths: Sequence[str], runs: Iterable[Run]) -> Iterator[Path]:
     for text in paths:
         for name in (text, text.partition("=")[2]):
             place = Path(name).expanduser() if name else None
-            if place is not None and place.is_file():
+            # Not `Path.is_file`, which raises for a name that is too long to be one.
+            if place is not None and os.path.isfile(place):
                 yield place
-            elif place is not None and place.is_dir():
+            elif place is not None and os.path.isdir(place):
                 # Answers that were judged later are read and left out, so a run does not name their file.
                 for file in place.rglob("*"):
                     harness = file.name.startswith(("samples_", "results_")) or file.suffix == ".eval"

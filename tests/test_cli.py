@@ -66,3 +66,11 @@ def test_a_users_mistake_is_one_message_and_status_2(tmp_path: Path) -> None:
     assert_plain_refusal(done, "value-retention: a run that does not exist", str(tmp_path / "nowhere"))
     assert done.returncode == 2
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["table", "compare", "agreement", "judge", "arms"])
+def test_a_name_too_long_for_any_file_is_a_run_that_is_not_there(name: str, tmp_path: Path) -> None:
+    long = "x" * 300
+    done = run(COMMAND, name, long, *([long] if name in ("compare", "agreement") else []), cwd=tmp_path)
+    assert_plain_refusal(done, "value-retention: ")
+    assert done.returncode == 2
