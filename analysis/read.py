@@ -87,7 +87,7 @@ def _runs_at(place: Path, name: str | None) -> list[Run]:
             f"*{RECORDS_SUFFIX}",
             hint="run lm_eval with --log_samples and --output_path",
         )
-    label = name or (place.name if place.is_dir() else place.stem) or str(place)
+    label = name or (place.name if place.is_dir() else _stem(place)) or str(place)
     models = {unit.records[0].run.model for unit in units}
     benchmarks = [benchmark for unit in units for benchmark in unit.benchmarks()]
     if len(units) == 1 or (len(models) == 1 and len(set(benchmarks)) == len(benchmarks)):
@@ -127,6 +127,12 @@ def _is_json_log(file: Path, place: Path) -> bool:
     return b'"version"' in head and b'"status"' in head
 
 
+def _stem(file: Path) -> str:
+    """A file's name without what only says its kind."""
+    short = file.name.removesuffix(RECORDS_SUFFIX)
+    return file.stem if short == file.name else short
+
+
 def _unit(files: Iterable[Path]) -> Run:
     files = list(files)
     records: list[AnswerRecord] = []
@@ -141,7 +147,7 @@ def _unit(files: Iterable[Path]) -> Run:
         except OSError as error:
             raise InputError("a file that cannot be read", where=str(file), found=str(error)) from error
     return Run(
-        run_key(files[0]) if is_samples_file(files[0]) else files[0].stem,
+        run_key(files[0]) if is_samples_file(files[0]) else _stem(files[0]),
         tuple(map(str, files)),
         tuple(records),
     )

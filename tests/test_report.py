@@ -184,7 +184,7 @@ def test_unlike_runs_are_refused_by_the_command_with_both_files(tmp_path: Path) 
         assert part in str(refused.exception)
     allowed = command("compare", a, b, "--allow", "judge")
     assert allowed.exit_code == 0, allowed.output
-    head = "Allowed to differ: judges (anima_2_2): lab/judge-1 in a.records; other in b.records"
+    head = "Allowed to differ: judges (anima_2_2): lab/judge-1 in a; other in b"
     assert allowed.output.splitlines()[0] == head, "a report names the runs, not where they lie"
 
 
