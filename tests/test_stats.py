@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -101,6 +103,40 @@ def test_bootstrap_of_a_figure_on_part_of_the_clusters_is_a_ratio_of_sums() -> N
     low, high = resample.percentile_interval(drawn[None].copy())
     expected_ends = np.nanpercentile(drawn, [2.5, 97.5])
     np.testing.assert_allclose([low[0], high[0]], expected_ends)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 700),
+    st.sampled_from([0.5, 0.8, 0.95, 0.999]),
+    st.sampled_from(["normal", "skewed", "coarse", "one value", "ordered", "holes", "nothing"]),
+)
+def test_a_percentile_interval_is_numpys_whatever_the_values(
+    seed: int, resamples: int, level: float, kind: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = rng.normal(0, 1, (3, resamples)).astype(np.float32)
+    if kind == "skewed":
+        drawn = np.exp(3 * drawn)
+    elif kind == "coarse":
+        drawn = np.round(drawn)
+    elif kind == "one value":
+        drawn[:] = 0.25
+    elif kind == "ordered":
+        drawn.sort(axis=1)
+        drawn[1] = drawn[1, ::-1]
+        drawn[2, ::16] = 99.0  # what is looked at first says nothing of the rest
+    elif kind == "holes":
+        drawn[rng.random(drawn.shape) < 0.3] = np.nan
+    elif kind == "nothing":
+        drawn[1] = np.nan
+    given_ = drawn.copy()
+    low, high = resample.percentile_interval(drawn, level)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a column without a value
+        expected = np.nanpercentile(drawn.astype(np.float64), [50 - 50 * level, 50 + 50 * level], axis=1)
+    np.testing.assert_allclose([low, high], expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(drawn, given_)
 
 
 def test_counts_are_reused_and_read_only() -> None:
