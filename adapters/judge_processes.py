@@ -40,7 +40,14 @@ logger = logging.getLogger("lm_eval.value_retention")
 
 PROCESSES = 2
 LOADED_WHERE_IMPORTED = (
-    *("hf", "mockllm", "nnterp", "none", "sglang", "transformer_lens", "vllm", "vllm-completions"),
+    "hf",
+    "mockllm",
+    "nnterp",
+    "none",
+    "sglang",
+    "transformer_lens",
+    "vllm",
+    "vllm-completions",
 )
 """Providers that hold a model, or start its server, in the process that imports them: one of it is enough."""
 PROGRESS_EVERY = 0.1
@@ -104,8 +111,8 @@ class JudgeProcesses:
 
     def _add(self) -> _Worker:
         worker = _Worker()
-        worker.send((self._judges, self._args))
         self._workers.append(worker)
+        worker.send((self._judges, self._args))
         return worker
 
     def infos(self) -> list[JudgeInfo] | None:

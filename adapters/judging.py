@@ -183,23 +183,17 @@ def _frozen_heap() -> Iterator[None]:
             gc.unfreeze()
 
 
-def _is_input_error(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(InputError) is not None
-    return isinstance(error, InputError)
-
-
 @contextlib.contextmanager
 def _input_errors_alone() -> Iterator[None]:
     """A disk that is full stops every worker of a task group: one message says it, not a group of them."""
     try:
         yield
     except BaseExceptionGroup as group:
-        if not _is_input_error(group):
+        error: BaseException | None = group.subgroup(InputError)
+        if error is None:
             raise
-        error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
-            error = next(e for e in error.exceptions if _is_input_error(e))
+            error = error.exceptions[0]
         raise error from None
 
 

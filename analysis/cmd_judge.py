@@ -198,7 +198,8 @@ def _judge(
     from value_retention.adapters.rejudge import answers_of, dataset_of, rejudge
 
     names, args, protocol = panel
-    judges = make_judges(names, {**args, "protocol": protocol})
+    args = {**args, "protocol": protocol}
+    judges = make_judges(names, args)
     dataset = dataset_of(records, given["data"])
     who = describe([judge.info for judge in judges])
     click.echo(f"{run.name}, {records[0].benchmark}: {len(records)} answers, judge {who}, {protocol}")
@@ -206,13 +207,7 @@ def _judge(
         dataset, [answer.item for answer in answers_of(records, dataset)], len(judges), protocol
     )
     with tqdm(total=total, desc="Judging", unit="call", disable=None) as bar:
-        options = Options(
-            journal=journal,
-            protocol=protocol,
-            parse_retries=args.get("parse_retries", 0),
-            spending=budget,
-            advance=bar.update,
-        )
+        options = Options.of(args, journal=journal, spending=budget, advance=bar.update)
         made = rejudge(records, dataset, judges, options, given["fill"])
     missing = given["allow_missing"]
     _report(options.tally, journal, budget, missing)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from value_retention.tasks.benchmark import BENCHMARKS
+from value_retention.tasks.benchmark import BENCHMARKS, joint_revision
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord, DataInfo, RunInfo, canonical_json, text_hash
@@ -160,8 +160,8 @@ def _total(benchmark: str, data: DataInfo) -> int | None:
     if data.source == "sample":
         content, total = _sample(benchmark)
         return total if data.content_hash == content else None
-    pinned = list(dict.fromkeys((known.questions.revision, known.dimensions.revision)))
-    return QUESTIONS[benchmark] if data.source == "hub" and data.revision == "+".join(pinned) else None
+    pinned = joint_revision(known.questions.revision, known.dimensions.revision)
+    return QUESTIONS[benchmark] if data.source == "hub" and data.revision == pinned else None
 
 
 @lru_cache

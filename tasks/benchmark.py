@@ -53,6 +53,11 @@ class Table:
     """Columns that must be there."""
 
 
+def joint_revision(questions: str, dimensions: str) -> str:
+    """What a record names as the revision of its data: that of both tables, or both of them."""
+    return questions if questions == dimensions else f"{questions}+{dimensions}"
+
+
 @dataclass(frozen=True)
 class Benchmark:
     """Everything that differs between the benchmarks. The code path is one."""

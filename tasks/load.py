@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .benchmark import Benchmark, Dimension, Item
+from .benchmark import Benchmark, Dimension, Item, joint_revision
 from .errors import InputError
 from .languages import TAGS, choose_languages, language_tag
 from .record import DataInfo, DroppedRow, canonical_json, text_hash
@@ -64,7 +64,7 @@ def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | Non
         dim_revision = prompt_revision if same else benchmark.dimensions.revision
         raw = _numbered(hub_rows(benchmark.questions, repo, prompt_revision), repo)
         raw_dims = _numbered(hub_rows(benchmark.dimensions, dim_repo, dim_revision), dim_repo)
-        revision = prompt_revision if same else f"{prompt_revision}+{dim_revision}"
+        revision = joint_revision(prompt_revision, dim_revision)
     else:
         source = "sample" if data == "sample" else "folder"
         root = SAMPLE if data == "sample" else Path(data).expanduser()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers import JUDGE, ROOT, RUN, environment, scripted_server
+from helpers import JUDGE, ROOT, RUN, Server, environment, scripted_server
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +56,12 @@ def started() -> Any:
 
 def job(dataset: Dataset, texts: list[Text], journal: Path, **args: Any) -> Job:
     return Job(dataset, texts, (JUDGE,), args, RUN, str(journal))
+
+
+def reach(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let judges of this process, and of those it starts, reach the scripted server."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
 
 
 def judged_here(wanted: Job, journal: Journal | None = None) -> tuple[list[Any], Any]:
@@ -174,8 +180,7 @@ def test_keys_and_addresses_are_those_of_the_time_of_judging(
     processes = started(JUDGE)
     assert processes.infos()
     with scripted_server() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
+        reach(server, monkeypatch)
         _, tally = processes.judge(job(dataset, texts[:2], tmp_path / "journal"), lambda _: None)
         assert (tally.errors, server.stats()["judge"]) == (0, tally.asked)
 
@@ -196,8 +201,7 @@ def test_the_same_records_as_here_and_every_call_once(
 ) -> None:
     total = request_count(dataset, [item for item, *_ in texts], 1, "per_dimension")
     with scripted_server("--replies", "unreadable") as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
+        reach(server, monkeypatch)
         processes = started(JUDGE, max_connections=9, parse_retries=1)
         wanted = job(dataset, texts, tmp_path / "journal", max_connections=9, parse_retries=1)
         here, told = judged_here(wanted)
@@ -226,8 +230,7 @@ def test_when_a_process_dies_the_rest_is_judged_here_and_no_finished_call_is_rep
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with scripted_server("--latency", "0.05") as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
+        reach(server, monkeypatch)
         processes = started(JUDGE, max_connections=8)
         wanted = job(dataset, texts, tmp_path / "journal", max_connections=8)
         assert processes.judge(wanted, lambda _: processes._workers[0].process.kill()) is None
