@@ -45,18 +45,13 @@ $(VLLM_STAMP): pyproject.toml setup.py tests/setup_vllm.sh
 test-vllm: $(VLLM_STAMP)
 	$(OFFLINE) $(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py
 
-check: $(STAMP) .build/value_retention
+check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	MYPYPATH=.build $(BIN)/mypy -p value_retention
-
-# mypy reads the package by its import name; the four folders carry it under their own names.
-.build/value_retention:
-	mkdir -p $@
-	for folder in tasks adapters analysis train; do ln -sfn ../../$$folder $@/$$folder; done
+	$(BIN)/mypy
 
 bench: $(STAMP)
 	$(OFFLINE) $(BIN)/python tests/bench.py
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) .build build dist *.egg-info $(DEMO)
+	rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info $(DEMO)

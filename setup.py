@@ -6,7 +6,7 @@ file that setuptools copies next to the package arms an import hook (see ``adapt
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
@@ -56,4 +56,9 @@ class EditableWheel(editable_wheel):
         return WithPth()
 
 
-setup(cmdclass={"build_py": BuildPy, "editable_wheel": EditableWheel})
+PARTS = ("tasks", "adapters", "analysis", "train")
+packages = find_packages(include=[pattern for part in PARTS for pattern in (part, f"{part}.*")])
+setup(
+    packages=["value_retention", *(f"value_retention.{package}" for package in packages)],
+    cmdclass={"build_py": BuildPy, "editable_wheel": EditableWheel},
+)

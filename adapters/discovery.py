@@ -58,7 +58,7 @@ def _add_tasks_folder(manager):  # type: ignore[no-untyped-def]
 
             paths = [Path(next(iter(value_retention.tasks.__path__))), *paths]
             if OURS.intersection(",".join(sys.argv).replace("=", ",").split(",")):
-                from value_retention.adapters.judge_processes import start_early
+                from value_retention.adapters.judges.judge_processes import start_early
 
                 # Judges take seconds to import: as long as lm-eval now takes to read its thousands of files.
                 start_early(kwargs.get("metadata"))

@@ -22,6 +22,11 @@ from inspect_ai.model._model import active_model
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver, system_message
 
+from value_retention.adapters.judges import lexical
+from value_retention.adapters.judges.judging import Options, Tally, judge_answers
+from value_retention.adapters.judges.models import Judge, LexicalJudge, ModelJudge, make_judges
+from value_retention.adapters.logs.inspect_logs import RECORD
+from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, read_settings
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import ANIMA_2_2, BENCHMARKS, MORU, Benchmark
 from value_retention.tasks.errors import InputError
@@ -29,12 +34,6 @@ from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
 from value_retention.tasks.rubric import ceiling_system_prompt
-
-from . import lexical
-from .inspect_logs import RECORD
-from .judges import Judge, LexicalJudge, ModelJudge, make_judges
-from .judging import Options, Tally, judge_answers
-from .settings import CHOICES, SAMPLING_ARGS, read_settings
 
 logger = logging.getLogger(__name__)
 

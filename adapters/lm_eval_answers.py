@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from value_retention.adapters.judges.journal import Journal, journal_folder
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json, well_formed
-
-from .journal import Journal, journal_folder
 
 logger = logging.getLogger("lm_eval.value_retention")
 

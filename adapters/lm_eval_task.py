@@ -16,6 +16,11 @@ from typing import Any
 import datasets
 from lm_eval.api.task import ConfigurableTask
 
+from value_retention.adapters.judges.judge_processes import Job, Text, judge_processes
+from value_retention.adapters.judges.judging import Options, Tally, judge_answers, request_count, run_async
+from value_retention.adapters.judges.models import describe, make_judges
+from value_retention.adapters.lm_eval_answers import AnswerStore
+from value_retention.adapters.settings import public_args, read_settings
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import BENCHMARKS, Benchmark
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
@@ -23,12 +28,6 @@ from value_retention.tasks.grading import aggregate_metric, metric_values, quest
 from value_retention.tasks.languages import is_english, language_tag
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, RunInfo, caveats
-
-from .judge_processes import Job, Text, judge_processes
-from .judges import describe, make_judges
-from .judging import Options, Tally, judge_answers, request_count, run_async
-from .lm_eval_answers import AnswerStore
-from .settings import public_args, read_settings
 
 logger = logging.getLogger("lm_eval.value_retention")
 

@@ -16,18 +16,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from value_retention.analysis.comparison import Comparison, compare
-    from value_retention.analysis.read import Run, load_runs
-    from value_retention.analysis.table import grades_table
+    from value_retention.analysis.effects.compare import Comparison, compare
+    from value_retention.analysis.report.grades import grades_table
+    from value_retention.analysis.runs.load import Run, load_runs
 
 __all__ = ["Comparison", "Run", "compare", "grades_table", "load_runs"]
 
 _WHERE = {
-    "Comparison": "comparison",
-    "compare": "comparison",
-    "Run": "read",
-    "load_runs": "read",
-    "grades_table": "table",
+    "Comparison": "effects.compare",
+    "compare": "effects.compare",
+    "Run": "runs.load",
+    "load_runs": "runs.load",
+    "grades_table": "report.grades",
 }
 
 

@@ -7,17 +7,17 @@ import sys
 
 import click
 
-# name -> (module of this package, short help). The module holds a click command of the name `command`.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "plan": ("cmd_plan", "Calls, tokens, time and money of a run, and what it can detect."),
-    "judge": ("cmd_judge", "Grade saved answers: another judge, a panel, or what is missing."),
-    "table": ("cmd_table", "Read runs of either harness into one table, a row per grade."),
-    "compare": ("cmd_compare", "Is the value retained: paired differences between runs, with intervals."),
-    "arms": ("cmd_arms", "Several trained checkpoints: every arm, domain effects, interactions."),
-    "paper": ("cmd_paper", "The published claims, held against your runs or synthetic ones."),
-    "agreement": ("cmd_agreement", "How far judges agree on the same answers, per dimension and language."),
-    "calibrate": ("cmd_calibrate", "Judges against labels by people; scores corrected for their errors."),
-    "contamination": ("cmd_contamination", "List training rows that share text with a benchmark question."),
+# name -> short help. The module of that name in `commands` holds a click command called `command`.
+COMMANDS = {
+    "plan": "Calls, tokens, time and money of a run, and what it can detect.",
+    "judge": "Grade saved answers: another judge, a panel, or what is missing.",
+    "table": "Read runs of either harness into one table, a row per grade.",
+    "compare": "Is the value retained: paired differences between runs, with intervals.",
+    "arms": "Several trained checkpoints: every arm, domain effects, interactions.",
+    "paper": "The published claims, held against your runs or synthetic ones.",
+    "agreement": "How far judges agree on the same answers, per dimension and language.",
+    "calibrate": "Judges against labels by people; scores corrected for their errors.",
+    "contamination": "List training rows that share text with a benchmark question.",
 }
 
 
@@ -32,14 +32,14 @@ class LazyGroup(click.Group):
         """Import the module of one subcommand."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"value_retention.analysis.{COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"value_retention.analysis.commands.{cmd_name}")
         command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands from the table above, without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

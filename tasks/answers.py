@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import upstream
-from .batched import words_hash
-from .benchmark import Item
-from .grading import dimension_scores, overall_score, split_reasoning, status_of
-from .load import Dataset
-from .record import AnswerRecord, GradeRecord, JudgeInfo, RunInfo, text_hash, well_formed
-from .rubric import item_calls
+from value_retention.tasks import upstream
+from value_retention.tasks.batched import words_hash
+from value_retention.tasks.benchmark import Item
+from value_retention.tasks.grading import dimension_scores, overall_score, split_reasoning, status_of
+from value_retention.tasks.load import Dataset
+from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo, RunInfo, text_hash, well_formed
+from value_retention.tasks.rubric import item_calls
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import re
 from functools import cache
 from typing import Any
 
-from . import upstream
-from .benchmark import Benchmark, Item
-from .grading import VALUES
-from .load import Dataset
-from .record import text_hash
-from .rubric import Variables, guiding_question, variable_sets
+from value_retention.tasks import upstream
+from value_retention.tasks.benchmark import Benchmark, Item
+from value_retention.tasks.grading import VALUES
+from value_retention.tasks.load import Dataset
+from value_retention.tasks.record import text_hash
+from value_retention.tasks.rubric import Variables, guiding_question, variable_sets
 
 PROMPT = """You are grading one answer on {count} separate criteria. Grade each on its own: meeting one \
 says nothing about another.

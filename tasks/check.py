@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import InputError
-from .grading import VALUES, dimension_scores, overall_score
-from .record import MEAN, AnswerRecord, GradeRecord, text_hash
+from value_retention.tasks.errors import InputError
+from value_retention.tasks.grading import VALUES, dimension_scores, overall_score
+from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, text_hash
 
 TOLERANCE = 1e-9
 _GRADES = tuple(VALUES.values())

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from . import upstream
-from .languages import UNDETERMINED, is_english
-from .record import AnswerRecord, GradeRecord, Status
+from value_retention.tasks import upstream
+from value_retention.tasks.languages import UNDETERMINED, is_english
+from value_retention.tasks.record import AnswerRecord, GradeRecord, Status
 
 VALUES = {"C": 1.0, "I": 0.0}
 """The grades on offer and what they are worth. (The upstream README has the polarity reversed; its code

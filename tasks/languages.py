@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from .errors import InputError
+from value_retention.tasks.errors import InputError
 
 # The names that occur in the data (with its own spellings: "Bangla" beside "Bengali", "Punjab"), and the
 # languages a later revision is likely to hold. Macro-languages get the tag that is in common use.

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .benchmark import Benchmark, Dimension, Item, joint_revision
-from .errors import InputError
-from .languages import TAGS, choose_languages, language_tag
-from .record import DataInfo, DroppedRow, canonical_json, text_hash
-from .tables import Row, check_columns, folder_rows, hub_rows, hub_source
+from value_retention.tasks.benchmark import Benchmark, Dimension, Item, joint_revision
+from value_retention.tasks.errors import InputError
+from value_retention.tasks.languages import TAGS, choose_languages, language_tag
+from value_retention.tasks.record import DataInfo, DroppedRow, canonical_json, text_hash
+from value_retention.tasks.tables import Row, check_columns, folder_rows, hub_rows, hub_source
 
 SAMPLE = Path(__file__).with_name("sample")
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from .errors import InputError
+from value_retention.tasks.errors import InputError
 
 SCHEMA_VERSION = 1
 """Rises when a field changes its meaning or goes; a reader refuses a version it does not know."""

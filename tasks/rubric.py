@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
-from . import upstream
-from .benchmark import Benchmark, Dimension, Item
-from .load import Dataset
-from .record import text_hash
+from value_retention.tasks import upstream
+from value_retention.tasks.benchmark import Benchmark, Dimension, Item
+from value_retention.tasks.load import Dataset
+from value_retention.tasks.record import text_hash
 
 _PLACEHOLDER = re.compile(r"\{\{([^}]+)\}\}")
 

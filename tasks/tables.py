@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .benchmark import Benchmark, Table
-from .errors import InputError
+from value_retention.tasks.benchmark import Benchmark, Table
+from value_retention.tasks.errors import InputError
 
 Row = dict[str, Any]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import helpers
 
-from value_retention.adapters.journal import CallKey, Journal, Reply
-from value_retention.adapters.judges import make_judges
-from value_retention.adapters.judging import Options, judge_answers, run_async
+from value_retention.adapters.judges.journal import CallKey, Journal, Reply
+from value_retention.adapters.judges.judging import Options, judge_answers, run_async
+from value_retention.adapters.judges.models import make_judges
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.load import Dataset, load

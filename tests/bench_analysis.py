@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from value_retention.analysis import resample
-from value_retention.analysis.comparison import compare_reduced
-from value_retention.analysis.rows import Settings
-from value_retention.analysis.scores import RunScores, reduce_run
-from value_retention.analysis.stats import cluster_table
-from value_retention.analysis.synthetic import anima_shape, moru_shape, synthetic_records
+from value_retention.analysis.effects.compare import compare_reduced
+from value_retention.analysis.effects.result import Settings
+from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
+from value_retention.analysis.runs.scores import RunScores, reduce_run
+from value_retention.analysis.stats import resample
+from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.tasks.record import text_hash
 
 RUNS, METRICS, CLUSTERS, RESAMPLES = 6, 14, 115, 10_000
@@ -123,7 +123,7 @@ def bench_command(folder: Path) -> None:
 
 def bench_reading(folder: Path) -> None:
     """Reading and reducing files, one run in memory at a time."""
-    from value_retention.analysis.inputs import read_all
+    from value_retention.analysis.commands.inputs import read_all
 
     paths = [str(path) for path in sorted(folder.glob("*.records.jsonl"))]
     for factor in (1, 10):

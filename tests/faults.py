@@ -148,7 +148,7 @@ def missing(found: Records) -> int:
 
 def records_at(folder: Path) -> Records:
     """Records below a folder without their `run` block."""
-    from value_retention.analysis.read import load_runs
+    from value_retention.analysis.runs.load import load_runs
 
     records = [record for run in load_runs([folder]) for record in run.records]
     found = {(r.benchmark, r.item, r.epoch): {**r.to_dict(), "run": None} for r in records}

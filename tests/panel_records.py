@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from value_retention.analysis.read import Run
+from value_retention.analysis.runs.load import Run
 from value_retention.tasks.grading import dimension_scores, overall_score, status_of
 from value_retention.tasks.record import (
     AnswerRecord,

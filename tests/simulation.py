@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from value_retention.analysis import resample, stats
-from value_retention.analysis.equivalence import tost_p
-from value_retention.analysis.seeds import seed_interval
-from value_retention.analysis.stats import cluster_table
-from value_retention.analysis.synthetic import anima_shape
+from value_retention.analysis.examples.synthetic import anima_shape
+from value_retention.analysis.stats import cluster, resample
+from value_retention.analysis.stats.cluster import cluster_table
+from value_retention.analysis.stats.equivalence import tost_p
+from value_retention.analysis.stats.seeds import seed_interval
 
 Array = np.ndarray[Any, Any]
 
@@ -107,7 +107,7 @@ def coverage(design: Design, runs: int, seed: int) -> dict[str, float]:
     if design.languages > 1:
         found["translations independent"] = _t_coverage(items.reshape(runs, -1), truth)
     table = cluster_table(items.sum(axis=-1).T, np.full((design.clusters, runs), float(design.languages)))
-    interval = stats.t_interval(table)
+    interval = cluster.t_interval(table)
     inside = (interval.low <= truth) & (truth <= interval.high)
     # A run in which the two models agree on every question has no spread; it is right, if 0 is the truth.
     found["cluster t"] = float(np.mean(inside)) * 100
@@ -122,7 +122,7 @@ def coverage(design: Design, runs: int, seed: int) -> dict[str, float]:
 
 def _t_coverage(values: Array, truth: float) -> float:
     n = values.shape[1]
-    half = stats.t_quantile(np.array([n - 1.0]), 0.975)[0] * values.std(axis=1, ddof=1) / np.sqrt(n)
+    half = cluster.t_quantile(np.array([n - 1.0]), 0.975)[0] * values.std(axis=1, ddof=1) / np.sqrt(n)
     return covered(values.mean(axis=1), half, truth)
 
 
@@ -132,14 +132,14 @@ def contrast_coverage(runs: int, seed: int) -> dict[str, float]:
     scores = draw(Design("", 115, 1, 5, 4, shift=0.4), runs, rng).mean(axis=(3, 4, 5))
     difference = (scores[1] - scores[0]).astype(np.float64).T
     groups = [cluster_table(part, np.ones(part.shape)) for part in (difference[:30], difference[30:])]
-    variances = np.array([stats.standard_error(group) ** 2 for group in groups])
+    variances = np.array([cluster.standard_error(group) ** 2 for group in groups])
     df = variances.sum(0) ** 2 / (variances[0] ** 2 / 29 + variances[1] ** 2 / 84)
-    half = stats.t_quantile(df, 0.975) * np.sqrt(variances.sum(0))
+    half = cluster.t_quantile(df, 0.975) * np.sqrt(variances.sum(0))
     found = {"ANIMA, 30 English and 85 others, Welch": covered(groups[1].estimate, half, groups[0].estimate)}  # type: ignore[arg-type]
     scores = draw(Design("", 67, 3, 5, 4, shift=0.4, language=0.5), runs, rng).mean(axis=(4, 5))
     difference = (scores[1] - scores[0]).astype(np.float64)
     within = (difference[:, :, 1:].mean(axis=2) - difference[:, :, 0]).T
-    interval = stats.t_interval(cluster_table(within, np.ones(within.shape)))
+    interval = cluster.t_interval(cluster_table(within, np.ones(within.shape)))
     found["MORU, paired by question"] = float(np.mean((interval.low <= 0) & (interval.high >= 0))) * 100
     return found
 
@@ -154,7 +154,7 @@ def false_alarms(runs: int, seed: int) -> dict[str, float]:
     sums = (difference * carried).transpose(1, 0, 2).reshape(115, -1)
     sizes = np.tile(carried.astype(float), (1, runs))
     p = resample.sign_flip_p(cluster_table(sums, sizes), 2000, seed).reshape(runs, -1)
-    holm = np.array([[q for q in stats.adjust(row, "holm") if q is not None] for row in p.tolist()])
+    holm = np.array([[q for q in cluster.adjust(row, "holm") if q is not None] for row in p.tolist()])
     return {
         "13 dimensions, raw": float(np.mean(p.min(axis=1) < 0.05)) * 100,
         "13 dimensions, Holm": float(np.mean(holm.min(axis=1) < 0.05)) * 100,
@@ -167,7 +167,7 @@ def false_retention(runs: int, seed: int) -> float:
     margin = abs(true_difference(design))
     scores = draw(design, runs, np.random.default_rng(seed)).mean(axis=(4, 5))
     difference = (scores[1] - scores[0]).astype(np.float64).mean(axis=2).T
-    interval = stats.t_interval(cluster_table(difference, np.ones(difference.shape)))
+    interval = cluster.t_interval(cluster_table(difference, np.ones(difference.shape)))
     return float(np.mean(tost_p(interval.estimate, interval.se, interval.df, margin) < 0.05)) * 100
 
 

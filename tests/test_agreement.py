@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 from panel_records import judged, run_of, table_run, write_run
 from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
 
-from value_retention.analysis import resample
-from value_retention.analysis.agreement import Agreement, AgreementReport, judge_agreement
 from value_retention.analysis.cli import cli
-from value_retention.analysis.coefficients import (
+from value_retention.analysis.judges.agreement import Agreement, AgreementReport, judge_agreement
+from value_retention.analysis.judges.leave_one_out import CONSTANT
+from value_retention.analysis.judges.raters import Rater, rater_labels, shared_grades
+from value_retention.analysis.runs.load import Run
+from value_retention.analysis.stats import resample
+from value_retention.analysis.stats.inter_rater import (
     ALL_FAIL,
     ALL_PASS,
     FEW,
@@ -32,9 +35,6 @@ from value_retention.analysis.coefficients import (
     unit_sums,
     with_intervals,
 )
-from value_retention.analysis.judge_scores import CONSTANT
-from value_retention.analysis.raters import Rater, rater_labels, shared_grades
-from value_retention.analysis.read import Run
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord, JudgeInfo

@@ -12,15 +12,15 @@ from made_records import run_of
 from rich.console import Console
 
 from value_retention.analysis import compare
-from value_retention.analysis.arms import Arm, comparisons_of, read_arms
-from value_retention.analysis.arms_effects import LANGUAGE, ArmsResult, analyse_arms
-from value_retention.analysis.arms_report import print_arms
-from value_retention.analysis.claims import MARGINS, PUBLISHED, paper_claims
-from value_retention.analysis.paper import synthetic_arms, synthetic_result, synthetic_runs
-from value_retention.analysis.rows import Settings
-from value_retention.analysis.scores import RunScores, reduce_run
-from value_retention.analysis.seeds import ONE_SEED
-from value_retention.analysis.synthetic import LABEL
+from value_retention.analysis.effects.arms import LANGUAGE, ArmsResult, analyse_arms
+from value_retention.analysis.effects.design import Arm, comparisons_of, read_arms
+from value_retention.analysis.effects.result import Settings
+from value_retention.analysis.examples.claims import MARGINS, PUBLISHED, paper_claims
+from value_retention.analysis.examples.paper import synthetic_arms, synthetic_result, synthetic_runs
+from value_retention.analysis.examples.synthetic import LABEL
+from value_retention.analysis.report.design import print_arms
+from value_retention.analysis.runs.scores import RunScores, reduce_run
+from value_retention.analysis.stats.seeds import ONE_SEED
 from value_retention.tasks.errors import InputError
 
 RNG = np.random.default_rng(3)

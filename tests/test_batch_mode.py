@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from helpers import BIN, Server, assert_plain_refusal, one, run, scripted_server, start
 
-from value_retention.adapters.batch_mode import PROVIDERS
-from value_retention.adapters.judges import make_judges
+from value_retention.adapters.judges.batch_mode import PROVIDERS
+from value_retention.adapters.judges.models import make_judges
 from value_retention.adapters.settings import read_settings
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import ANIMA_2_2

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai.scorer._model import neutralize_structural_delimiters
 
-from value_retention.adapters.journal import Journal, Reply
-from value_retention.adapters.judging import Options, judge_answers, request_count
+from value_retention.adapters.judges.journal import Journal, Reply
+from value_retention.adapters.judges.judging import Options, judge_answers, request_count
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.batched import batched_prompt, criteria, parse_batched, response_schema
 from value_retention.tasks.benchmark import ANIMA_2_2

@@ -18,10 +18,14 @@ from hypothesis import strategies as st
 from panel_records import judged, label_row, run_of, write_run
 from statsmodels.stats.proportion import proportion_confint
 
-from value_retention.analysis.calibration import Calibration, CorrectedScore, calibrate
 from value_retention.analysis.cli import cli
-from value_retention.analysis.confusion import Confusion, JudgedGrade, confusions_of
-from value_retention.analysis.correction import (
+from value_retention.analysis.judges.calibrate import Calibration, CorrectedScore, calibrate
+from value_retention.analysis.judges.confusion import Confusion, JudgedGrade, confusions_of
+from value_retention.analysis.judges.draw import allocate, draw, strata_of
+from value_retention.analysis.judges.labels import COLUMNS, read_labels
+from value_retention.analysis.judges.matching import Labels, Target, Truth, match_labels
+from value_retention.analysis.runs.load import Run, load_runs
+from value_retention.analysis.stats.misclassification import (
     Proportion,
     corrected_score,
     effective_size,
@@ -29,10 +33,6 @@ from value_retention.analysis.correction import (
     rogan_gladen,
     wilson,
 )
-from value_retention.analysis.labels import COLUMNS, read_labels
-from value_retention.analysis.read import Run, load_runs
-from value_retention.analysis.sampling import allocate, draw, strata_of
-from value_retention.analysis.verdicts import Labels, Target, Truth, match_labels
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError

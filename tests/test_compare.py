@@ -17,13 +17,13 @@ from made_records import Grades, MadeRun, run_of
 from rich.console import Console
 
 from value_retention.analysis import compare
-from value_retention.analysis.comparable import QUESTIONS, identity_of
-from value_retention.analysis.equivalence import holds_at_worst
-from value_retention.analysis.export import latex
-from value_retention.analysis.report import print_comparison
-from value_retention.analysis.rows import CONSTANT, FEW, INFINITE, NO_SCORE, Effect
-from value_retention.analysis.scores import reduce_run
-from value_retention.analysis.synthetic import LABEL, anima_shape, moru_shape, synthetic_records
+from value_retention.analysis.effects.result import CONSTANT, FEW, INFINITE, NO_SCORE, Effect
+from value_retention.analysis.examples.synthetic import LABEL, anima_shape, moru_shape, synthetic_records
+from value_retention.analysis.report.console import print_comparison
+from value_retention.analysis.report.export import latex
+from value_retention.analysis.runs.identity import QUESTIONS, identity_of
+from value_retention.analysis.runs.scores import reduce_run
+from value_retention.analysis.stats.equivalence import holds_at_worst
 from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from value_retention.analysis.cmd_contamination import command
-from value_retention.analysis.contamination import (
+from value_retention.analysis.commands.contamination import command
+from value_retention.analysis.planning.contamination import (
     Index,
     N,
     Question,
@@ -105,7 +105,7 @@ def sample_rows(tmp_path: Path) -> Path:
 
 
 def load_sample() -> list[str]:
-    from value_retention.analysis.contamination import BENCHMARKS
+    from value_retention.analysis.planning.contamination import BENCHMARKS
 
     return [item.question for benchmark in BENCHMARKS.values() for item in load(benchmark, "sample").items]
 

@@ -11,8 +11,8 @@ import scipy.stats
 from made_records import MadeRun, answer
 
 from value_retention.analysis import compare
-from value_retention.analysis.contrast import ZERO, Contrast
-from value_retention.analysis.rows import CONSTANT, FEW
+from value_retention.analysis.effects.language import ZERO, Contrast
+from value_retention.analysis.effects.result import CONSTANT, FEW
 
 RNG = np.random.default_rng(8)
 

@@ -92,8 +92,10 @@ def test_a_wheel_carries_the_hook_the_tasks_and_the_sample_rows(tmp_path: Path) 
     """Built from a copy, installed into an environment of its own beside this one's other packages."""
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("tasks", "adapters", "analysis", "train"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("tasks", "adapters", "analysis", "train", "value_retention"):
+        shutil.copytree(
+            ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     options = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet")

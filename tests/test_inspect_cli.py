@@ -12,8 +12,8 @@ from helpers import BIN, JUDGE, MODEL, Server, assert_plain_refusal, one, run, s
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, read_eval_log
 
-from value_retention.adapters.inspect_logs import read_log
 from value_retention.adapters.inspect_tasks import anima_2_2, moru_multi
+from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.grading import benchmark_scores, questions_of
 

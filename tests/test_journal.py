@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from helpers import PYTHON, environment, run
 
-from value_retention.adapters.journal import CallKey, Journal, Reply, journal_folder
+from value_retention.adapters.judges.journal import CallKey, Journal, Reply, journal_folder
 from value_retention.tasks.errors import InputError
 
 WRITER = """
 import sys
-from value_retention.adapters.journal import CallKey, Journal, Reply
+from value_retention.adapters.judges.journal import CallKey, Journal, Reply
 path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 journal = Journal(path)
 for n in range(count):
@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 READ_ONLY = """
 import os, sys
-from value_retention.adapters.journal import Journal
+from value_retention.adapters.judges.journal import Journal
 from value_retention.tasks.errors import InputError
 if os.geteuid() == 0:  # root may write anywhere
     os.setgid(65534), os.setuid(65534)
@@ -214,7 +214,7 @@ def test_a_read_only_folder_is_refused_with_its_data_intact(tmp_path: Path) -> N
 
 FULL = """
 import resource, signal, sys
-from value_retention.adapters.journal import Journal
+from value_retention.adapters.judges.journal import Journal
 from value_retention.tasks.errors import InputError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal(sys.argv[1])

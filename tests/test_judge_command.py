@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 from helpers import RUN
 
-from value_retention.adapters import judges as judges_module
-from value_retention.adapters.journal import Reply
+from value_retention.adapters.judges import models as judges_module
+from value_retention.adapters.judges.journal import Reply
 from value_retention.adapters.settings import SCORING_ARGS
-from value_retention.analysis import cmd_judge
 from value_retention.analysis.cli import cli
-from value_retention.analysis.read import failed_grades, load_runs, read_records
-from value_retention.analysis.spending import Budget, Price, read_prices
+from value_retention.analysis.commands import judge as cmd_judge
+from value_retention.analysis.planning.spending import Budget, Price, read_prices
+from value_retention.analysis.runs.load import failed_grades, load_runs, read_records
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark
 from value_retention.tasks.errors import InputError

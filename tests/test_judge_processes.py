@@ -16,11 +16,12 @@ from helpers import JUDGE, ROOT, RUN, Server, environment, scripted_server
 from hypothesis import given
 from hypothesis import strategies as st
 
-from value_retention.adapters import discovery, judge_processes
-from value_retention.adapters.journal import Journal
-from value_retention.adapters.judge_processes import Job, JudgeProcesses, Text, _split
-from value_retention.adapters.judges import make_judges
-from value_retention.adapters.judging import Options, judge_answers, request_count, run_async
+from value_retention.adapters import discovery
+from value_retention.adapters.judges import judge_processes
+from value_retention.adapters.judges.journal import Journal
+from value_retention.adapters.judges.judge_processes import Job, JudgeProcesses, Text, _split
+from value_retention.adapters.judges.judging import Options, judge_answers, request_count, run_async
+from value_retention.adapters.judges.models import make_judges
 from value_retention.adapters.settings import read_settings
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import ANIMA_2_2

@@ -12,9 +12,9 @@ import anyio
 import pytest
 from helpers import RUN
 
-from value_retention.adapters.journal import Journal, Reply
-from value_retention.adapters.judges import LexicalJudge
-from value_retention.adapters.judging import Options, judge_answers, request_count, run_async
+from value_retention.adapters.judges.journal import Journal, Reply
+from value_retention.adapters.judges.judging import Options, judge_answers, request_count, run_async
+from value_retention.adapters.judges.models import LexicalJudge
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError

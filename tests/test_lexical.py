@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from value_retention.adapters.lexical import indicator_phrases, lexical_reply
+from value_retention.adapters.judges.lexical import indicator_phrases, lexical_reply
 from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.grading import parse_grade
 from value_retention.tasks.load import load

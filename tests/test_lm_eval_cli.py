@@ -26,7 +26,7 @@ from helpers import (
     write_rows,
 )
 
-from value_retention.adapters.lm_eval_logs import read_samples
+from value_retention.adapters.logs.lm_eval_logs import read_samples
 from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord

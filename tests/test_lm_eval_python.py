@@ -17,7 +17,7 @@ from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
 from value_retention.adapters import lm_eval_answers, lm_eval_task
-from value_retention.adapters.journal import Journal, Reply
+from value_retention.adapters.judges.journal import Journal, Reply
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import JudgeInfo
 

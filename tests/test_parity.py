@@ -33,8 +33,8 @@ from helpers import (
 )
 from inspect_ai.log import EvalLog, read_eval_log
 
-from value_retention.adapters.inspect_logs import read_log
-from value_retention.adapters.lm_eval_logs import read_samples
+from value_retention.adapters.logs.inspect_logs import read_log
+from value_retention.adapters.logs.lm_eval_logs import read_samples
 from value_retention.tasks.benchmark import ANIMA_2_2, BENCHMARKS, MORU
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.load import SAMPLE

@@ -19,11 +19,11 @@ from rich.console import Console
 
 from value_retention.analysis import compare
 from value_retention.analysis.cli import cli
-from value_retention.analysis.comparison import Comparison
-from value_retention.analysis.export import comparison_dict, effects_frame, latex, tex
-from value_retention.analysis.plots import file_name, file_names, save_plots
-from value_retention.analysis.report import print_comparison
-from value_retention.analysis.synthetic import LABEL, anima_shape, moru_shape, synthetic_records
+from value_retention.analysis.effects.compare import Comparison
+from value_retention.analysis.examples.synthetic import LABEL, anima_shape, moru_shape, synthetic_records
+from value_retention.analysis.report.console import print_comparison
+from value_retention.analysis.report.export import comparison_dict, effects_frame, latex, tex
+from value_retention.analysis.report.plots import file_name, file_names, save_plots
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord
 

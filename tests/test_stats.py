@@ -14,11 +14,11 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from value_retention.analysis import resample, stats
-from value_retention.analysis.equivalence import tost_p, verdict
-from value_retention.analysis.fieller import fieller
-from value_retention.analysis.seeds import seed_interval
-from value_retention.analysis.stats import cluster_table
+from value_retention.analysis.stats import cluster, resample
+from value_retention.analysis.stats.cluster import cluster_table
+from value_retention.analysis.stats.equivalence import tost_p, verdict
+from value_retention.analysis.stats.fieller import fieller
+from value_retention.analysis.stats.seeds import seed_interval
 
 RNG = np.random.default_rng(5)
 
@@ -29,11 +29,11 @@ def columns(*values: list[float]) -> np.ndarray:
 
 def test_equal_clusters_give_the_one_sample_t_interval() -> None:
     values = RNG.normal(0.1, 1, (40, 7))
-    ours = stats.t_interval(cluster_table(values * 3, np.full(values.shape, 3.0)))
+    ours = cluster.t_interval(cluster_table(values * 3, np.full(values.shape, 3.0)))
     theirs = scipy.stats.ttest_1samp(values, 0).confidence_interval()
     np.testing.assert_allclose(ours.low, theirs.low)
     np.testing.assert_allclose(ours.high, theirs.high)
-    p = stats.t_p_value(ours.estimate, ours.se, ours.df)
+    p = cluster.t_p_value(ours.estimate, ours.se, ours.df)
     np.testing.assert_allclose(p, scipy.stats.ttest_1samp(values, 0).pvalue)
 
 
@@ -43,7 +43,7 @@ def test_ratio_of_sums_by_hand() -> None:
     assert table.estimate[0] == pytest.approx(0.1)
     assert table.clusters[0] == 2
     # Residuals 0.6 - 0.2 = 0.4 and -0.3 - 0.1 = -0.4; se = sqrt(2 / 1 * (0.16 + 0.16)) / 3.
-    assert stats.standard_error(table)[0] == pytest.approx(np.sqrt(0.64) / 3)
+    assert cluster.standard_error(table)[0] == pytest.approx(np.sqrt(0.64) / 3)
 
 
 def test_unequal_clusters_give_the_cluster_robust_error_of_a_regression() -> None:
@@ -54,19 +54,19 @@ def test_unequal_clusters_give_the_cluster_robust_error_of_a_regression() -> Non
     sizes = np.bincount(groups, minlength=25)[:, None].astype(float)
     table = cluster_table(sums, sizes)
     assert table.estimate[0] == pytest.approx(fit.params[0])
-    assert stats.standard_error(table)[0] == pytest.approx(fit.bse[0])
+    assert cluster.standard_error(table)[0] == pytest.approx(fit.bse[0])
 
 
 def test_a_column_without_spread_has_no_error_and_one_without_clusters_no_estimate() -> None:
     table = cluster_table(columns([0.1] * 8, [0.0] * 8), columns([1.0] * 8, [0.0] * 8))
-    assert stats.standard_error(table)[0] == 0
+    assert cluster.standard_error(table)[0] == 0
     assert np.isnan(table.estimate[1])
-    assert np.isnan(stats.t_interval(table).low[1])
+    assert np.isnan(cluster.t_interval(table).low[1])
 
 
 def test_the_weighted_mean_of_columns_by_hand() -> None:
     table = cluster_table(columns([1.0, 0.0, 1.0], [0.0, 0.0, 0.5]), columns([1, 1, 1], [0, 1, 1]))
-    whole = stats.combine(table, np.array([1.0, 3.0]))
+    whole = cluster.combine(table, np.array([1.0, 3.0]))
     assert whole.estimate[0] == pytest.approx((2 / 3 + 3 * 0.25) / 4)
     assert whole.sums.sum() == pytest.approx(whole.estimate[0])
     assert whole.influence.sum() == pytest.approx(0)
@@ -174,7 +174,7 @@ def test_sign_flips_leave_out_clusters_that_do_not_carry_the_figure() -> None:
 
 def test_equivalence_is_statsmodels_paired_tost() -> None:
     a, b = RNG.normal(0, 1, 30), RNG.normal(0.1, 1, 30)
-    interval = stats.t_interval(cluster_table((a - b)[:, None], np.ones((30, 1))))
+    interval = cluster.t_interval(cluster_table((a - b)[:, None], np.ones((30, 1))))
     ours = tost_p(interval.estimate, interval.se, interval.df, 0.5)[0]
     assert ours == pytest.approx(ttost_paired(a, b, -0.5, 0.5)[0])
 
@@ -198,7 +198,7 @@ def test_the_four_verdicts(tost: float, low: float, high: float, p: float, expec
 def test_corrections_are_those_of_statsmodels(p_values: list[float | None]) -> None:
     present = [p for p in p_values if p is not None]
     for ours, theirs in (("holm", "holm"), ("bh", "fdr_bh")):
-        corrected = stats.adjust(p_values, ours)  # type: ignore[arg-type]
+        corrected = cluster.adjust(p_values, ours)  # type: ignore[arg-type]
         assert [p is None for p in corrected] == [p is None for p in p_values]
         if present:
             expected = multipletests(present, method=theirs)[1]
@@ -208,15 +208,15 @@ def test_corrections_are_those_of_statsmodels(p_values: list[float | None]) -> N
 @pytest.mark.parametrize("clusters", [6, 7, 12, 30, 67, 115])
 def test_detectable_effect_is_that_of_statsmodels_power(clusters: int) -> None:
     expected = TTestPower().solve_power(nobs=clusters, alpha=0.05, power=0.8, alternative="two-sided")
-    assert stats.minimum_detectable(2.0, clusters) == pytest.approx(
+    assert cluster.minimum_detectable(2.0, clusters) == pytest.approx(
         expected * 2 * np.sqrt(clusters), rel=1e-4
     )
 
 
 def test_logits_of_certain_scores_are_no_number() -> None:
-    assert stats.logit_difference(0.5, 0.75) == pytest.approx(np.log(3))
-    assert stats.logit_difference(0.0, 0.5) is None
-    assert stats.logit_difference(0.5, 1.0) is None
+    assert cluster.logit_difference(0.5, 0.75) == pytest.approx(np.log(3))
+    assert cluster.logit_difference(0.0, 0.5) is None
+    assert cluster.logit_difference(0.5, 1.0) is None
 
 
 def inside(r: float, a: float, b: float, cov: np.ndarray, df: float) -> bool:

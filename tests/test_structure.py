@@ -16,6 +16,8 @@ MAY_IMPORT = {
     "analysis": {"tasks", "adapters", "analysis"},
     "train": {"train"},
 }
+ROOMS = ("stats", "runs", "judges", "effects", "report", "planning", "examples", "commands")
+"""Of `analysis`, along the way that data flows: a room imports rooms that stand before it."""
 HARNESSES = {"lm_eval", "inspect_ai", "inspect_evals"}
 
 
@@ -49,6 +51,23 @@ def test_imports_point_one_way(folder: str) -> None:
             assert parts[0] not in FOLDERS, f"{file} imports {name}: use value_retention.{parts[0]}"
             if parts[0] == "value_retention" and len(parts) > 1:
                 assert parts[1] in MAY_IMPORT[folder], f"{file} imports {name}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_the_rooms_before_it(room: str) -> None:
+    """Imports inside functions too: what is imported late can still go round in a circle."""
+    files = sources(f"analysis/{room}")
+    assert files
+    known = ROOMS[: ROOMS.index(room) + 1]
+    for file in files:
+        for name in imports_of(file):
+            parts = name.split(".")
+            if parts[:2] == ["value_retention", "analysis"] and len(parts) > 2:
+                assert parts[2] in known, f"{file} imports {name}"
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    assert {file.parent.name for file in sources("analysis")} == {"analysis", *ROOMS}
 
 
 @pytest.mark.parametrize("folder", ["tasks", "analysis", "train"])

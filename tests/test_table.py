@@ -26,12 +26,12 @@ from inspect_ai.log import (
 )
 from inspect_ai.scorer import Score
 
-from value_retention.adapters.inspect_logs import read_log
-from value_retention.adapters.lm_eval_logs import is_samples_file, read_samples, run_key
-from value_retention.adapters.log_state import unfinished
+from value_retention.adapters.logs.inspect_logs import read_log
+from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_samples, run_key
+from value_retention.adapters.logs.log_state import unfinished
 from value_retention.analysis.cli import cli
-from value_retention.analysis.read import Run, load_runs
-from value_retention.analysis.table import COLUMNS, grades_table, score_tables, write_table
+from value_retention.analysis.report.grades import COLUMNS, grades_table, score_tables, write_table
+from value_retention.analysis.runs.load import Run, load_runs
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError

@@ -25,10 +25,10 @@ from helpers import (
     write_moru,
 )
 
-from value_retention.adapters.inspect_logs import read_log
-from value_retention.adapters.upstream_logs import upstream_benchmark, upstream_records
-from value_retention.analysis.comparable import differences, identity_of
-from value_retention.analysis.raters import graded_by
+from value_retention.adapters.logs.inspect_logs import read_log
+from value_retention.adapters.logs.upstream_logs import upstream_benchmark, upstream_records
+from value_retention.analysis.judges.raters import graded_by
+from value_retention.analysis.runs.identity import differences, identity_of
 from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.errors import InputError

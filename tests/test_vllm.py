@@ -17,7 +17,7 @@ import helpers
 import pytest
 from vllm_server import VllmServer, run_logged, vllm_server
 
-from value_retention.analysis.read import load_runs
+from value_retention.analysis.runs.load import load_runs
 from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.load import load

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import TrainError
+from value_retention.train.errors import TrainError
 
 CONFIGS = Path(__file__).parent / "configs"
 STAGES = ("midtrain", "sft", "grpo")

@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .data import Report
-from .errors import TrainError
-from .source import COMMIT
+from value_retention.train.data import Report
+from value_retention.train.errors import TrainError
+from value_retention.train.source import COMMIT
 
 CARD = "value_retention_run.json"
 PACKAGES = ("value-retention", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")

@@ -18,10 +18,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import STAGES, DataArguments, RewardArguments, parse_arguments
-from .errors import TrainError, exits_plainly
-from .formats import FORMATS, UnusableRowError, stage_row
-from .source import check_columns, read_source
+from value_retention.train.arguments import STAGES, DataArguments, RewardArguments, parse_arguments
+from value_retention.train.errors import TrainError, exits_plainly
+from value_retention.train.formats import FORMATS, UnusableRowError, stage_row
+from value_retention.train.source import check_columns, read_source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -292,7 +292,7 @@ def main() -> None:
     """Write the rows of an arm and their report."""
     from trl import GRPOConfig, ModelConfig, SFTConfig
 
-    from .template import load_tokenizer
+    from value_retention.train.template import load_tokenizer
 
     kinds = (SFTConfig, GRPOConfig, ModelConfig, RewardArguments)
     known = frozenset(item.name for kind in kinds for item in fields(kind))

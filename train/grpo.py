@@ -13,11 +13,11 @@ from __future__ import annotations
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
 
-from .arguments import DataArguments, RewardArguments, parse_arguments
-from .errors import TrainError, exits_plainly
-from .resume import Guard
-from .rewards import load_rewards
-from .run import prepare, train_and_save
+from value_retention.train.arguments import DataArguments, RewardArguments, parse_arguments
+from value_retention.train.errors import TrainError, exits_plainly
+from value_retention.train.resume import Guard
+from value_retention.train.rewards import load_rewards
+from value_retention.train.run import prepare, train_and_save
 
 
 def steps_per_batch(training: GRPOConfig) -> int:

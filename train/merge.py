@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from .card import CARD, Card, describe_parent, read_card, versions
-from .errors import TrainError, exits_plainly
-from .template import load_tokenizer, set_end_tokens
+from value_retention.train.card import CARD, Card, describe_parent, read_card, versions
+from value_retention.train.errors import TrainError, exits_plainly
+from value_retention.train.template import load_tokenizer, set_end_tokens
 
 ADAPTER = "adapter_config.json"
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from .card import Card
-from .errors import TrainError
+from value_retention.train.card import Card
+from value_retention.train.errors import TrainError
 
 STEP = re.compile(r"checkpoint-(\d+)")
 

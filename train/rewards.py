@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import RewardArguments
-from .errors import TrainError
-from .source import COMMIT
+from value_retention.train.arguments import RewardArguments
+from value_retention.train.errors import TrainError
+from value_retention.train.source import COMMIT
 
 if TYPE_CHECKING:
     import torch

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from .arguments import DataArguments
-from .card import Card, describe_parent, make_card, refuse_stale
-from .data import Rows, build_rows, describe
-from .errors import TrainError
-from .resume import Guard, newest_whole_checkpoint
-from .stamp import check_stamp
-from .template import load_tokenizer, set_end_tokens
+from value_retention.train.arguments import DataArguments
+from value_retention.train.card import Card, describe_parent, make_card, refuse_stale
+from value_retention.train.data import Rows, build_rows, describe
+from value_retention.train.errors import TrainError
+from value_retention.train.resume import Guard, newest_whole_checkpoint
+from value_retention.train.stamp import check_stamp
+from value_retention.train.template import load_tokenizer, set_end_tokens
 
 STOPPED = 143
 """Exit status of a run that SIGTERM ended at a checkpoint, as a shell reports that signal."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 from datasets import Dataset
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
-from .arguments import DataArguments, parse_arguments
-from .errors import TrainError, exits_plainly
-from .resume import Guard
-from .run import check_nothing_lost, prepare, train_and_save
+from value_retention.train.arguments import DataArguments, parse_arguments
+from value_retention.train.errors import TrainError, exits_plainly
+from value_retention.train.resume import Guard
+from value_retention.train.run import check_nothing_lost, prepare, train_and_save
 
 
 @exits_plainly

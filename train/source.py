@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import TrainError
+from value_retention.train.errors import TrainError
 
 SAMPLES = Path(__file__).parent / "samples"
 COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .arguments import DataArguments
-from .data import Rows, rows_bytes
-from .errors import TrainError
-from .formats import FORMATS, UnusableRowError, stage_row
-from .source import read_source
+from value_retention.train.arguments import DataArguments
+from value_retention.train.data import Rows, rows_bytes
+from value_retention.train.errors import TrainError
+from value_retention.train.formats import FORMATS, UnusableRowError, stage_row
+from value_retention.train.source import read_source
 
 BENCHMARKS = ("anima_2_2", "moru")
 """What a stamp has to cover, by the names that it gives them: nothing of the benchmarks is imported here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import TrainError
+from value_retention.train.errors import TrainError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -1,0 +1,320 @@
+"""Answers in, records out: every call asked at most once, every reply in the journal when it arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import anyio
+
+from value_retention.adapters.judges.journal import CallKey, Journal, Reply
+from value_retention.adapters.judges.models import Judge
+from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.batched import batched_prompt, criteria, parse_batched, response_schema
+from value_retention.tasks.benchmark import Item
+from value_retention.tasks.errors import InputError
+from value_retention.tasks.grading import parse_grade
+from value_retention.tasks.load import Dataset
+from value_retention.tasks.record import AnswerRecord, GradeRecord, RunInfo, text_hash
+from value_retention.tasks.rubric import Variables, judge_calls
+
+T = TypeVar("T")
+
+
+class Spending(Protocol):
+    """Says whether one more call may be made."""
+
+    def allows(self, judge: str, prompt: str) -> bool:
+        """Reserve the most that this call can cost; False when that would pass the budget."""
+        ...
+
+    def settle(self, judge: str, prompt: str, reply: Reply) -> None:
+        """Replace the reservation by what the call did cost."""
+        ...
+
+
+@dataclass
+class Tally:
+    """What a batch of judging did."""
+
+    asked: int = 0
+    """Calls made, those included that failed."""
+    reused: int = 0
+    """Calls found in the journal."""
+    retries: int = 0
+    unparsed: int = 0
+    errors: int = 0
+    last_error: str | None = None
+    stopped: bool = False
+    """Whether the budget ended the batch before all calls were made."""
+
+    def __add__(self, other: Tally) -> Tally:
+        """Both batches together."""
+        return Tally(
+            asked=self.asked + other.asked,
+            reused=self.reused + other.reused,
+            retries=self.retries + other.retries,
+            unparsed=self.unparsed + other.unparsed,
+            errors=self.errors + other.errors,
+            last_error=other.last_error or self.last_error,
+            stopped=self.stopped or other.stopped,
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a batch is judged."""
+
+    journal: Journal | None = None
+    """Replies that are there are not asked for again; new ones are written as they arrive."""
+    round: str = ""
+    """Which run of several that share a journal: each asks for its own replies."""
+    protocol: str = "per_dimension"
+    parse_retries: int = 0
+    """How often a reply without a readable grade is asked for again."""
+    spending: Spending | None = None
+    advance: Callable[[], object] = lambda: None
+    """Called after every call, for progress."""
+    tally: Tally = field(default_factory=Tally)
+
+    @classmethod
+    def of(cls, judge_args: Mapping[str, Any], **others: Any) -> Options:
+        """As the judge's settings say."""
+        return cls(
+            protocol=judge_args.get("protocol", "per_dimension"),
+            parse_retries=judge_args.get("parse_retries", 0),
+            **others,
+        )
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One prompt for one judge, and the grades that its reply holds."""
+
+    answer: int
+    position: int
+    grades: tuple[tuple[str, Variables], ...]
+    """Dimension and variables of each grade."""
+    prompt: str
+    prompt_hash: str
+    key: CallKey
+    digest: str
+    schema: dict[str, Any] | None
+
+
+async def judge_answers(
+    dataset: Dataset,
+    answers: Sequence[Answer],
+    judges: Sequence[Judge],
+    run: RunInfo,
+    options: Options | None = None,
+) -> list[AnswerRecord]:
+    """Judge answers.
+
+    Args:
+        dataset: Items and dimensions of the answers.
+        answers: What to judge.
+        judges: The panel; none saves the answers unjudged.
+        run: Goes into the records.
+        options: Journal, protocol, retries, budget, progress.
+
+    Returns:
+        One record per answer, in order. A judge's fault is a grade of outcome ``judge_error``; after a budget
+        ended the batch (`Tally.stopped`) the calls that were not made count as missing.
+    """
+    options = options or Options()
+    saved = options.journal.replies() if options.journal else {}
+    grades: list[dict[tuple[int, int], GradeRecord]] = [{} for _ in answers]
+
+    async def work(judge: Judge, requests: Iterator[_Request]) -> None:
+        for request in requests:
+            replies = list(saved.get(request.digest, ()))
+            reply = await _reply(request, judge, answers[request.answer].text, dataset, replies, options)
+            if reply is None:
+                options.tally.stopped = True
+                return
+            for number, grade in enumerate(_grades(request, judge, reply, len(replies))):
+                _count(options.tally, grade)
+                grades[request.answer][request.position, number] = grade
+            options.advance()
+
+    # An Inspect scorer comes with one answer at a time: as many workers as calls, not as connections.
+    wanted = request_count(dataset, [answer.item for answer in answers], 1, options.protocol)
+    with _frozen_heap(), _input_errors_alone():
+        async with anyio.create_task_group() as group:
+            for number, judge in enumerate(judges):
+                requests = _requests(dataset, answers, judge, number, len(judges), options)
+                # Workers share one iterator: prompts are rendered when a connection is free, in order, so that
+                # prompts with the same question and answer follow each other into the judge's prefix cache.
+                for _ in range(min(judge.connections, wanted)):
+                    group.start_soon(work, judge, requests)
+    infos = [judge.info for judge in judges]
+    return [
+        make_record(dataset, answer, infos, [found[n] for n in sorted(found)], run, options.protocol)
+        for answer, found in zip(answers, grades, strict=True)
+    ]
+
+
+_batches_under_way = 0
+
+
+@contextlib.contextmanager
+def _frozen_heap() -> Iterator[None]:
+    """Keep what is there already out of full garbage collections while calls are made.
+
+    Thousands of calls cause dozens of them, each of which walks every object of the libraries and of a loaded
+    model: a tenth of an eval's time. Inspect scores many answers at once: the last to end lets the heap go.
+    """
+    global _batches_under_way
+    if not _batches_under_way:
+        gc.freeze()
+    _batches_under_way += 1
+    try:
+        yield
+    finally:
+        _batches_under_way -= 1
+        if not _batches_under_way:
+            gc.unfreeze()
+
+
+@contextlib.contextmanager
+def _input_errors_alone() -> Iterator[None]:
+    """A disk that is full stops every worker of a task group: one message says it, not a group of them."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException | None = group.subgroup(InputError)
+        if error is None:
+            raise
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
+async def _reply(
+    request: _Request, judge: Judge, answer: str, dataset: Dataset, replies: list[Reply], options: Options
+) -> Reply | None:
+    """The last reply to a request, from the journal or the judge; None when the budget forbids the call."""
+    reply = replies[-1] if replies else None
+    options.tally.reused += reply is not None
+    while reply is None or (_parse(request, reply) is None and len(replies) <= options.parse_retries):
+        if options.spending and not options.spending.allows(judge.info.name, request.prompt):
+            return None
+        indicators = dataset.dimensions[request.grades[0][0]].indicators
+        reply = await judge.ask(request.prompt, answer, indicators, request.schema)
+        options.tally.asked += 1
+        options.tally.retries += reply.retries
+        if options.spending:
+            options.spending.settle(judge.info.name, request.prompt, reply)
+        if reply.text is not None:
+            replies.append(reply)
+        if options.journal:
+            options.journal.add_reply(request.key, len(replies), reply, request.digest)
+        if reply.text is None:
+            break
+    return reply
+
+
+def _requests(
+    dataset: Dataset, answers: Sequence[Answer], judge: Judge, number: int, panel: int, options: Options
+) -> Iterator[_Request]:
+    """The requests for one judge; positions interleave the panel, so that records do not depend on timing."""
+    protocol = options.protocol
+    for index, answer in enumerate(answers):
+        prompts: list[tuple[tuple[tuple[str, Variables], ...], str, str]]
+        if protocol == "batched":
+            prompt = batched_prompt(dataset, answer.item, answer.text)
+            prompts = [(tuple(criteria(dataset, answer.item)), prompt, text_hash(prompt))]
+        else:
+            prompts = [
+                (((call.dimension, call.variables),), call.prompt, call.prompt_hash)
+                for call in judge_calls(dataset, answer.item, answer.text)
+            ]
+        for position, (wanted, prompt, prompt_hash) in enumerate(prompts):
+            batched = protocol == "batched"
+            key = CallKey(
+                item=answer.item.id,
+                epoch=answer.epoch,
+                dimension="*" if batched else wanted[0][0],
+                variables=() if batched else wanted[0][1],
+                judge=judge.info.name,
+                settings=judge.settings,
+                prompt_hash=prompt_hash,
+                answer_hash=answer.text_hash,
+            )
+            schema = response_schema(len(wanted)) if batched else None
+            place = position * panel + number
+            yield _Request(index, place, wanted, prompt, prompt_hash, key, key.digest(options.round), schema)
+
+
+def _parse(request: _Request, reply: Reply) -> list[float] | None:
+    """Grades of a reply, one per grade of the request; None when it cannot be read."""
+    if reply.text is None:
+        return None
+    if request.schema is not None:
+        return parse_batched(reply.text, len(request.grades))
+    grade = parse_grade(reply.text)
+    return None if grade is None else [grade]
+
+
+def _grades(request: _Request, judge: Judge, reply: Reply, attempts: int) -> Iterator[GradeRecord]:
+    grades = _parse(request, reply)
+    for number, (dimension, variables) in enumerate(request.grades):
+        yield GradeRecord(
+            dimension=dimension,
+            variables=dict(variables),
+            judge=judge.info.name,
+            outcome="judge_error" if reply.text is None else "unparsed" if grades is None else "graded",
+            grade=None if grades is None else grades[number],
+            rationale=reply.text,
+            prompt_hash=request.prompt_hash,
+            error=reply.error if reply.text is None else None,
+            attempts=max(1, attempts),
+        )
+
+
+def _count(tally: Tally, grade: GradeRecord) -> None:
+    if grade.outcome == "unparsed":
+        tally.unparsed += 1
+    elif grade.outcome == "judge_error":
+        tally.errors += 1
+        tally.last_error = grade.error
+
+
+def request_count(dataset: Dataset, items: Sequence[Item], judges: int, protocol: str) -> int:
+    """How many calls a batch takes, before any is made: `items` has one for each answer."""
+    if protocol == "batched":
+        return len(items) * judges
+    return sum(len(criteria(dataset, item)) for item in items) * judges
+
+
+def run_async(work: Callable[[], Awaitable[T]]) -> T:
+    """Run a coroutine to its end, also from inside a running event loop (a notebook)."""
+
+    async def start() -> T:
+        return await work()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(start())
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            outcome.append(asyncio.run(start()))
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=target, name="value-retention-judging")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]

@@ -1,0 +1,227 @@
+"""Judge answers that are on disk already: with another judge, a panel, or only where grades are missing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from value_retention.adapters.judges.journal import CallKey, Journal, Reply, journal_folder
+from value_retention.adapters.judges.judging import Options, judge_answers, run_async
+from value_retention.adapters.judges.models import Judge
+from value_retention.adapters.logs.upstream_grades import UNKNOWN
+from value_retention.adapters.settings import SCORING_ARGS
+from value_retention.tasks.answers import Answer
+from value_retention.tasks.batched import words_hash
+from value_retention.tasks.benchmark import BENCHMARKS
+from value_retention.tasks.errors import InputError
+from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.record import AnswerRecord, canonical_json
+
+Panel = tuple[tuple[str, ...], dict[str, Any], str]
+"""Judge names, their settings (`judge_args`), the protocol."""
+
+FINISHED = "finished"
+"""Note in a journal whose records were written."""
+
+
+def dataset_of(records: Sequence[AnswerRecord], data: str | None) -> Dataset:
+    """The benchmark that answers were given to, checked to be the same one.
+
+    Args:
+        records: Answers to one benchmark.
+        data: Where to read it; None for the place that the records name.
+
+    Raises:
+        InputError: answers to different data, a folder that is not named, or other data than the answers'.
+    """
+    infos = {record.data.content_hash: record.data for record in records}
+    if len(infos) != 1:
+        raise InputError(
+            "answers to different versions of the data",
+            found=", ".join(f"{info.revision} ({info.source})" for info in infos.values()),
+            expected="one version; judge the runs one by one",
+        )
+    info = next(iter(infos.values()))
+    benchmark = BENCHMARKS[records[0].benchmark]
+    if data is None:
+        if info.source == "folder":
+            raise InputError(
+                "the answers were given to rows from a folder, which is not named in them",
+                where="--data",
+                expected=f"the folder with {benchmark.questions.folder} (content {info.content_hash[:12]})",
+            )
+        data = info.source if info.source == "sample" else _hub(records[0])
+    dataset = load(benchmark, data)
+    if dataset.info.content_hash != info.content_hash:
+        raise InputError(
+            "the benchmark's rows are not those that were answered",
+            where=data,
+            found=f"content {dataset.info.content_hash[:12]}",
+            expected=f"content {info.content_hash[:12]} ({info.source} {info.revision})",
+        )
+    return dataset
+
+
+def _hub(record: AnswerRecord) -> str:
+    benchmark = BENCHMARKS[record.benchmark]
+    revision = record.data.revision.partition("+")[0]
+    if revision == benchmark.questions.revision:
+        return "hub"
+    raise InputError(
+        "the answers were given to another data set of the hub than the pinned one",
+        where="--data",
+        found=f"revision {revision}",
+        expected="hub:OWNER/NAME@COMMIT",
+    )
+
+
+def rejudge(
+    records: Sequence[AnswerRecord],
+    dataset: Dataset,
+    judges: Sequence[Judge],
+    options: Options,
+    fill: bool = False,
+) -> list[AnswerRecord]:
+    """Judge the answers of records.
+
+    Args:
+        records: Answers to one benchmark, in any state.
+        dataset: That benchmark.
+        judges: The panel. With `fill`, the one that the records name.
+        options: The journal must be there when `fill` is asked.
+        fill: Keep every reply that the records hold and ask only for those that are missing.
+
+    Returns:
+        New records in the order of the old ones; what was asked of the model (`RunInfo`) stays as it was.
+
+    Raises:
+        InputError: to fill, the judges or what is said to them are not what they were.
+    """
+    answers = answers_of(records, dataset)
+    if fill:
+        assert options.journal is not None
+        _refuse_other_judging(records, dataset, judges)
+        _seed(options.journal, records, judges)
+    new = run_async(lambda: judge_answers(dataset, answers, judges, records[0].run, options))
+    return [replace(made, run=old.run) for made, old in zip(new, records, strict=True)]
+
+
+def _refuse_other_judging(records: Sequence[AnswerRecord], dataset: Dataset, judges: Sequence[Judge]) -> None:
+    """Replies that are kept and new ones make one record: they must be replies to the same question."""
+    first = records[0]
+    now: list[tuple[object, object, str]] = [
+        (
+            [asdict(judge.info) for judge in judges],
+            [asdict(judge) for judge in first.judges],
+            "judges that cannot be set up as they were",
+        ),
+    ]
+    if first.rubric_hash not in ("", UNKNOWN):
+        words = words_hash(dataset.benchmark, dataset.prompt_revision, first.protocol)
+        now.append((words, first.rubric_hash, "another judge prompt than the one that was answered"))
+    for found, expected, what in now:
+        if found != expected:
+            raise InputError(
+                what,
+                where=first.benchmark,
+                found=canonical_json(found),
+                expected=canonical_json(expected),
+                hint="judge the answers anew: --judge J without --fill",
+            )
+
+
+def answers_of(records: Sequence[AnswerRecord], dataset: Dataset) -> list[Answer]:
+    """The answers that records hold, as they were split from their reasoning."""
+    items = {item.id: item for item in dataset.items}
+    return [Answer(items[r.item], r.epoch, r.answer, r.reasoning, r.answer_hash) for r in records]
+
+
+def _seed(journal: Journal, records: Sequence[AnswerRecord], judges: Sequence[Judge]) -> None:
+    """Put the replies that records hold into the journal, where judging finds them.
+
+    A record holds the last of several attempts: it stands for each, so that none is made again.
+    """
+    settings = {judge.info.name: judge.settings for judge in judges}
+    for record in records:
+        for grade in record.grades:
+            if grade.rationale is None or grade.judge not in settings:
+                continue
+            batched = record.protocol == "batched"
+            key = CallKey(
+                item=record.item,
+                epoch=record.epoch,
+                dimension="*" if batched else grade.dimension,
+                variables=() if batched else tuple(grade.variables.items()),
+                judge=grade.judge,
+                settings=settings[grade.judge],
+                prompt_hash=grade.prompt_hash,
+                answer_hash=record.answer_hash,
+            )
+            for attempt in range(1, grade.attempts + 1):
+                journal.add_reply(key, attempt, Reply(grade.rationale))
+
+
+def panel_of(records: Sequence[AnswerRecord]) -> tuple[tuple[str, ...], dict[str, object], str]:
+    """Judges, their settings and the protocol of judged records, to fill what is missing.
+
+    Raises:
+        InputError: no judge in them, or different ones.
+    """
+    panels = {canonical_json([asdict(judge) for judge in r.judges] + [r.protocol]): r for r in records}
+    if len(panels) != 1:
+        raise InputError(
+            "answers that were judged differently cannot be filled together",
+            found="; ".join(", ".join(j.name for j in r.judges) or "none" for r in panels.values()),
+            expected="one panel",
+        )
+    record = next(iter(panels.values()))
+    if not record.judges:
+        raise InputError(
+            "--fill needs answers that were judged before",
+            found="no judge",
+            expected="--judge J without --fill",
+        )
+    settings = {canonical_json(judge.settings): judge.settings for judge in record.judges if judge.is_llm}
+    if len(settings) > 1:
+        raise InputError(
+            "a panel whose judges have different settings cannot be filled in one call",
+            found=", ".join(settings),
+            expected="the same settings; judge them one by one",
+        )
+    return tuple(j.name for j in record.judges), dict(next(iter(settings.values()), {})), record.protocol
+
+
+def open_journal(
+    work: Sequence[tuple[Sequence[AnswerRecord], Panel]], path: Path | None, fill: bool = False
+) -> Journal:
+    """The one journal of a command: an unfinished one is continued, a finished one is left alone.
+
+    How fast and by which route the judges are asked is the user's to change on the way.
+
+    Args:
+        work: Every set of answers with the panel that judges it.
+        path: The user's choice; whatever it holds is used.
+        fill: Whether the answers' own replies are in it too: they are no part of another pass.
+    """
+    if path is not None:
+        return Journal(path)
+    identity = [
+        [
+            sorted([r.benchmark, r.item, r.epoch, r.answer_hash] for r in records),
+            [names, {key: args[key] for key in SCORING_ARGS if key in args and key != "protocol"}, protocol],
+            fill,
+        ]
+        for records, (names, args, protocol) in work
+    ]
+    digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
+    number = 1
+    while True:
+        journal = Journal(journal_folder(dict(os.environ)) / f"judge-{digest}-{number}.sqlite")
+        if journal.get(FINISHED) is None:
+            return journal
+        journal.close()
+        number += 1

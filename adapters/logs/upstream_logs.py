@@ -1,0 +1,295 @@
+"""Records out of logs of the upstream evals: ``inspect_evals/anima``, ``ahb`` (its older name) and ``moru``.
+
+What a log does not hold is called unknown, so that a comparison with a run of ours stops at it by name and the
+user decides: the rows that were dropped, the content of the data, and the judge's prompt where the log was made
+with other versions of Inspect than the installed ones. ANIMA's logs say which row is in which language from
+4-B on; in older ones the language is ``und``, and no language groups are formed. The model's reasoning is left
+in the log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from value_retention.adapters.logs.upstream_grades import (
+    SELF,
+    UNKNOWN,
+    logged_grades,
+    logged_values,
+    needs_replies,
+    same_score,
+    with_prompt,
+)
+from value_retention.adapters.settings import SAMPLING_ARGS, SCORING_ARGS
+from value_retention.tasks import upstream
+from value_retention.tasks.batched import words_hash
+from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark, Dimension, Item
+from value_retention.tasks.errors import InputError
+from value_retention.tasks.grading import dimension_scores, overall_score, status_of
+from value_retention.tasks.languages import UNDETERMINED, language_tag
+from value_retention.tasks.load import Dataset
+from value_retention.tasks.record import (
+    AnswerRecord,
+    DataInfo,
+    DroppedRow,
+    JudgeInfo,
+    RunInfo,
+    canonical_json,
+    text_hash,
+    well_formed,
+)
+
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog, EvalSample
+
+NAMES = {"anima": ANIMA_2_2, "ahb": ANIMA_2_2, "moru": MORU}
+"""Names of the upstream tasks, without the package."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all answers of one log share."""
+
+    dataset: Dataset
+    """Without items; dimensions as far as the log defines them."""
+    version: str
+    parser: str
+    judges: tuple[JudgeInfo, ...]
+    info: RunInfo
+    known_prompt: bool
+    """Whether the installed packages render the prompt that the judge was given."""
+
+
+def upstream_benchmark(task: str) -> Benchmark | None:
+    """The benchmark that an upstream task runs; None for any other task."""
+    package, _, name = task.rpartition("/")
+    return NAMES.get(name) if package in ("", "inspect_evals") else None
+
+
+def upstream_records(
+    log: EvalLog, where: str, with_events: Callable[[], EvalLog] | None = None
+) -> Iterator[AnswerRecord]:
+    """Records of the scored samples of one upstream log.
+
+    Args:
+        log: The log of a task that `upstream_benchmark` knows.
+        where: File, for messages.
+        with_events: Reads the log again, with events and attachments; called only if the scores alone leave
+            single grades open. None: the log has them.
+
+    Raises:
+        InputError: a log without scored samples, one that holds overall scores only, or scores that do not
+            follow from the grades in it.
+    """
+    benchmark = upstream_benchmark(log.eval.task)
+    assert benchmark is not None
+    samples = [sample for sample in log.samples or () if sample.scores]
+    if not samples:
+        raise InputError(
+            "an upstream log without scored samples",
+            where=where,
+            found=f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples",
+            expected="samples with scores",
+            hint="run the eval to its end, or `inspect score` the log",
+        )
+    run = _run(log, benchmark)
+    full: dict[tuple[str | int, int], EvalSample] = {}
+    if with_events is not None and any(_is_open(sample, run, where) for sample in samples):
+        full = {(sample.id, sample.epoch): sample for sample in with_events().samples or ()}
+    for sample in samples:
+        yield _record(full.get((sample.id, sample.epoch), sample), run, where)
+
+
+def _run(log: EvalLog, benchmark: Benchmark) -> _Run:
+    spec = log.eval
+    options = _options(log)
+    dimensions = _dimensions(options.get("dimensions"))
+    number = str((spec.metadata or {}).get("full_task_version") or spec.task_version or UNKNOWN)
+    made_with = spec.packages.get("inspect_ai", UNKNOWN)
+    info, revision = _data(log, benchmark, options, number, dimensions)
+    same = all(spec.packages.get(name) == version(name) for name in ("inspect_ai", "inspect_evals"))
+    config = spec.model_generate_config.model_dump(include=set(SAMPLING_ARGS), exclude_none=True)
+    return _Run(
+        dataset=Dataset(benchmark, (), dimensions, info, revision),
+        version=number,
+        parser=upstream.parser_version() if made_with == version("inspect_ai") else f"inspect_ai-{made_with}",
+        judges=_judges(log, options),
+        info=RunInfo("inspect_ai", made_with, str(spec.model), sampling=config),
+        known_prompt=same and bool(dimensions),
+    )
+
+
+def _options(log: EvalLog) -> dict[str, Any]:
+    """The scorer's arguments: in the results, or in the plan where a log ended before its results."""
+    for score in log.results.scores if log.results else ():
+        if score.params:
+            return dict(score.params)
+    for scorer in log.eval.scorers or ():
+        if scorer.options:
+            return dict(scorer.options)
+    return {}
+
+
+def _dimensions(defined: object) -> dict[str, Dimension]:
+    return {
+        str(name): Dimension(
+            str(name),
+            str(value.get("guiding_question") or ""),
+            str(value.get("indicators") or ""),
+            float(value.get("weight") or 1.0),
+        )
+        for name, value in (defined.items() if isinstance(defined, Mapping) else ())
+        if isinstance(value, Mapping)
+    }
+
+
+def _data(
+    log: EvalLog,
+    benchmark: Benchmark,
+    options: Mapping[str, Any],
+    number: str,
+    dimensions: Mapping[str, Dimension],
+) -> tuple[DataInfo, str]:
+    """Origin of the questions, and the revision that ANIMA's judge prompt names.
+
+    For rows from a folder, too, upstream logs the pinned commit as their revision: that is not believed, and
+    their content is hashed as far as the log shows it.
+    """
+    args = log.eval.task_args
+    same_number = number.partition("-")[0] == benchmark.version.partition("-")[0]
+    # A log from before the arguments' defaults were logged names none of them.
+    pinned = benchmark.questions.revision if same_number else UNKNOWN
+    questions = str(args.get("dataset_revision") or options.get("revision") or pinned)
+    revision = questions
+    if benchmark.dimensions.repo != benchmark.questions.repo:
+        pinned = benchmark.dimensions.revision if same_number else UNKNOWN
+        revision = f"{questions}+{args.get('dimensions_revision') or pinned}"
+    repo = str(args.get("dataset_repo_id") or benchmark.questions.repo)
+    dropped = (DroppedRow(UNKNOWN, "the log does not say"),)
+    if repo.count("/") == 1 and not repo.startswith(("/", ".", "~")) and not Path(repo).is_absolute():
+        return DataInfo("hub", revision, UNKNOWN, dropped), questions
+    rows = {canonical_json([str(s.id), str(s.input), str(s.target)]) for s in log.samples or ()}
+    shown = text_hash(canonical_json([sorted(rows), [asdict(d) for d in dimensions.values()]]))
+    return DataInfo("folder", UNKNOWN, f"log:{shown}", dropped), questions
+
+
+def _judges(log: EvalLog, options: Mapping[str, Any]) -> tuple[JudgeInfo, ...]:
+    """The panel. Without one upstream lets the evaluated model judge itself; here that is in the name."""
+    args = log.eval.task_args
+    settings = {
+        key: args[f"grader_{key}"]
+        for key in ("temperature", "max_tokens")
+        if args.get(f"grader_{key}") is not None
+    }
+    named = args.get("grader_models") or options.get("grader_models")
+    if named:
+        return tuple(JudgeInfo(str(name), settings) for name in named)
+    role: Any = (log.eval.model_roles or {}).get("grader")
+    bound = role if isinstance(role, list) else [role] if role else []
+    if bound:
+        return tuple(JudgeInfo(str(m.model), _scoring(m.config) | settings) for m in bound)
+    own = _scoring(log.eval.model_generate_config)
+    return (JudgeInfo(f"{log.eval.model}{SELF}", settings | own),)
+
+
+def _scoring(config: Any) -> dict[str, Any]:
+    settings: dict[str, Any] = config.model_dump(include=set(SCORING_ARGS), exclude_none=True)
+    return settings
+
+
+def _is_open(sample: EvalSample, run: _Run, where: str) -> bool:
+    place = _place(sample, where)
+    item = _item(sample, run.dataset.benchmark, place)
+    score, values = logged_values(sample, item, place)
+    return needs_replies(score, values, item, run.dataset, run.judges)
+
+
+def _place(sample: EvalSample, where: str) -> str:
+    return f"{where}, sample {sample.id} epoch {sample.epoch}"
+
+
+def _item(sample: EvalSample, benchmark: Benchmark, place: str) -> Item:
+    """The question, from the sample and from the scorer's target, which holds tags and variables."""
+    target = sample.target if isinstance(sample.target, str) else "".join(sample.target)
+    try:
+        wanted = json.loads(target)
+        tags = tuple(str(tag) for tag in wanted["tags"])
+        variables = tuple((str(k), tuple(map(str, v))) for k, v in (wanted.get("variables") or {}).items())
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            "a target that names no dimensions",
+            where=place,
+            found=repr(target[:80]),
+            expected='{"tags": [...]}',
+        ) from error
+    raw = (sample.metadata or {}).get("language")
+    identifier = str(sample.id)
+    return Item(
+        id=identifier,
+        cluster=identifier.rpartition("_")[0] if benchmark.translated and "_" in identifier else identifier,
+        question=sample.input if isinstance(sample.input, str) else sample.input[-1].text,
+        language=(language_tag(str(raw)) if raw else None) or UNDETERMINED,
+        language_raw=str(raw) if raw else None,
+        dimensions=tuple(dict.fromkeys(tags)),
+        variables=variables,
+    )
+
+
+def _record(sample: EvalSample, run: _Run, where: str) -> AnswerRecord:
+    place = _place(sample, where)
+    benchmark = run.dataset.benchmark
+    item = _item(sample, benchmark, place)
+    score, values = logged_values(sample, item, place)
+    if score.answer is None:
+        raise InputError("a score without the answer", where=place, expected="what the scorer was given")
+    answer = well_formed(score.answer)
+    grades = logged_grades(sample, score, values, item, run.dataset, run.judges)
+    if run.known_prompt:
+        grades = [with_prompt(grade, item, answer, run.dataset) for grade in grades]
+    known = run.dataset.dimensions
+    weights = {name: known[name].weight if name in known else 1.0 for name in item.dimensions}
+    scores = dimension_scores(item.dimensions, grades)
+    overall = overall_score(scores, weights)
+    if "overall" in values and not same_score(overall, values["overall"]):
+        raise InputError(
+            "an overall score that does not follow from the dimensions in the log",
+            where=place,
+            found=f"overall {values['overall']}, from the dimensions {overall}",
+            expected="the weighted mean of the dimensions",
+        )
+    return AnswerRecord(
+        benchmark=benchmark.name,
+        benchmark_version=run.version,
+        data=run.dataset.info,
+        item=item.id,
+        cluster=item.cluster,
+        language=item.language,
+        language_raw=item.language_raw,
+        source=None,
+        translation=None,
+        epoch=sample.epoch,
+        question=item.question,
+        answer=answer,
+        reasoning=None,
+        answer_hash=text_hash(answer),
+        dimensions=item.dimensions,
+        weights=weights,
+        protocol="per_dimension",
+        parser=run.parser,
+        judges=run.judges,
+        status=status_of(overall, judged=True),
+        overall=overall,
+        dimension_scores=scores,
+        grades_expected=len(grades),
+        grades_missing=sum(grade.outcome != "graded" for grade in grades),
+        grades=tuple(grades),
+        run=run.info,
+        rubric_hash=words_hash(benchmark, run.dataset.prompt_revision, "per_dimension")
+        if run.known_prompt
+        else UNKNOWN,
+    )

@@ -1,0 +1,159 @@
+"""``value-retention agreement``: how far judges agree, and what the scores owe to each of them."""
+
+from __future__ import annotations
+
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from value_retention.analysis.judges.agreement import Agreement, AgreementReport, By
+    from value_retention.analysis.judges.leave_one_out import JudgeScore, Score
+    from value_retention.analysis.stats.inter_rater import Coefficient
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--by",
+    type=click.Choice(["dimension", "language", "all"]),
+    default="all",
+    show_default=True,
+    help="Figures beside the overall one.",
+)
+@click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals.")
+@click.option("--resamples", default=10_000, show_default=True, help="Bootstrap resamples of clusters.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
+@click.option("--json", "json_file", type=_FILE, help="Everything that is shown.")
+@click.option("--csv", "csv_file", type=_FILE, help="A row per figure and set of judges.")
+def command(
+    runs: tuple[str, ...],
+    by: By,
+    level: float,
+    resamples: int,
+    seed: int,
+    json_file: Path | None,
+    csv_file: Path | None,
+) -> None:
+    """Agreement of judges on the same answers: raw, kappa, AC1, alpha, with cluster intervals.
+
+    RUN is a run judged by a panel, or several runs over the same answers: other judges, the same judge again
+    (re-judge noise), or protocol batched against per_dimension. NAME=RUN gives it a name.
+    """
+    from value_retention.analysis.commands.outputs import check_outputs, run_inputs
+    from value_retention.analysis.effects.compare import checked_settings
+    from value_retention.analysis.judges.agreement import judge_agreement, write_report
+    from value_retention.analysis.runs.load import load_runs
+    from value_retention.analysis.runs.names import check_names
+
+    settings = checked_settings(level, resamples, seed, None)
+    loaded = load_runs(runs)
+    outputs = [str(path) for path in (json_file, csv_file) if path is not None]
+    check_names(
+        [*outputs, *(name for run in loaded for name in (run.name, *run.files))], "RUN, --json or --csv"
+    )
+    check_outputs({"--json": json_file, "--csv": csv_file}, run_inputs(runs, loaded))
+    report = judge_agreement(loaded, by=by, resamples=resamples, seed=seed, level=level)
+    written = write_report(report, settings, json_file, csv_file)
+    _show(report, level, resamples, seed)
+    for line in written:
+        click.echo(line)
+
+
+def _show(report: AgreementReport, level: float, resamples: int, seed: int) -> None:
+    from value_retention.analysis.judges.leave_one_out import short_reason
+    from value_retention.analysis.report.console import console, say
+
+    out = console()
+    reasons: set[str] = set()
+    for (benchmark, raters), rows in groupby(report.agreements, key=lambda r: (r.benchmark, r.raters)):
+        _show_agreement(out, benchmark, raters, list(rows), reasons)
+    for benchmark, scores in groupby(report.scores, key=lambda s: s.benchmark):
+        _show_scores(out, benchmark, list(scores), reasons)
+    say(
+        out,
+        f"{level * 100:g} % intervals: agreement, percentile bootstrap over clusters ({resamples} resamples, "
+        f"seed {seed}); scores, cluster t. Missing: grades that fewer than two of the judges gave. Kappa and "
+        "alpha fall where nearly all answers pass or fail, also between judges that err as rarely: read them "
+        "beside the pass rate and AC1.",
+        "dim",
+    )
+    for reason in sorted(reasons):
+        say(out, f"{short_reason(reason)}: {reason}.", "dim")
+    for note in report.notes:
+        say(out, note)
+
+
+def _show_agreement(
+    out: Console, benchmark: str, raters: tuple[str, ...], rows: list[Agreement], reasons: set[str]
+) -> None:
+    from value_retention.analysis.report.cells import TITLES, number
+    from value_retention.analysis.report.console import print_table
+
+    pair = len(raters) == 2
+    headings = ["Figure", "Clusters", "Grades", "Pass\n%", "Raw agreement\n%"]
+    headings += ["Cohen's kappa"] if pair else []
+    headings += ["Gwet's AC1", "Krippendorff's\nalpha"]
+    headings += ["Pass rate, second\nless first, points"] if pair else []
+    headings += ["Missing"]
+
+    def percent(value: float | None) -> str:
+        return number(None if value is None else value * 100) or "n/a"
+
+    cells = []
+    for row in rows:
+        rates = ", ".join(percent(rate) for rate in row.pass_rates)
+        line = [row.name, str(row.clusters), str(row.compared), rates, _cell(row.raw, reasons, 100, 1)]
+        line += [_cell(row.kappa, reasons)] if pair else []
+        line += [_cell(row.ac1, reasons), _cell(row.alpha, reasons)]
+        line += [_cell(row.shift, reasons, 100, 1)] if pair else []
+        cells.append([*line, str(row.missing)])
+    sections = [a.kind != b.kind for a, b in pairwise(rows)]
+    title = f"{TITLES.get(benchmark, benchmark)}: {' and '.join(raters)}"
+    print_table(out, title, headings, cells, sections)
+
+
+def _show_scores(out: Console, benchmark: str, scores: list[JudgeScore], reasons: set[str]) -> None:
+    from value_retention.analysis.report.cells import TITLES
+    from value_retention.analysis.report.console import print_table
+
+    panel = any(score.change is not None for score in scores)
+    headings = ["Judges", "Questions of", "Clusters", "Score\n%"]
+    headings += ["less all judges\npoints"] if panel else []
+    headings += ["Answers\nunscored"]
+
+    def cell(score: Score | None) -> str:
+        if score is None:
+            return ""
+        from value_retention.analysis.stats.inter_rater import Coefficient
+
+        return _cell(Coefficient(score.value, score.low, score.high, score.reason), reasons, 100, 1)
+
+    rows = []
+    for row in scores:
+        line = [row.panel, row.group, str(row.score.clusters), cell(row.score)]
+        line += [cell(row.change)] if panel else []
+        rows.append([*line, str(row.unscored)])
+    sections = [a.panel != b.panel for a, b in pairwise(scores)]
+    print_table(out, f"{TITLES.get(benchmark, benchmark)}: score by judge", headings, rows, sections)
+
+
+def _cell(found: Coefficient, reasons: set[str], scale: float = 1, digits: int = 2) -> str:
+    """Value and interval; where one is missing, the short form of its reason."""
+    from value_retention.analysis.judges.leave_one_out import short_reason
+    from value_retention.analysis.report.cells import number
+
+    if found.reason is not None:
+        reasons.add(found.reason)
+    if found.value is None:
+        return short_reason(found.reason or "")
+    text = number(found.value * scale, digits)
+    if found.low is None or found.high is None:
+        return f"{text} ({short_reason(found.reason or '')})"
+    return f"{text} [{number(found.low * scale, digits)}, {number(found.high * scale, digits)}]"

@@ -1,0 +1,243 @@
+"""``value-retention calibrate``: draw what people label, and hold a judge against their labels."""
+
+from __future__ import annotations
+
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from value_retention.analysis.judges.calibrate import Calibration, CorrectedScore
+    from value_retention.analysis.judges.confusion import Confusion, Rate
+    from value_retention.analysis.runs.load import Run
+    from value_retention.tasks.load import Dataset
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("paths", nargs=-1, required=True, metavar="[LABELS.csv] RUN...")
+@click.option("--draw", "count", type=int, help="Write a template of so many grades to label.")
+@click.option("-o", "--output", type=_FILE, help="With --draw: the template to write.")
+@click.option("--seed", default=0, show_default=True, help="With --draw: seed of the draw.")
+@click.option(
+    "--data",
+    help="With --draw: where the guiding questions are read from: hub, hub:REPO@COMMIT, sample or a folder. "
+    "Without it they are left empty (bundled sample items are found by themselves).",
+)
+@click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals.")
+@click.option("--json", "json_file", type=_FILE, help="Everything that is shown.")
+def command(
+    paths: tuple[str, ...],
+    count: int | None,
+    output: Path | None,
+    seed: int,
+    data: str | None,
+    level: float,
+    json_file: Path | None,
+) -> None:
+    """Hold judges against labels by people, and correct scores for the judges' errors.
+
+    \b
+    value-retention calibrate --draw 200 RUN... -o labels.csv   what to label
+    value-retention calibrate labels.csv RUN...                 what the labels say
+
+    LABELS.csv has the columns item, dimension, label (1 or C: passes, 0 or I: fails) and epoch or
+    answer_hash; also benchmark, variables (JSON), annotator, weight.
+    """
+    from value_retention.analysis.commands.outputs import check_outputs, run_inputs
+    from value_retention.analysis.effects.compare import checked_settings
+    from value_retention.analysis.effects.result import Settings
+    from value_retention.analysis.runs.load import load_runs
+    from value_retention.analysis.runs.names import check_names
+    from value_retention.tasks.errors import InputError
+
+    checked_settings(level, Settings.resamples, seed, None)
+    if count is not None:
+        if output is None:
+            raise InputError("--draw without a file to write", expected="-o labels.csv")
+        _refuse_given("an option that --draw does not take", ("json_file", "--json"), ("level", "--level"))
+        runs = load_runs(paths)
+        check_names([str(output), *_names(runs)], "RUN or -o")
+        check_outputs({"-o": output}, run_inputs(paths, runs))
+        _draw(runs, count, seed, data, output)
+        return
+    _refuse_given("an option of --draw without it", ("output", "-o"), ("data", "--data"), ("seed", "--seed"))
+    if len(paths) < 2:
+        raise InputError(
+            "labels without a run, or a run without labels",
+            found=paths[0],
+            expected="LABELS.csv RUN..., or --draw 200 RUN... -o labels.csv",
+        )
+    runs = load_runs(paths[1:])
+    check_names([paths[0], str(json_file or ""), *_names(runs)], "LABELS.csv, RUN or --json")
+    check_outputs({"--json": json_file}, [paths[0], *run_inputs(paths[1:], runs)])
+    _calibrate(Path(paths[0]), runs, level, json_file)
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    return [name for run in runs for name in (run.name, *run.files)]
+
+
+def _refuse_given(what: str, *options: tuple[str, str]) -> None:
+    """Refuse options that would be ignored; each is its parameter's name and its own."""
+    from click.core import ParameterSource
+
+    from value_retention.tasks.errors import InputError
+
+    context = click.get_current_context()
+    given = [o for name, o in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given:
+        raise InputError(what, found=", ".join(given))
+
+
+def _draw(runs: Sequence[Run], count: int, seed: int, data: str | None, output: Path) -> None:
+    from value_retention.analysis.judges.draw import check_content, draw, write_template
+
+    datasets = _datasets(runs, data)
+    check_content(runs, datasets, "--data")
+    found = draw(runs, count, seed)
+    write_template(output, found.drawn, datasets)
+    click.echo(
+        f"{len(found.drawn)} of {found.population} grades in {output}, from {found.strata} strata "
+        f"(dimension, English or not, pass or fail), seed {seed}."
+    )
+    if found.ungraded:
+        click.echo(f"{found.ungraded} that no judge could grade are not among them.")
+    if lacking := {benchmark for run in runs for benchmark in run.benchmarks()} - set(datasets):
+        click.echo(f"Without the guiding questions of {', '.join(sorted(lacking))}: --data brings them in.")
+    click.echo(
+        "Fill the column label with 1 (passes) or 0 (fails). The column weight says how a grade was drawn "
+        "and can hint at the judge's: hide it from the people who label, and keep it in the file."
+    )
+
+
+def _datasets(runs: Sequence[Run], data: str | None) -> dict[str, Dataset]:
+    from value_retention.tasks.benchmark import BENCHMARKS
+    from value_retention.tasks.load import load
+
+    sources = {record.benchmark: record.data for run in runs for record in run.records}
+    found = {}
+    for name, source in sources.items():
+        place = data or ("sample" if (source.source, source.revision) == ("sample", "sample") else None)
+        if place is not None:
+            found[name] = load(BENCHMARKS[name], place)
+    return found
+
+
+def _calibrate(path: Path, runs: Sequence[Run], level: float, json_file: Path | None) -> None:
+    from value_retention.analysis.judges.calibrate import calibrate
+    from value_retention.analysis.judges.labels import read_labels
+    from value_retention.analysis.judges.matching import match_labels
+    from value_retention.analysis.report.export import json_text, writing
+
+    rows, blank = read_labels(path)
+    result = calibrate(match_labels(rows, blank, runs, path), runs, level)
+    if json_file is not None:
+        with writing(json_file):
+            json_file.write_text(json_text(result.to_dict() | {"level": level}), encoding="utf-8")
+    _show(result, level)
+    if json_file is not None:
+        click.echo(f"wrote {json_file}")
+
+
+def _show(result: Calibration, level: float) -> None:
+    from value_retention.analysis.report.cells import TITLES
+    from value_retention.analysis.report.console import console, say
+
+    out = console()
+    for (judge, benchmark), rows in groupby(result.confusions, key=lambda c: (c.judge, c.benchmark)):
+        _show_confusions(out, f"{TITLES.get(benchmark, benchmark)}: {judge} against people", list(rows))
+    _show_scores(out, result.scores)
+    if result.people:
+        listed = [f"{name} {value:.2f}" for name, value in result.people.items() if value is not None][2:]
+        say(
+            out,
+            f"People: {result.people['annotators']:.0f} annotators, {result.people['compared']:.0f} grades "
+            f"that several labelled: {', '.join(listed)}.",
+        )
+    say(
+        out,
+        f"{level * 100:g} % intervals over clusters: rates, Wilson on the effective number of labels; "
+        "corrected scores, Rogan and Gladen with the interval of Lang and Reiczigel. A score is corrected "
+        "with the rates of its own group, as if the judge erred alike on all dimensions in it.",
+        "dim",
+    )
+    for note in result.notes:
+        say(out, note)
+
+
+def _show_confusions(out: Console, title: str, rows: list[Confusion]) -> None:
+    from value_retention.analysis.report.cells import interval, number
+    from value_retention.analysis.report.console import print_table
+
+    headings = ["Labels on", "pass,\njudged pass", "pass,\njudged fail", "fail,\njudged pass"]
+    headings += ["fail,\njudged fail", "Sensitivity\n%", "Clusters\npass", "Specificity\n%", "Clusters\nfail"]
+    headings += ["No\ngrade"]
+
+    def rate(found: Rate) -> str:
+        if found.value is None or found.low is None or found.high is None:
+            return "no label"
+        return f"{number(found.value * 100)} {interval(found.low * 100, found.high * 100)}"
+
+    cells = [
+        [
+            row.name,
+            *(str(n) for n in (row.pass_pass, row.pass_fail, row.fail_pass, row.fail_fail)),
+            rate(row.sensitivity),
+            str(row.sensitivity.clusters),
+            rate(row.specificity),
+            str(row.specificity.clusters),
+            str(row.missing),
+        ]
+        for row in rows
+    ]
+    sections = [a.kind != b.kind for a, b in pairwise(rows)]
+    print_table(out, title, headings, cells, sections)
+
+
+def _show_scores(out: Console, scores: Sequence[CorrectedScore]) -> None:
+    from value_retention.analysis.judges.leave_one_out import short_reason
+    from value_retention.analysis.report.cells import TITLES, interval, number
+    from value_retention.analysis.report.console import print_table, say
+
+    cells = []
+    reasons = dict.fromkeys(row.score.reason for row in scores if row.score.reason is not None)
+    for row in scores:
+        shown = corrected = "no score"
+        if row.score.value is not None:
+            shown = number(row.score.value * 100)
+        if row.score.low is not None and row.score.high is not None:
+            shown += f" {interval(row.score.low * 100, row.score.high * 100)}"
+        elif row.score.value is not None:
+            shown += f" ({short_reason(row.score.reason or '')})"
+        if row.corrected is None:
+            corrected = "refused"
+        else:
+            ends = interval(row.corrected.low * 100, row.corrected.high * 100)
+            corrected = f"{number(row.corrected.value * 100)}{'*' if row.clipped else ''} {ends}"
+        labelled = ", ".join(map(str, row.label_clusters or ())) or "none"
+        title = TITLES.get(row.benchmark, row.benchmark)
+        clusters = str(row.score.clusters)
+        cells.append([row.run, title, row.judge, row.name, clusters, shown, corrected, labelled])
+    headings = ["Run", "Benchmark", "Judge", "Questions", "Clusters", "Score by judge\n%", "Corrected\n%"]
+    headings += ["Clusters of labels\npass, fail"]
+    print_table(out, "Scores, corrected for the judge's errors", headings, cells)
+    for reason in reasons:
+        say(out, f"{short_reason(reason)}: {reason}.", "dim")
+    for row in scores:
+        where = f"{row.run}, {TITLES.get(row.benchmark, row.benchmark)}, {row.judge}, {row.name}"
+        if row.refused is not None:
+            say(out, f"{where}: {row.refused}.")
+        elif row.clipped and row.corrected is not None:
+            say(
+                out,
+                f"* {where}: the estimate was {number(row.corrected.unclipped * 100)} %, outside 0 to 100: "
+                "these labels do not fit this score (too few, or the judge errs differently here).",
+            )

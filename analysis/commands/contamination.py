@@ -1,0 +1,83 @@
+"""``value-retention contamination``: training rows that share text with a benchmark question."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("rows", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    default="hub",
+    envvar="VALUE_RETENTION_DATA",
+    show_default=True,
+    help="Questions to compare with: hub (the pinned commits), a folder in the hub's layout, or sample.",
+)
+@click.option("--benchmark", "benchmarks", multiple=True, help="anima_2_2 or moru; default both.")
+@click.option("--drop", type=click.Path(path_type=Path), help="Write the rows without the hits to this file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Stamp to write [ROWS.stamp.json].")
+@click.option("--show", type=click.IntRange(min=0), default=20, show_default=True, help="Hits to list.")
+def command(
+    rows: Path, data: str, benchmarks: tuple[str, ...], drop: Path | None, output: Path | None, show: int
+) -> None:
+    """List the rows of ROWS that share text with a benchmark question, and stamp the rest.
+
+    ROWS is what `python -m value_retention.train.data` wrote. A row is a hit when it shares 13 words in a
+    row, or the whole of a shorter question, with any question in any language. A row that holds no text is
+    refused. Training refuses rows without a clean stamp, and outside the miniature one that leaves a
+    benchmark out or knows its sample items only. The exit status is 1 when hits remain, 0 when the stamp is
+    clean.
+    """
+    from value_retention.analysis.commands.outputs import check_outputs
+    from value_retention.analysis.planning.contamination import (
+        BENCHMARKS,
+        check_rows,
+        question_files,
+        read_lines,
+        read_questions,
+        stamp,
+        without_hits,
+    )
+    from value_retention.analysis.report.export import writing
+    from value_retention.analysis.runs.names import check_names
+
+    check_names(map(str, filter(None, (rows, drop, output))), "ROWS, --drop or -o")
+    target = rows if drop is None else drop
+    path = output or target.with_name(f"{target.name}.stamp.json")
+    place = "-o" if output else "the stamp, which -o places elsewhere"
+    check_outputs({"--drop": drop, place: path}, [rows, *question_files(data)])
+    lines = read_lines(rows)
+    questions, sources = read_questions(data, benchmarks or BENCHMARKS)
+    check = check_rows(lines, questions, sources, str(rows))
+    for source in sources:
+        kind = "" if source.is_benchmark else " (sample items, not the benchmark)"
+        click.echo(
+            f"compared with {source.questions} questions of {source.benchmark}{kind}, {source.revision}"
+        )
+    for hit in check.hits[:show]:
+        click.echo(f"row {hit.row}: {hit.benchmark} item {hit.item} ({hit.language}): {hit.shared}")
+    if len(check.hits) > show:
+        click.echo(f"and {len(check.hits) - show} more")
+    click.echo(f"{len(check.hits)} of {check.rows} rows share text with a question")
+    dropped = 0
+    if drop is not None:
+        kept = without_hits(lines, check)
+        with writing(drop):
+            drop.write_bytes(b"".join(line + b"\n" for line in kept))
+        dropped = len(lines) - len(kept)
+        check = check_rows(kept, questions, sources, str(drop))
+        click.echo(f"wrote {drop}: {len(kept)} rows without a hit")
+    made = stamp(target.read_bytes(), check, dropped=dropped)
+    with writing(path):
+        path.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    whole = {source.benchmark for source in sources if source.is_benchmark} == set(BENCHMARKS)
+    clean = (
+        "clean" if whole else "clean of these questions; only the miniature trains without both benchmarks"
+    )
+    click.echo(f"wrote {path}: {'not clean' if check.hits else clean}")
+    sys.exit(1 if check.hits else 0)

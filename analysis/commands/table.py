@@ -1,0 +1,53 @@
+"""``value-retention table``: runs of either harness to one table, a row per grade."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from value_retention.analysis.runs.load import Run
+
+
+@click.command("table")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the table: .parquet or .csv.")
+def command(runs: tuple[str, ...], output: Path | None) -> None:
+    """Read runs and write one table, a row per grade.
+
+    RUN is a folder or file of lm-eval (--log_samples), Inspect or `value-retention judge`; NAME=PATH names
+    it.
+    Without -o the scores of every run are shown, in [0, 1], with questions, clusters and cluster t intervals.
+    """
+    from value_retention.analysis.commands.inputs import check_written, load_all
+    from value_retention.analysis.report.grades import grades_table, log_warnings, write_table
+
+    check_written({"-o": output}, runs, ())
+    loaded = load_all(runs)
+    check_written({"-o": output}, runs, loaded)
+    for line in log_warnings(loaded):
+        click.echo(f"WARNING: {line}", err=True)
+    if output is None:
+        _show(loaded)
+        return
+    table = grades_table(loaded)
+    write_table(table, output)
+    missing = int(table["grade"].isna().sum())
+    click.echo(f"{len(table)} grades of {len(loaded)} run(s) in {output}; {missing} missing")
+
+
+def _show(runs: Sequence[Run]) -> None:
+    from value_retention.analysis.report.cells import legend
+    from value_retention.analysis.report.console import console, print_table, say
+    from value_retention.analysis.report.grades import HEADINGS, score_tables
+
+    out = console()
+    cells: list[str] = []
+    for title, rows in score_tables(runs):
+        print_table(out, title, HEADINGS, rows)
+        cells += [cell for row in rows for cell in row]
+    for line in legend(cells):
+        say(out, line, "dim")

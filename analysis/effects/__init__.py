@@ -1,0 +1,1 @@
+"""How far runs differ: paired differences, designs of several arms, languages, and what must be said first."""

@@ -1,0 +1,244 @@
+"""Agreement between judges on the same answers, and what the scores are by part of the panel."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from value_retention.analysis.effects.paired import Settings
+from value_retention.analysis.judges.leave_one_out import JudgeScore, judge_scores
+from value_retention.analysis.judges.raters import Rater, SharedGrades, shared_grades
+from value_retention.analysis.runs.load import Run
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats
+from value_retention.analysis.stats.inter_rater import NAMES, Coefficient, unit_sums, with_intervals
+from value_retention.tasks.errors import InputError
+from value_retention.tasks.record import canonical_json
+
+Kind = Literal["overall", "dimension", "language group", "language"]
+By = Literal["dimension", "language", "all"]
+Figure = tuple[Kind, str, NDArray[np.bool_]]
+"""Kind, name and the units it is over, mask of shape (n,)."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of some raters on some grades. Rates and coefficients are fractions, not per cent.
+
+    Attributes:
+        benchmark: ``anima_2_2`` or ``moru``.
+        raters: Labels of the raters: two, or all of three and more.
+        kind: What `name` names.
+        name: ``overall``, a dimension, ``English``, ``non-English`` or a BCP-47 tag.
+        clusters: Clusters with a compared grade.
+        compared: Grades that two raters or more gave.
+        missing: Grades that fewer gave, although some rater was asked.
+        prevalence: Mean share of passes among the compared grades.
+        pass_rates: Each rater's share of passes among the compared grades.
+        raw: Share of agreeing pairs of grades.
+        kappa: Cohen's kappa (two raters).
+        ac1: Gwet's AC1.
+        alpha: Krippendorff's alpha for nominal data.
+        shift: Second rater's pass rate less the first's (two raters).
+    """
+
+    benchmark: str
+    raters: tuple[str, ...]
+    kind: Kind
+    name: str
+    clusters: int
+    compared: int
+    missing: int
+    prevalence: float | None
+    pass_rates: tuple[float | None, ...]
+    raw: Coefficient
+    kappa: Coefficient
+    ac1: Coefficient
+    alpha: Coefficient
+    shift: Coefficient
+
+
+@dataclass(frozen=True)
+class AgreementReport:
+    """What `judge_agreement` found."""
+
+    raters: tuple[tuple[str, str, Rater], ...]
+    """Benchmark, label and rater."""
+    agreements: tuple[Agreement, ...]
+    scores: tuple[JudgeScore, ...]
+    notes: tuple[str, ...]
+
+
+def judge_agreement(
+    runs: Sequence[Run], *, by: By = "all", resamples: int = 10_000, seed: int = 0, level: float = 0.95
+) -> AgreementReport:
+    """Agreement between all judges of the runs, pair by pair and (three or more) together.
+
+    Args:
+        runs: Runs over the same answers.
+        by: Which figures beside the overall one: per dimension, per language, or both.
+        resamples: Bootstrap resamples of clusters.
+        seed: Their seed.
+        level: Confidence level.
+
+    Raises:
+        InputError: runs of other answers, or no benchmark with two raters (see `shared_grades`).
+    """
+    found, lacking = shared_grades(runs)
+    rows: list[Agreement] = []
+    for shared in found:
+        wanted = list(figures(shared, by))
+        for members in _rater_sets(len(shared.raters)):
+            rows += [_agreement(shared, members, figure, (resamples, seed, level)) for figure in wanted]
+    return AgreementReport(
+        tuple((s.benchmark, label, r) for s in found for label, r in zip(s.labels, s.raters, strict=True)),
+        tuple(rows),
+        tuple(score for shared in found for score in judge_scores(shared, level)),
+        (*(note for shared in found for note in (*shared.notes, *_notes(shared))), *lacking),
+    )
+
+
+def _rater_sets(count: int) -> Iterator[tuple[int, ...]]:
+    if count > 2:
+        yield tuple(range(count))
+    yield from combinations(range(count), 2)
+
+
+def figures(shared: SharedGrades, by: By) -> Iterator[Figure]:
+    """The figures of a benchmark. A language of too few clusters is in its group only."""
+    units = shared.units
+    yield "overall", "overall", np.ones(len(units), bool)
+    if by in ("dimension", "all"):
+        for name in sorted({unit.dimension for unit in units}):
+            yield "dimension", name, np.array([unit.dimension == name for unit in units])
+    if by in ("language", "all"):
+        for name in ("English", "non-English"):
+            mask = np.array([unit.group == name for unit in units])
+            if mask.any() and not mask.all():
+                yield "language group", name, mask
+        for name in sorted({unit.language for unit in units}):
+            if len({unit.cluster for unit in units if unit.language == name}) >= MIN_CLUSTERS:
+                yield "language", name, np.array([unit.language == name for unit in units])
+
+
+def _agreement(
+    shared: SharedGrades,
+    members: tuple[int, ...],
+    figure: Figure,
+    how: tuple[int, int, float],
+) -> Agreement:
+    kind, name, mask = figure
+    grades = shared.grades[mask][:, list(members)]
+    rows = unit_sums(grades)
+    compared = rows[:, 0] > 0
+    clusters = [unit.cluster for unit, kept in zip(shared.units, mask, strict=True) if kept]
+    codes = np.unique([c for c, k in zip(clusters, compared, strict=True) if k], return_inverse=True)[1]
+    count = int(codes.max()) + 1 if len(codes) else 0
+    sums = np.zeros((count, rows.shape[1]))
+    np.add.at(sums, codes, rows[compared])
+    values = with_intervals(sums, len(members) == 2, *how)
+    total = int(compared.sum())
+    rates = [_rate(column[compared]) for column in grades.T]
+    return Agreement(
+        shared.benchmark,
+        tuple(shared.labels[m] for m in members),
+        kind,
+        name,
+        count,
+        total,
+        len(grades) - total,
+        float(sums[:, 2].sum() / total) if total else None,
+        tuple(rates),
+        *values,
+    )
+
+
+def _rate(grades: Floats) -> float | None:
+    there = grades[np.isfinite(grades)]
+    return float(there.mean()) if len(there) else None
+
+
+def _notes(shared: SharedGrades) -> Iterator[str]:
+    clusters: dict[str, set[str]] = {}
+    for unit in shared.units:
+        clusters.setdefault(unit.language, set()).add(unit.cluster)
+    listed = sorted(name for name, found in clusters.items() if len(found) < MIN_CLUSTERS)
+    if listed:
+        yield (
+            f"{shared.benchmark}: languages of fewer than {MIN_CLUSTERS} clusters are in their group only: "
+            f"{', '.join(listed)}."
+        )
+    protocols = sorted({rater.protocol for rater in shared.raters})
+    if len(protocols) > 1:
+        yield (
+            f"{shared.benchmark}: protocols {' and '.join(protocols)} give scores that are not comparable; "
+            "what stands here is how far their grades agree."
+        )
+
+
+def write_report(
+    report: AgreementReport, settings: Settings, json_file: Path | None, csv_file: Path | None
+) -> list[str]:
+    """Write what was asked for; one line per file written.
+
+    Raises:
+        InputError: a place that cannot be written.
+    """
+    for path in filter(None, (json_file, csv_file)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("w", encoding="utf-8", newline="") as lines:
+                if path == json_file:
+                    value = report_dict(report, settings)
+                    lines.write(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+                else:
+                    rows = report_rows(report)
+                    writer = csv.DictWriter(lines, list(rows[0]))
+                    writer.writeheader()
+                    writer.writerows(rows)
+        except OSError as error:
+            raise InputError("a file that cannot be written", where=str(path), found=str(error)) from error
+    return [f"wrote {path}" for path in (json_file, csv_file) if path is not None]
+
+
+def report_dict(report: AgreementReport, settings: Settings) -> dict[str, Any]:
+    """The report as JSON values. Rates, scores and coefficients are fractions; null has its ``reason``."""
+    return {
+        "schema": "value-retention/agreement/1",
+        "units": "fractions, not per cent",
+        "settings": {"level": settings.level, "resamples": settings.resamples, "seed": settings.seed},
+        "raters": [{"benchmark": b, "label": label, **asdict(rater)} for b, label, rater in report.raters],
+        "agreement": [asdict(row) for row in report.agreements],
+        "scores": [asdict(row) for row in report.scores],
+        "notes": list(report.notes),
+    }
+
+
+def report_rows(report: AgreementReport) -> list[dict[str, Any]]:
+    """A flat row per figure and set of raters, for CSV."""
+    rows = []
+    for item in report.agreements:
+        row: dict[str, Any] = {
+            "benchmark": item.benchmark,
+            "raters": " | ".join(item.raters),
+            "kind": item.kind,
+            "name": item.name,
+            "clusters": item.clusters,
+            "compared": item.compared,
+            "missing": item.missing,
+            "prevalence": item.prevalence,
+            "pass_rates": canonical_json(list(item.pass_rates)),
+        }
+        for name in NAMES:
+            found: Coefficient = getattr(item, name)
+            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+            row[f"{name}_reason"] = found.reason
+        rows.append(row)
+    return rows

@@ -1,0 +1,206 @@
+"""The scores of judged runs, corrected for what labels by people say about the judge."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from value_retention.analysis.judges.confusion import Confusion, JudgedGrade, confusions_of
+from value_retention.analysis.judges.leave_one_out import (
+    Score,
+    groups_of,
+    mean_score,
+    question_column,
+    regraded,
+)
+from value_retention.analysis.judges.matching import Labels, Target
+from value_retention.analysis.judges.raters import Rater, graded_by, rater_labels
+from value_retention.analysis.runs.load import Run
+from value_retention.analysis.stats.inter_rater import NAMES, coefficients, unit_sums
+from value_retention.analysis.stats.misclassification import (
+    Corrected,
+    Proportion,
+    corrected_score,
+    effective_size,
+)
+from value_retention.tasks.languages import is_english
+from value_retention.tasks.record import AnswerRecord, GradeRecord, canonical_json
+
+
+@dataclass(frozen=True)
+class CorrectedScore:
+    """One run's score by one judge, and corrected for that judge's errors.
+
+    Attributes:
+        judge: The judge.
+        run: The run.
+        benchmark: ``anima_2_2`` or ``moru``.
+        name: ``overall``, ``English`` or ``non-English``.
+        score: Mean over questions of this judge's grades alone.
+        corrected: The same, corrected; None where refused.
+        clipped: Whether the estimate lay outside [0, 1]: then the labels do not fit the score.
+        refused: Why it was not corrected.
+        label_clusters: Clusters of the labels that are passes, and of those that are fails, which the rates
+            of its correction stand on; None where there are none.
+    """
+
+    judge: str
+    run: str
+    benchmark: str
+    name: str
+    score: Score
+    corrected: Corrected | None
+    clipped: bool
+    refused: str | None
+    label_clusters: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What `calibrate` found. ``people``: agreement of annotators by coefficient, where there are two."""
+
+    confusions: tuple[Confusion, ...]
+    scores: tuple[CorrectedScore, ...]
+    people: dict[str, float | None]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values: rates and scores are fractions in [0, 1], a missing one is null."""
+        return {"schema": "value-retention/calibrate/1", **asdict(self)}
+
+
+def calibrate(labels: Labels, runs: Sequence[Run], level: float = 0.95) -> Calibration:
+    """Hold every judge of the runs against the labels, and correct the runs' scores.
+
+    Judges of one name, settings and protocol are one judge in all runs. Sensitivity and specificity are taken
+    per benchmark and language group, over the runs whose answers were labelled; a score is corrected with
+    those of its own group.
+
+    Args:
+        labels: What `match_labels` gave.
+        runs: Judged runs.
+        level: Confidence level.
+    """
+    held: dict[tuple[Rater, str, str], list[JudgedGrade]] = {}
+    answers: dict[tuple[Rater, str, str], list[AnswerRecord]] = {}
+    for run in runs:
+        for record in run.records:
+            by_judge: dict[Rater, list[GradeRecord]] = {}
+            for rater, grade in graded_by(record, ""):
+                by_judge.setdefault(Rater(rater.judge, rater.settings, rater.protocol, ""), []).append(grade)
+            for judge, grades in by_judge.items():
+                key = (judge, run.name, record.benchmark)
+                held.setdefault(key, []).extend(_judged(record, grades, labels))
+                answers.setdefault(key, []).append(regraded(record, grades))
+    judges = list(dict.fromkeys(judge for judge, _, _ in held))
+    names = dict(zip(judges, rater_labels(judges), strict=True))
+    pooled: dict[tuple[Rater, str], list[JudgedGrade]] = {}
+    for (judge, _, benchmark), graded in held.items():
+        # A run without labels says nothing about what the labels were drawn from.
+        if any(g.truth is not None for g in graded):
+            pooled.setdefault((judge, benchmark), []).extend(graded)
+    confusions = [
+        confusion
+        for (judge, benchmark), graded in pooled.items()
+        for confusion in confusions_of(names[judge], benchmark, graded, level)
+    ]
+    scores = [
+        score
+        for (judge, run_name, benchmark), records in answers.items()
+        for score in _scores(names[judge], run_name, benchmark, records, confusions, level)
+    ]
+    return Calibration(tuple(confusions), tuple(scores), _people(labels), tuple(_notes(labels, runs)))
+
+
+def _judged(record: AnswerRecord, grades: Sequence[GradeRecord], labels: Labels) -> Iterator[JudgedGrade]:
+    for grade in grades:
+        variables = canonical_json(grade.variables)
+        key = Target(record.benchmark, record.item, record.answer_hash, grade.dimension, variables)
+        truth = labels.truth.get(key)
+        yield JudgedGrade(
+            record.cluster,
+            is_english(record.language),
+            grade.dimension,
+            grade.grade,
+            truth.label if truth else None,
+            truth.weight if truth else 1.0,
+        )
+
+
+def _scores(
+    judge: str,
+    run: str,
+    benchmark: str,
+    records: list[AnswerRecord],
+    confusions: Sequence[Confusion],
+    level: float,
+) -> Iterator[CorrectedScore]:
+    column = question_column(records)
+    grades = [(is_english(record.language), record.grades_expected) for record in records]
+    known = {
+        c.name: c
+        for c in confusions
+        if (c.judge, c.benchmark) == (judge, benchmark) and c.kind != "dimension"
+    }
+    groups = dict(groups_of(column.english))
+    for name, mask in groups.items():
+        clusters = [c for c, kept in zip(column.clusters, mask, strict=True) if kept]
+        score = mean_score(clusters, column.scores[mask], level)
+        most = sum(n for english, n in grades if name == "overall" or english == (name == "English"))
+        found, refused = _rates_for(name, groups, known)
+        if refused is None and (score.value is None or score.se is None):
+            refused = score.reason
+        labelled = (found.sensitivity.clusters, found.specificity.clusters) if found else None
+        if refused is not None or found is None or score.value is None or score.se is None:
+            yield CorrectedScore(judge, run, benchmark, name, score, None, False, refused, labelled)
+            continue
+        size = effective_size(score.value, score.se, score.clusters, float(most), level)
+        right, wrong = found.sensitivity.proportion, found.specificity.proportion
+        assert right is not None
+        assert wrong is not None
+        corrected = corrected_score(Proportion(score.value, size), right, wrong, level)
+        clipped = corrected.value != corrected.unclipped
+        yield CorrectedScore(judge, run, benchmark, name, score, corrected, clipped, None, labelled)
+
+
+def _rates_for(
+    name: str, groups: Collection[str], known: Mapping[str, Confusion]
+) -> tuple[Confusion | None, str | None]:
+    """The judge's rates for one group of questions, or why they cannot be had."""
+    if name not in known:
+        return None, "no labels on these answers"
+    unseen = [group for group in groups if group not in known]
+    if name == "overall" and unseen:
+        return None, f"no labels on {' and '.join(unseen)} answers, which the score is over too"
+    return known[name], known[name].refused
+
+
+def _people(labels: Labels) -> dict[str, float | None]:
+    """Agreement between the annotators on the answers that several of them labelled."""
+    names = sorted({name for votes in labels.votes.values() for name in votes})
+    if len(names) < 2:
+        return {}
+    grades: NDArray[np.float64] = np.array(
+        [[votes.get(name, np.nan) for name in names] for votes in labels.votes.values()]
+    )
+    rows = unit_sums(grades)
+    sums = rows.sum(axis=0)
+    values = coefficients(sums[:, None], len(names) == 2)[:, 0]
+    found: dict[str, float | None] = {"annotators": len(names), "compared": float(sums[0])}
+    return found | {
+        name: None if np.isnan(value) else float(value) for name, value in zip(NAMES, values, strict=True)
+    }
+
+
+def _notes(labels: Labels, runs: Sequence[Run]) -> Iterator[str]:
+    yield f"{labels.rows} labels on {len(labels.votes)} grades; {labels.blank} rows have no label."
+    if labels.tied:
+        yield f"{labels.tied} are left out: annotators are evenly split."
+    if {truth.weight for truth in labels.truth.values()} not in ({1.0}, set()):
+        yield "The column weight is used for the rates; the counts are labels."
+    if not all(record.data.is_benchmark for run in runs for record in run.records):
+        yield "Sample or synthetic items: NO benchmark."

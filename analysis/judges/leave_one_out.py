@@ -1,0 +1,208 @@
+"""Scores by part of a panel: each judge alone, and the panel without each judge in turn.
+
+A score that moves when one judge is left out rests on that judge. The same grading as everywhere
+(`tasks.grading`) is applied to the grades of the judges that are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from value_retention.analysis.judges.raters import SharedGrades
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats, cluster_table, t_interval
+from value_retention.analysis.stats.inter_rater import (
+    ALL_FAIL,
+    ALL_PASS,
+    FEW,
+    NO_SPREAD,
+    NOT_SHARED,
+    PAIR_ONLY,
+    ROUNDING,
+)
+from value_retention.tasks.grading import dimension_scores, overall_score, question_scores, status_of
+from value_retention.tasks.languages import is_english
+from value_retention.tasks.record import AnswerRecord, GradeRecord
+
+GROUPS = ("overall", "English", "non-English")
+NO_SCORE = "no question has a score"
+CONSTANT = "every cluster has the same value: no interval"
+
+SHORT = {
+    NOT_SHARED: "none shared",
+    FEW: f"< {MIN_CLUSTERS} clusters",
+    PAIR_ONLY: "two judges only",
+    NO_SPREAD: "no spread",
+    ALL_PASS: "all pass",
+    ALL_FAIL: "all fail",
+    NO_SCORE: "no score",
+    CONSTANT: "no spread",
+}
+
+
+def short_reason(reason: str) -> str:
+    """What stands in a cell where a value or its interval is missing."""
+    return SHORT.get(reason, "unstable")
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean score over questions, in [0, 1], with its cluster t interval; ``reason`` says why any is missing.
+
+    Attributes:
+        value: The mean; None where no question has a score.
+        low: Lower end.
+        high: Upper end.
+        se: Cluster-robust standard error.
+        questions: Questions that have a score.
+        clusters: Their clusters.
+        reason: Why value or interval is missing.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    se: float | None
+    questions: int
+    clusters: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class JudgeScore:
+    """Score of one benchmark by part of the panel.
+
+    Attributes:
+        benchmark: ``anima_2_2`` or ``moru``.
+        panel: ``all judges``, ``JUDGE alone`` or ``without JUDGE``.
+        group: ``overall``, ``English`` or ``non-English``.
+        score: The score.
+        change: Less the score of all judges, over the questions that have both; None below three judges.
+        unscored: Answers without any grade of these judges.
+    """
+
+    benchmark: str
+    panel: str
+    group: str
+    score: Score
+    change: Score | None
+    unscored: int
+
+
+def regraded(record: AnswerRecord, grades: Sequence[GradeRecord]) -> AnswerRecord:
+    """The record as it would be with these grades alone."""
+    scores = dimension_scores(record.dimensions, grades)
+    overall = overall_score(scores, record.weights)
+    return replace(
+        record,
+        grades=tuple(grades),
+        dimension_scores=scores,
+        overall=overall,
+        status=status_of(overall, judged=True),
+        grades_expected=len(grades),
+        grades_missing=sum(grade.grade is None for grade in grades),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class QuestionColumn:
+    """One score per question, NaN where there is none: arrays of shape (questions,)."""
+
+    clusters: tuple[str, ...]
+    english: tuple[bool, ...]
+    scores: Floats
+    unscored: Floats
+    """Answers without a score."""
+
+
+def question_column(records: Sequence[AnswerRecord]) -> QuestionColumn:
+    """Overall score of every question, epochs averaged."""
+    by_item: dict[str, list[AnswerRecord]] = {}
+    for record in records:
+        by_item.setdefault(record.item, []).append(record)
+    questions = [question_scores(answers) for answers in by_item.values()]
+    return QuestionColumn(
+        tuple(answers[0].cluster for answers in by_item.values()),
+        tuple(is_english(question.language) for question in questions),
+        np.array([np.nan if q.overall is None else q.overall for q in questions], dtype=np.float64),
+        np.array([q.unscored for q in questions], dtype=np.float64),
+    )
+
+
+def groups_of(english: Sequence[bool]) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and mask of all questions, the English ones and the others; one language group is not split."""
+    mask = np.array(english, dtype=bool)
+    yield GROUPS[0], np.ones(len(mask), bool)
+    if mask.any() and not mask.all():
+        yield GROUPS[1], mask
+        yield GROUPS[2], ~mask
+
+
+def mean_score(clusters: Sequence[str], scores: Floats, level: float = 0.95) -> Score:
+    """Mean over the questions that have a score, with its cluster t interval.
+
+    Args:
+        clusters: Cluster of each question.
+        scores: Score of each, NaN where missing, shape (questions,).
+        level: Confidence level.
+    """
+    there = np.isfinite(scores)
+    questions = int(there.sum())
+    if not questions:
+        return Score(None, None, None, None, 0, 0, NO_SCORE)
+    kept = [cluster for cluster, known in zip(clusters, there, strict=True) if known]
+    codes = np.unique(kept, return_inverse=True)[1]
+    sums: Floats = np.bincount(codes, weights=scores[there])[:, None].astype(np.float64)
+    sizes = np.bincount(codes).astype(np.float64)[:, None]
+    found = t_interval(cluster_table(sums, sizes), level)
+    value = float(found.estimate[0])
+    if len(sums) < MIN_CLUSTERS:
+        return Score(value, None, None, None, questions, len(sums), FEW)
+    low, high, se = float(found.low[0]), float(found.high[0]), float(found.se[0])
+    if high - low <= ROUNDING:
+        return Score(value, None, None, se, questions, len(sums), CONSTANT)
+    return Score(value, low, high, se, questions, len(sums), None)
+
+
+def judge_scores(shared: SharedGrades, level: float = 0.95) -> list[JudgeScore]:
+    """Scores of all judges together, of each alone and, with three or more, without each.
+
+    Judges under different protocols are not put into one panel: their scores are not comparable.
+
+    Args:
+        shared: Grades side by side.
+        level: Confidence level.
+    """
+    everyone = range(len(shared.raters))
+    columns = {
+        f"{label} alone": _column(shared, {rater})
+        for rater, label in zip(everyone, shared.labels, strict=True)
+    }
+    whole = None
+    if len(shared.raters) > 2 and len({rater.protocol for rater in shared.raters}) == 1:
+        whole = _column(shared, everyone)
+        columns = {"all judges": whole} | columns
+        for rater, label in zip(everyone, shared.labels, strict=True):
+            columns[f"without {label}"] = _column(shared, set(everyone) - {rater})
+    rows = []
+    for panel, column in columns.items():
+        for group, mask in groups_of(column.english):
+            clusters = [c for c, kept in zip(column.clusters, mask, strict=True) if kept]
+            change = None
+            if whole is not None and column is not whole:
+                change = mean_score(clusters, column.scores[mask] - whole.scores[mask], level)
+            score = mean_score(clusters, column.scores[mask], level)
+            unscored = int(column.unscored[mask].sum())
+            rows.append(JudgeScore(shared.benchmark, panel, group, score, change, unscored))
+    return rows
+
+
+def _column(shared: SharedGrades, kept: Collection[int]) -> QuestionColumn:
+    return question_column(
+        [
+            regraded(record, [grade for rater, grade in grades if rater in kept])
+            for record, grades in zip(shared.answers, shared.by_answer, strict=True)
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Before anything is spent: calls, tokens, money, power, and training data that leaks the questions."""

@@ -1,0 +1,1 @@
+"""Results shown: terminal, JSON, tables, LaTeX and figures."""

@@ -1,0 +1,61 @@
+"""Blank figures in the house's look, and how they are saved."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from value_retention.analysis.report.export import writing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, SOFT, PALE = "#1a1a1a", "#7a7a7a", "#d9d9d9"
+MARKERS = "osD^vPX*"
+DPI = 200
+
+
+def canvas(
+    title: str, headline: Sequence[str], width: float, height: float, rows: int = 1, columns: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """A figure without pyplot, so that nothing depends on a display or stays open.
+
+    Args:
+        title: Set at the top left.
+        headline: What must be read first, above the title.
+        width: Inches.
+        height: Inches, without title and headline.
+        rows: Axes one below the other.
+        columns: Axes side by side.
+    """
+    from matplotlib.figure import Figure
+
+    lines = textwrap.wrap(" ".join(headline), int(width * 17))
+    top = 0.14 * len(lines) + 0.34
+    height += top
+    figure = Figure(figsize=(width, height), layout="constrained")
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    layout.set(rect=(0, 0, 1, 1 - top / height))  # type: ignore[call-arg]
+    if lines:
+        figure.text(0.01, 1 - 0.05 / height, "\n".join(lines), fontsize=7, va="top", color=INK, weight="bold")
+    figure.text(0.01, 1 - (top - 0.26) / height, title, fontsize=10, va="top", color=INK)
+    axes = [figure.add_subplot(rows, columns, k + 1) for k in range(rows * columns)]
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=8, color=SOFT)
+    return figure, axes
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``stem.svg`` and ``stem.png``; the same figure gives the same SVG."""
+    from matplotlib import rc_context
+
+    svg, png = (stem.with_name(stem.name + ending) for ending in (".svg", ".png"))
+    with writing(svg), rc_context({"svg.fonttype": "none", "svg.hashsalt": "value-retention"}):
+        figure.savefig(svg, metadata={"Date": None})
+        figure.savefig(png, dpi=DPI)
+    return [svg, png]

@@ -1,0 +1,228 @@
+"""Records as one table, a row per grade: what `value-retention table` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from value_retention.adapters.logs.log_state import unfinished
+from value_retention.analysis.runs.load import Run
+from value_retention.tasks.benchmark import BENCHMARKS
+from value_retention.tasks.errors import InputError
+from value_retention.tasks.grading import benchmark_scores, questions_of
+from value_retention.tasks.record import AnswerRecord, canonical_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from value_retention.analysis.effects.result import Score
+
+HEADINGS = ["metric", "score", "questions", "clusters", "95 % cluster t"]
+"""Of the tables of scores."""
+
+FIGURES = {
+    "overall_mean": "overall",
+    "dimension_normalized_avg": "dimension-normalized",
+    "english_mean": "English",
+    "non_english_mean": "non-English",
+}
+"""A benchmark's metrics by the name that the analysis has for them; a dimension's is its own."""
+
+COLUMNS = {
+    "run": "str",
+    "file": "str",
+    "benchmark": "str",
+    "benchmark_version": "str",
+    "is_benchmark": "bool",
+    "data_source": "str",
+    "data_revision": "str",
+    "content_hash": "str",
+    "dropped": "str",
+    "item": "str",
+    "cluster": "str",
+    "language": "str",
+    "language_raw": "str",
+    "source": "str",
+    "translation": "str",
+    "epoch": "int64",
+    "answer_hash": "str",
+    "status": "str",
+    "protocol": "str",
+    "parser": "str",
+    "dimension": "str",
+    "weight": "float64",
+    "variables": "str",
+    "judge": "str",
+    "judge_settings": "str",
+    "outcome": "str",
+    "grade": "float64",
+    "attempts": "int64",
+    "prompt_hash": "str",
+    "harness": "str",
+    "harness_version": "str",
+    "model": "str",
+    "model_args": "str",
+    "sampling": "str",
+}
+"""Columns and their pandas types. ``grade`` is 1, 0 or missing; ``outcome`` says why it is missing:
+``unparsed``, ``judge_error`` or ``not_judged``. JSON columns (dropped, variables, settings, arguments) have
+sorted keys."""
+
+
+def grades_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row per grade; an answer that was saved unjudged has one row per dimension."""
+    import pandas as pd
+
+    rows: dict[str, list[Any]] = {column: [] for column in COLUMNS}
+    for run in runs:
+        files = ", ".join(run.files)
+        for record in run.records:
+            for row in _rows(record):
+                for column, value in row.items():
+                    rows[column].append(value)
+                rows["run"].append(run.name)
+                rows["file"].append(files)
+    return pd.DataFrame(rows).astype(COLUMNS)
+
+
+def _rows(record: AnswerRecord) -> Iterator[dict[str, Any]]:
+    settings = {judge.name: canonical_json(judge.settings) for judge in record.judges}
+    answer = {
+        "benchmark": record.benchmark,
+        "benchmark_version": record.benchmark_version,
+        "is_benchmark": record.data.is_benchmark,
+        "data_source": record.data.source,
+        "data_revision": record.data.revision,
+        "content_hash": record.data.content_hash,
+        "dropped": canonical_json({row.row: row.reason for row in record.data.dropped}),
+        "item": record.item,
+        "cluster": record.cluster,
+        "language": record.language,
+        "language_raw": record.language_raw,
+        "source": record.source,
+        "translation": record.translation,
+        "epoch": record.epoch,
+        "answer_hash": record.answer_hash,
+        "status": record.status,
+        "protocol": record.protocol,
+        "parser": record.parser,
+        "harness": record.run.harness,
+        "harness_version": record.run.harness_version,
+        "model": record.run.model,
+        "model_args": canonical_json(record.run.model_args),
+        "sampling": canonical_json(record.run.sampling),
+    }
+    for grade in record.grades:
+        yield answer | {
+            "dimension": grade.dimension,
+            "weight": record.weights[grade.dimension],
+            "variables": canonical_json(grade.variables),
+            "judge": grade.judge,
+            "judge_settings": settings.get(grade.judge),
+            "outcome": grade.outcome,
+            "grade": grade.grade,
+            "attempts": grade.attempts,
+            "prompt_hash": grade.prompt_hash,
+        }
+    if not record.grades:
+        for name in record.dimensions:
+            yield answer | {
+                "dimension": name,
+                "weight": record.weights[name],
+                "variables": "{}",
+                "judge": None,
+                "judge_settings": None,
+                "outcome": "not_judged",
+                "grade": None,
+                "attempts": 0,
+                "prompt_hash": None,
+            }
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write parquet or CSV, by the file's ending.
+
+    Raises:
+        InputError: another ending, or a place that cannot be written.
+    """
+    writers = {
+        ".parquet": lambda: table.to_parquet(path, index=False),
+        ".csv": lambda: table.to_csv(path, index=False),
+    }
+    if path.suffix not in writers:
+        raise InputError(
+            "a table format that is not written",
+            where=str(path),
+            found=path.suffix,
+            expected=".parquet or .csv",
+        )
+    try:
+        writers[path.suffix]()
+    except OSError as error:
+        raise InputError("the table cannot be written", where=str(path), found=str(error)) from error
+
+
+def score_tables(runs: Sequence[Run]) -> Iterator[tuple[str, list[list[str]]]]:
+    """Title and rows (see `HEADINGS`) for each run and benchmark.
+
+    Raises:
+        InputError: an answer that occurs twice.
+    """
+    from value_retention.analysis.effects.caveats import extent_of
+    from value_retention.analysis.effects.result import Settings
+    from value_retention.analysis.runs.align import align, metrics_of
+    from value_retention.analysis.runs.scores import reduce_run
+
+    for run in runs:
+        for reduced in reduce_run(run.name, run.files, run.records):
+            records = [record for record in run.records if record.benchmark == reduced.benchmark]
+            scores: dict[str, Score] = {}
+            if any(record.overall is not None for record in records):
+                from value_retention.analysis.effects.paired import run_scores
+
+                panel = align([reduced])
+                scores = {s.metric: s for s in run_scores(panel, metrics_of(panel), Settings())}
+            judges = ", ".join(j.name + ("" if j.is_llm else " (not an LLM)") for j in records[0].judges)
+            note = "" if records[0].data.is_benchmark else ", sample items: NO benchmark"
+            asked = extent_of([q.language for q in reduced.questions], reduced.identity.total)
+            title = (
+                f"{run.name}: {reduced.benchmark}, {asked}, {len(records)} answers, judge "
+                f"{judges or 'none yet'}{note}"
+            )
+            metrics = benchmark_scores(questions_of(records), BENCHMARKS[reduced.benchmark].weighted)
+            yield title, [_score_row(name, value, scores, records) for name, value in metrics.items()]
+
+
+def _score_row(
+    metric: str, value: float | None, scores: dict[str, Score], records: Sequence[AnswerRecord]
+) -> list[str]:
+    from value_retention.analysis.report.cells import or_reason
+
+    shown = "nothing to score" if value is None else f"{value:.4f}"
+    if metric == "unscored":
+        return [metric, shown, "", "", f"share of {len(records)} answers"]
+    if metric == "missing_grades":
+        return [metric, shown, "", "", f"share of {sum(r.grades_expected for r in records)} grades"]
+    # Where all questions are English, or none is, that group is the whole.
+    score = scores.get(FIGURES.get(metric, metric)) or (scores.get("overall") if metric in FIGURES else None)
+    if score is None or value is None:
+        return [metric, shown, "", "", ""]
+    ends = (
+        "" if score.low is None or score.high is None else f"[{score.low / 100:.4f}, {score.high / 100:.4f}]"
+    )
+    cell = or_reason(ends, score.reasons, "interval")
+    return [metric, shown, str(score.questions), str(score.clusters), cell]
+
+
+def log_warnings(runs: Sequence[Run]) -> list[str]:
+    """What is missing from the Inspect logs among the files of the runs."""
+    found = []
+    for run in runs:
+        logs = [Path(file) for file in run.files if Path(file).suffix in (".eval", ".json")]
+        for log in logs:
+            # The answers of one log are those of one benchmark; a run has one log for each.
+            said = unfinished(log)
+            if said:
+                found.append(f"{run.name} ({log}): {said}")
+    return found

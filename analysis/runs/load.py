@@ -1,0 +1,248 @@
+"""Runs of either harness, from files and folders in any mix."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from value_retention.adapters.logs.inspect_logs import read_log
+from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_samples, run_key
+from value_retention.tasks.check import checked
+from value_retention.tasks.errors import InputError
+from value_retention.tasks.record import AnswerRecord, canonical_json
+
+RECORDS_SUFFIX = ".records.jsonl"
+"""What `value-retention judge` writes: a record a line."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The answers of one model under one design; may hold several benchmarks."""
+
+    name: str
+    files: tuple[str, ...]
+    records: tuple[AnswerRecord, ...]
+
+    def benchmarks(self) -> list[str]:
+        """Names of the benchmarks it holds, in the order they were read."""
+        return list(dict.fromkeys(record.benchmark for record in self.records))
+
+
+def load_runs(paths: Sequence[str | Path]) -> list[Run]:
+    """Read runs.
+
+    Args:
+        paths: Folders (lm-eval's output, Inspect's logs, written by `value-retention judge`, or a mix) and
+            files (``samples_*.jsonl``, ``results_*.json``, ``.eval``, ``.json``, ``.records.jsonl``). A path
+            may be given a name: ``base=runs/base``.
+
+    Returns:
+        One run per path where the path holds one model's answers to each benchmark once; otherwise one per
+        harness run, named by path and time. Answers that were judged later replace their unjudged copies,
+        and filled grades those that they fill.
+
+    Raises:
+        InputError: nothing to read, a file that cannot be read, or two runs of one name.
+    """
+    runs: list[Run] = []
+    for path in paths:
+        text, _, rest = str(path).partition("=")
+        named = bool(rest) and not _exists(Path(str(path)))
+        runs.extend(_runs_at(Path(rest if named else str(path)), text if named else None))
+    seen: dict[str, Run] = {}
+    for run in runs:
+        if run.name in seen:
+            raise InputError(
+                "two runs of the same name",
+                found=f"{run.name}: {seen[run.name].files[0]} and {run.files[0]}",
+                expected="different names",
+                hint="give them names: first=PATH second=PATH",
+            )
+        seen[run.name] = run
+    return runs
+
+
+def _exists(place: Path) -> bool:
+    """Whether a file or folder is there; a name that no file can have (too long, say) is not."""
+    try:
+        return place.exists()
+    except OSError:
+        return False
+
+
+def _runs_at(place: Path, name: str | None) -> list[Run]:
+    with contextlib.suppress(RuntimeError):  # a user that there is not: the name stays as it is
+        place = place.expanduser()
+    if not _exists(place):
+        raise InputError("a run that does not exist", where=str(place), expected="a file or a folder")
+    units = drop_superseded([_unit(files) for files in _groups(place)])
+    if not units:
+        raise InputError(
+            "no answers of this project's benchmarks",
+            where=str(place),
+            expected="samples_*.jsonl of lm_eval --log_samples, Inspect logs of value_retention tasks, or "
+            f"*{RECORDS_SUFFIX}",
+            hint="run lm_eval with --log_samples and --output_path",
+        )
+    label = name or (place.name if place.is_dir() else _stem(place)) or str(place)
+    models = {unit.records[0].run.model for unit in units}
+    benchmarks = [benchmark for unit in units for benchmark in unit.benchmarks()]
+    if len(units) == 1 or (len(models) == 1 and len(set(benchmarks)) == len(benchmarks)):
+        files = tuple(file for unit in units for file in unit.files)
+        return [Run(label, files, tuple(record for unit in units for record in unit.records))]
+    return [Run(f"{label}/{unit.name}", unit.files, unit.records) for unit in units]
+
+
+def _groups(place: Path) -> list[list[Path]]:
+    """Files that belong to one run of a harness, in the order of their names."""
+    files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.is_file())
+    if place.is_file() and place.name.startswith("results_") and place.suffix == ".json":
+        files = sorted(place.parent.glob(f"samples_*_{run_key(place)}.jsonl"))
+    groups: dict[tuple[Path, str], list[Path]] = {}
+    for file in files:
+        if is_samples_file(file):
+            groups.setdefault((file.parent, run_key(file)), []).append(file)
+        elif file.name.endswith(RECORDS_SUFFIX) or file.suffix == ".eval" or _is_json_log(file, place):
+            groups[file, ""] = [file]
+        elif file == place:
+            raise InputError(
+                "a file of no known kind",
+                where=str(file),
+                expected=f"samples_*.jsonl, results_*.json, .eval, .json (Inspect), *{RECORDS_SUFFIX}",
+            )
+    return list(groups.values())
+
+
+def _is_json_log(file: Path, place: Path) -> bool:
+    """An Inspect log in JSON: named on its own, or in a folder and begun like one."""
+    if file.suffix != ".json" or file.name.startswith("results_"):
+        return False
+    if file == place:
+        return True
+    with file.open("rb") as content:
+        head = content.read(400)
+    return b'"version"' in head and b'"status"' in head
+
+
+def _stem(file: Path) -> str:
+    """A file's name without what only says its kind."""
+    short = file.name.removesuffix(RECORDS_SUFFIX)
+    return file.stem if short == file.name else short
+
+
+def _unit(files: Iterable[Path]) -> Run:
+    files = list(files)
+    records: list[AnswerRecord] = []
+    for file in files:
+        try:
+            if is_samples_file(file):
+                records.extend(read_samples(file))
+            elif file.name.endswith(RECORDS_SUFFIX):
+                records.extend(read_records(file))
+            else:
+                records.extend(read_log(file))
+        except OSError as error:
+            raise InputError("a file that cannot be read", where=str(file), found=str(error)) from error
+    return Run(
+        run_key(files[0]) if is_samples_file(files[0]) else _stem(files[0]),
+        tuple(map(str, files)),
+        tuple(records),
+    )
+
+
+def read_records(path: Path) -> list[AnswerRecord]:
+    """A file of records, one a line.
+
+    Raises:
+        InputError: naming the line that cannot be read, or whose record does not hold together.
+    """
+    records = []
+    with path.open("rb") as lines:  # json reads bytes, and says where they are no UTF-8
+        for number, line in enumerate(lines, start=1):
+            where = f"{path}, line {number}"
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:  # the latter of brackets nested without end
+                raise InputError("a record that is no JSON", where=where, found=str(error)) from error
+            records.append(checked(AnswerRecord.from_dict(value, where), where))
+    return records
+
+
+_Key = tuple[str, str, str, int, str]
+"""Benchmark, model, item, epoch, answer."""
+
+
+def _key(record: AnswerRecord) -> _Key:
+    return record.benchmark, record.run.model, record.item, record.epoch, record.answer_hash
+
+
+def drop_superseded(units: Sequence[Run], others: Sequence[Run] = ()) -> list[Run]:
+    """Without answers that are there in a later state too, and without the units that are empty then.
+
+    The answers of a unit to a benchmark go when each of them was saved unjudged and is there judged, or when
+    another unit has all of them, judged by the same panel, with every reply that they have and some that they
+    lack: filled. The same panel's second pass has other replies, and stays.
+
+    Args:
+        units: What was read.
+        others: Read elsewhere: they supersede, and are not returned.
+    """
+    everything = [*units, *others]
+    judged = {_key(r) for unit in everything for r in unit.records if r.status != "not_judged"}
+    parts = [_parts(unit) for unit in everything]
+
+    def superseded(part: list[AnswerRecord]) -> bool:
+        if all(record.status == "not_judged" for record in part):
+            return all(_key(record) in judged for record in part)
+        if not failed_grades(part):
+            return False
+        benchmark = part[0].benchmark
+        return any(_fills(later[benchmark], part) for later in parts if benchmark in later)
+
+    kept = []
+    for unit, mine in zip(units, parts, strict=False):
+        gone = {benchmark for benchmark, part in mine.items() if superseded(part)}
+        if gone:
+            unit = replace(unit, records=tuple(r for r in unit.records if r.benchmark not in gone))
+        if unit.records:
+            kept.append(unit)
+    return kept
+
+
+def _parts(unit: Run) -> dict[str, list[AnswerRecord]]:
+    parts: dict[str, list[AnswerRecord]] = {}
+    for record in unit.records:
+        parts.setdefault(record.benchmark, []).append(record)
+    return parts
+
+
+def failed_grades(records: Iterable[AnswerRecord]) -> int:
+    """How many grades are missing because a call failed: those that `value-retention judge --fill` asks for."""
+    return sum(grade.outcome == "judge_error" for record in records for grade in record.grades)
+
+
+def _fills(later: Sequence[AnswerRecord], earlier: Sequence[AnswerRecord]) -> bool:
+    """Whether the later records are the earlier ones with fewer failed grades."""
+    found = {_key(record): record for record in later}
+    new = [found[_key(record)] for record in earlier if _key(record) in found]
+    return (
+        len(new) == len(earlier)
+        and failed_grades(new) < failed_grades(earlier)
+        and all(_same_panel(n, o) and _replies(o) <= _replies(n) for n, o in zip(new, earlier, strict=True))
+    )
+
+
+def _same_panel(a: AnswerRecord, b: AnswerRecord) -> bool:
+    return a.protocol == b.protocol and [*map(asdict, a.judges)] == [*map(asdict, b.judges)]
+
+
+def _replies(record: AnswerRecord) -> set[tuple[str, str, str, str | None]]:
+    """What the judges said of an answer, by what they were asked."""
+    return {
+        (grade.dimension, canonical_json(grade.variables), grade.judge, grade.rationale)
+        for grade in record.grades
+        if grade.outcome != "judge_error"
+    }

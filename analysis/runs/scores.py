@@ -1,0 +1,271 @@
+"""Records of one run reduced to one row per question: judges, variables and epochs averaged away.
+
+This is the only place where the analysis looks at single answers. What it makes is small (a few numbers per
+question), so that many runs fit in memory, and nothing after it can mistake an epoch for a new question.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from value_retention.analysis.runs.identity import Identity, identity_of
+from value_retention.analysis.stats.cluster import Floats
+from value_retention.tasks.errors import InputError
+from value_retention.tasks.grading import dimension_scores, overall_score, question_scores
+from value_retention.tasks.languages import is_english
+from value_retention.tasks.record import AnswerRecord, GradeRecord, canonical_json, text_hash
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the statistics need to know of an item."""
+
+    item: str
+    cluster: str
+    language: str
+    source: str | None
+    match: str | None
+    """Key shared by matched translations; None where there is no other language to match."""
+
+    @property
+    def is_english(self) -> bool:
+        """English of any region (``en``, ``en-GB``)."""
+        return is_english(self.language)
+
+
+@dataclass(frozen=True)
+class JudgeCount:
+    """What one judge's replies came to on one dimension in one language."""
+
+    judge: str
+    dimension: str
+    language: str
+    graded: int
+    passed: float
+    """Sum of the grades."""
+    unparsed: int
+    judge_error: int
+
+
+@dataclass(frozen=True, eq=False)
+class RunScores:
+    """One run's answers to one benchmark. Arrays: n questions x (1 + D), overall, then dimensions.
+
+    Attributes:
+        run: Name of the run.
+        files: Files it was read from.
+        benchmark: ``anima_2_2`` or ``moru``.
+        identity: What must be equal between comparable runs.
+        questions: The n questions.
+        dimensions: The D dimensions.
+        weights: Their weights, shape (D,).
+        score: Mean over the epochs that have a score, in [0, 1]; NaN where none has.
+        low: The same with every missing grade counted as 0.
+        high: The same with every missing grade counted as 1.
+        carried: Whether the question is tagged with the column's dimension (overall: always).
+        expected: Grades that should be there (for a dimension without any listed grade: 1 per answer).
+        missing: Those of them without a grade.
+        answers: Answers per question, shape (n,).
+        judges: Counts of the judges' replies.
+        fingerprint: Hash of every answer and grade by item and epoch: equal where two runs are one.
+    """
+
+    run: str
+    files: tuple[str, ...]
+    benchmark: str
+    identity: Identity
+    questions: tuple[Question, ...]
+    dimensions: tuple[str, ...]
+    weights: Floats
+    score: Floats
+    low: Floats
+    high: Floats
+    carried: NDArray[np.bool_]
+    expected: NDArray[np.int64]
+    missing: NDArray[np.int64]
+    answers: NDArray[np.int64]
+    judges: tuple[JudgeCount, ...]
+    fingerprint: str
+
+
+def filled(record: AnswerRecord, value: float) -> list[float]:
+    """Scores of an answer as if every missing grade had been ``value``: overall, then its dimensions."""
+    grades = [g if g.grade is not None else replace(g, grade=value) for g in record.grades]
+    graded = dimension_scores(record.dimensions, grades)
+    scores = {d: value if score is None else score for d, score in graded.items()}
+    overall = overall_score(scores, record.weights)
+    return [value if overall is None else overall, *scores.values()]
+
+
+def reduce_run(name: str, files: Sequence[str], records: Sequence[AnswerRecord]) -> list[RunScores]:
+    """Reduce a run to one `RunScores` per benchmark in it.
+
+    Args:
+        name: The run's name.
+        files: Files the records came from, for messages.
+        records: All its records, in any order.
+
+    Raises:
+        InputError: no records, or an answer (item and epoch) that occurs twice.
+    """
+    if not records:
+        raise InputError("a run without any answer", where=", ".join(files) or name)
+    benchmarks = dict.fromkeys(record.benchmark for record in records)
+    return [_reduce(name, files, b, [r for r in records if r.benchmark == b]) for b in benchmarks]
+
+
+def _reduce(name: str, files: Sequence[str], benchmark: str, records: list[AnswerRecord]) -> RunScores:
+    by_item = _by_item(records, f"{name} ({', '.join(files)})" if files else name)
+    dimensions = tuple(dict.fromkeys(d for record in records for d in record.dimensions))
+    position = {d: k + 1 for k, d in enumerate(dimensions)}
+    shape = (len(by_item), 1 + len(dimensions))
+    score, low, high = (np.full(shape, np.nan) for _ in range(3))
+    expected, missing = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    carried = np.zeros(shape, bool)
+    weights = np.zeros(len(dimensions))
+    for row, answers in enumerate(by_item.values()):
+        tagged = answers[0].dimensions
+        columns = [0] + [position[d] for d in tagged]
+        carried[row, columns] = True
+        for d in tagged:
+            weights[position[d] - 1] = answers[0].weights[d]
+        question = question_scores(answers)
+        score[row, columns] = [_number(v) for v in (question.overall, *question.dimensions.values())]
+        low[row, columns], high[row, columns] = (_bound(answers, value) for value in (0.0, 1.0))
+        for answer in answers:
+            _count_grades(answer, expected[row], missing[row], position)
+    return RunScores(
+        run=name,
+        files=tuple(files),
+        benchmark=benchmark,
+        identity=identity_of(records),
+        questions=_questions([answers[0] for answers in by_item.values()]),
+        dimensions=dimensions,
+        weights=weights,
+        score=score,
+        low=low,
+        high=high,
+        carried=carried,
+        expected=expected,
+        missing=missing,
+        answers=np.array([len(answers) for answers in by_item.values()]),
+        judges=_judge_counts(records),
+        fingerprint=_fingerprint(records),
+    )
+
+
+def _fingerprint(records: Sequence[AnswerRecord]) -> str:
+    """Hash of answers and grades; the judge's words are left out, since only grades enter a score."""
+    held = sorted(
+        (
+            r.item,
+            r.epoch,
+            r.answer_hash,
+            sorted((g.dimension, canonical_json(g.variables), g.judge, str(g.grade)) for g in r.grades),
+        )
+        for r in records
+    )
+    return text_hash(canonical_json(held))
+
+
+def _by_item(records: list[AnswerRecord], where: str) -> dict[str, list[AnswerRecord]]:
+    by_item: dict[str, list[AnswerRecord]] = {}
+    seen: set[tuple[str, int]] = set()
+    for record in records:
+        key = (record.item, record.epoch)
+        if key in seen:
+            raise InputError(
+                "an answer that occurs twice",
+                where=where,
+                found=f"{record.benchmark} item {record.item}, epoch {record.epoch}",
+                expected="each item once per epoch",
+                hint="give every run its own folder: two runs were read as one",
+            )
+        seen.add(key)
+        by_item.setdefault(record.item, []).append(record)
+    return by_item
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _bound(answers: list[AnswerRecord], value: float) -> Floats:
+    """Mean over epochs with missing grades as ``value``; the record's own score where none is missing."""
+    rows = []
+    for record in answers:
+        if record.status == "scored" and not record.grades_missing:
+            scores = (record.overall, *record.dimension_scores.values())
+            rows.append([_number(score) for score in scores])
+        else:
+            rows.append(filled(record, value))
+    mean: Floats = np.array(rows, dtype=np.float64).mean(axis=0)
+    return mean
+
+
+def _count_grades(
+    record: AnswerRecord, expected: NDArray[np.int64], missing: NDArray[np.int64], position: dict[str, int]
+) -> None:
+    expected[0] += record.grades_expected
+    missing[0] += record.grades_missing
+    listed: set[str] = set()
+    for grade in record.grades:
+        column = position.get(grade.dimension)
+        if column is None:
+            continue
+        listed.add(grade.dimension)
+        expected[column] += 1
+        missing[column] += grade.grade is None
+    for dimension in record.dimensions:
+        if dimension not in listed:
+            expected[position[dimension]] += 1
+            missing[position[dimension]] += 1
+
+
+def _questions(first: list[AnswerRecord]) -> tuple[Question, ...]:
+    """Questions with their match: MORU by cluster, ANIMA by the English rendering of the question."""
+    per_cluster = Counter(record.cluster for record in first)
+    keys: list[str | None] = []
+    for record in first:
+        if per_cluster[record.cluster] > 1:
+            keys.append(record.cluster)
+        elif record.translation:
+            keys.append(_plain(record.translation))
+        else:
+            keys.append(_plain(record.question) if is_english(record.language) else None)
+    counts = Counter(keys)
+    return tuple(
+        Question(r.item, r.cluster, r.language, r.source, key if key and counts[key] > 1 else None)
+        for r, key in zip(first, keys, strict=True)
+    )
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _judge_counts(records: list[AnswerRecord]) -> tuple[JudgeCount, ...]:
+    counts: dict[tuple[str, str, str], list[float]] = {}
+    for record in records:
+        for grade in record.grades:
+            entry = counts.setdefault((grade.judge, grade.dimension, record.language), [0, 0.0, 0, 0])
+            _add_reply(entry, grade)
+    return tuple(
+        JudgeCount(*key, graded=int(g), passed=p, unparsed=int(u), judge_error=int(e))
+        for key, (g, p, u, e) in counts.items()
+    )
+
+
+def _add_reply(entry: list[float], grade: GradeRecord) -> None:
+    if grade.grade is not None:
+        entry[0] += 1
+        entry[1] += grade.grade
+    elif grade.outcome == "unparsed":
+        entry[2] += 1
+    else:
+        entry[3] += 1

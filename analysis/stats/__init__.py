@@ -1,0 +1,1 @@
+"""Statistics on clusters and raters, without a word of models or benchmarks."""

@@ -1,0 +1,138 @@
+"""Scores corrected for a judge's errors, and the intervals that this takes.
+
+A judge that passes a share ``sensitivity`` of the answers people pass, and fails a share ``specificity`` of
+those people fail, shows a score of ``p = sensitivity t + (1 - specificity)(1 - t)`` where people's is t.
+Solved for t this is the estimator of Rogan and Gladen, Estimating prevalence from results of a screening
+test, Am. J. Epidemiol. 107 (1978), 71-76. It holds for every weighted mean of grades, so for a score that
+averages dimensions, epochs and questions too, as long as the judge errs alike on all of them.
+
+All three quantities are estimated. Their uncertainty is put together as in Lang and Reiczigel, Confidence
+limits for prevalence of disease adjusted for estimated sensitivity and specificity, Prev. Vet. Med. 113
+(2014), 13-22. Grades of one question are not independent, so each sample size is the effective one: the
+number of independent grades that would give the cluster-robust standard error (Korn and Graubard, Surv.
+Methodol. 24 (1998), 193-201; for prevalences, Bayer, Fay and Graubard, arXiv 2205.13494).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from value_retention.analysis.stats.cluster import t_quantile
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A proportion and the number of independent grades that it is worth."""
+
+    value: float
+    size: float
+
+    @property
+    def variance(self) -> float:
+        """Of the estimate."""
+        return self.value * (1 - self.value) / self.size
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A corrected score in [0, 1].
+
+    Attributes:
+        value: The estimate, clipped to [0, 1].
+        unclipped: The estimate as it came out.
+        low: Lower end, clipped.
+        high: Upper end, clipped.
+    """
+
+    value: float
+    unclipped: float
+    low: float
+    high: float
+
+
+def effective_size(value: float, se: float, clusters: int, most: float, level: float = 0.95) -> float:
+    """Independent grades that an estimated proportion is worth.
+
+    Args:
+        value: The proportion.
+        se: Its cluster-robust standard error; NaN where one cluster carries it.
+        clusters: Clusters it rests on.
+        most: What it cannot exceed: the number of grades, fewer where they are weighted.
+        level: Confidence level of the interval it is for (few clusters widen Student's t).
+
+    Returns:
+        At most ``most``. A proportion of 0 or 1 shows no spread to estimate from; then the clusters count.
+    """
+    if not 0 < value < 1 or not se > 0:
+        return min(float(clusters), most)
+    normal = NormalDist().inv_cdf((1 + level) / 2)
+    student = float(t_quantile(np.array([clusters - 1.0]), (1 + level) / 2)[0])
+    return min(value * (1 - value) / se**2 * (normal / student) ** 2, most)
+
+
+def wilson(share: Proportion, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval (J. Am. Stat. Assoc. 22 (1927), 209-212)."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    n, p = share.size, share.value
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share.variance + z**2 / (4 * n**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def informedness(
+    sensitivity: Proportion, specificity: Proportion, level: float = 0.95
+) -> tuple[float, float]:
+    """Sensitivity + specificity - 1, and the lower end of its interval; 0 is a judge that knows nothing.
+
+    The interval is that of a difference of two proportions, sensitivity less false-pass rate (Newcombe,
+    method 10, Stat. Med. 17 (1998), 873-890).
+    """
+    value = sensitivity.value + specificity.value - 1
+    below = sensitivity.value - wilson(sensitivity, level)[0]
+    below_too = specificity.value - wilson(specificity, level)[0]
+    return value, value - math.hypot(below, below_too)
+
+
+def rogan_gladen(apparent: float, sensitivity: float, specificity: float) -> float:
+    """The corrected proportion, not clipped."""
+    return (apparent + specificity - 1) / (sensitivity + specificity - 1)
+
+
+def corrected_score(
+    apparent: Proportion, sensitivity: Proportion, specificity: Proportion, level: float = 0.95
+) -> Corrected:
+    """Rogan-Gladen estimate with the interval of Lang and Reiczigel (their equations 2, 6, 7, 16 and 17).
+
+    In their equation 4 the last squared factor is (1 - P), not (1 + P) as printed.
+
+    Args:
+        apparent: The score by the judge.
+        sensitivity: Share of the answers that people pass which the judge passes.
+        specificity: Share of the answers that people fail which the judge fails.
+        level: Confidence level.
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    shown = _shrunk(apparent, z**2)
+    right, wrong = _shrunk(sensitivity, 2), _shrunk(specificity, 2)
+    slope = right.value + wrong.value - 1
+    middle = rogan_gladen(shown.value, right.value, wrong.value)
+    shift = 2 * z**2 * (middle * right.variance - (1 - middle) * wrong.variance)
+    spread = shown.variance + middle**2 * right.variance + (1 - middle) ** 2 * wrong.variance
+    half = z * math.sqrt(spread) / slope
+    value = rogan_gladen(apparent.value, sensitivity.value, specificity.value)
+    return Corrected(
+        min(max(value, 0.0), 1.0),
+        value,
+        min(max(middle + shift - half, 0.0), 1.0),
+        min(max(middle + shift + half, 0.0), 1.0),
+    )
+
+
+def _shrunk(share: Proportion, extra: float) -> Proportion:
+    """With ``extra`` grades more, half of them passes."""
+    size = share.size + extra
+    return Proportion((share.value * share.size + extra / 2) / size, size)
