@@ -1,4 +1,4 @@
-"""Answers judged by panels, grade by grade, for the tests of agreement and calibration."""
+"""Answers judged by panels, for the tests of agreement and calibration."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def run_of(name: str, records: Sequence[AnswerRecord]) -> Run:
 
 
 def table_run(both: int, first: int, second: int, neither: int, name: str = "r") -> Run:
-    """A 2 x 2 table of two judges' passes as a run, one answer and cluster per grade."""
+    """A 2 x 2 table of the passes of two judges as a run, with one answer and cluster per grade."""
     pairs = [(1.0, 1.0)] * both + [(1.0, 0.0)] * first + [(0.0, 1.0)] * second + [(0.0, 0.0)] * neither
     return run_of(name, [judged(str(n), {"Care": pair}) for n, pair in enumerate(pairs)])
 

@@ -1,4 +1,4 @@
-"""Agreement between judges: coefficients against published tables and libraries, intervals, refusals."""
+"""Agreement between judges: coefficients against published tables and libraries, intervals, errors."""
 
 from __future__ import annotations
 
@@ -277,10 +277,10 @@ def test_a_pair_that_shares_no_grade_says_so() -> None:
     assert row.prevalence is None
 
 
-def test_benchmarks_in_runs_of_their_own_are_grouped_and_one_without_agreement_is_named(
+def test_benchmarks_in_separate_runs_are_grouped_and_one_without_agreement_is_named(
     tmp_path: Path,
 ) -> None:
-    """What `value-retention judge RUN --judge J`, twice, leaves of a run of both benchmarks."""
+    """`value-retention judge RUN --judge J`, twice on a run of both benchmarks, writes these files."""
 
     def graded(benchmark: str, judge: str) -> list[AnswerRecord]:
         values = [float(n % 2 if judge == "a" else n % 3 == 0) for n in range(9)]
@@ -291,7 +291,7 @@ def test_benchmarks_in_runs_of_their_own_are_grouped_and_one_without_agreement_i
     rows = {row.benchmark: row for row in report.agreements if row.kind == "overall"}
     assert {name: row.raters for name, row in rows.items()} == {"anima_2_2": ("a", "b"), "moru": ("a", "b")}
     assert {row.compared for row in rows.values()} == {9}
-    # One benchmark has a single judge, and answers that nobody judged: left out, by name.
+    # One benchmark has a single judge and a run without grades: it is left out and named.
     del runs["moru-b"]
     runs["saved"] = [judged(str(n), {"Care": []}, [], benchmark="moru", text="other") for n in range(9)]
     for name, records in runs.items():
@@ -303,11 +303,11 @@ def test_benchmarks_in_runs_of_their_own_are_grouped_and_one_without_agreement_i
     assert "ANIMA 2.2: a and b" in done.output
     assert "MORU: " not in done.output
     said = " ".join(done.output.split())
-    assert "moru: no agreement, a judged alone" in said
-    assert "moru: none of the 9 answers of" in said
+    assert "moru: no agreement, because a is the only judge" in said
+    assert "has 9 answers and no grades" in said
 
 
-def test_runs_by_other_judges_are_put_side_by_side_by_item_and_epoch() -> None:
+def test_runs_are_matched_by_item_and_epoch() -> None:
     first = [judged(str(n), {"Care": [float(n % 2)]}, ["a"], epoch=e) for n in range(9) for e in (1, 2)]
     second = [judged(str(n), {"Care": [float(n % 3 == 0)]}, ["b"], epoch=e) for e in (2, 1) for n in range(9)]
     row = found(judge_agreement([run_of("x", first), run_of("y", second[:-1])], resamples=1000))
@@ -317,7 +317,7 @@ def test_runs_by_other_judges_are_put_side_by_side_by_item_and_epoch() -> None:
     assert row.raw.value == pytest.approx(np.mean(expected))
 
 
-def test_the_same_judge_twice_measures_its_noise_and_a_copy_is_called_one() -> None:
+def test_the_same_judge_twice_measures_its_noise_and_a_copy_is_noted() -> None:
     first = run_of("one", [judged(str(n), {"Care": [float(n % 2)]}, ["a"]) for n in range(12)])
     again = run_of(
         "two", [judged(str(n), {"Care": [float(n % 4 == 1)]}, ["a"], reply="other") for n in range(12)]
@@ -337,7 +337,7 @@ def test_the_same_judge_twice_in_one_panel() -> None:
     assert found(report).pass_rates == (1.0, 0.5)
 
 
-def test_protocols_are_told_apart_and_never_one_panel() -> None:
+def test_protocols_are_separate_raters_and_never_one_panel() -> None:
     runs = [
         run_of(name, [judged(str(n), {"Care": [float(n % k == 0)]}, ["a"], protocol=p) for n in range(12)])
         for name, p, k in [("x", "per_dimension", 2), ("y", "batched", 3), ("z", "batched", 4)]
@@ -350,7 +350,7 @@ def test_protocols_are_told_apart_and_never_one_panel() -> None:
     }
 
 
-def test_labels_name_only_what_differs() -> None:
+def test_labels_show_only_what_differs() -> None:
     raters = [
         Rater("a", '{"max_tokens":9,"temperature":0}', "per_dimension", "x"),
         Rater("a", '{"max_tokens":9,"temperature":1}', "per_dimension", "x"),
@@ -422,7 +422,7 @@ def test_two_judges_have_their_own_scores_and_no_leave_one_out() -> None:
 def test_runs_of_other_answers_are_refused_by_name() -> None:
     first = run_of("base", [judged(str(n), {"Care": [1.0]}, ["a"]) for n in range(5)])
     other = run_of("tuned", [judged(str(n), {"Care": [1.0]}, ["b"], text="else") for n in range(5)])
-    with pytest.raises(InputError, match="base and tuned hold different answers") as error:
+    with pytest.raises(InputError, match="base and tuned") as error:
         judge_agreement([first, other])
     assert "4 more of 5" in str(error.value)
 
@@ -431,23 +431,23 @@ def test_runs_without_a_common_answer_are_refused_by_name() -> None:
     first = run_of("x", [judged("1", {"Care": [1.0]}, ["a"])])
     other = run_of("y", [judged("2", {"Care": [1.0]}, ["b"])])
     moru = run_of("z", [judged("1", {"Care": [1.0]}, ["b"], benchmark="moru")])
-    with pytest.raises(InputError, match="anima_2_2: no agreement, the runs share no answer") as error:
+    with pytest.raises(InputError, match="share no answer") as error:
         judge_agreement([first, other])
     assert "x: 1 answers" in str(error.value)
-    with pytest.raises(InputError, match="nothing to agree with") as error:
+    with pytest.raises(InputError, match="two judges") as error:
         judge_agreement([first, moru])
-    for said in ("anima_2_2: no agreement, a judged alone (x: 1", "moru: no agreement, b judged alone (z: 1"):
+    for said in ("a is the only judge (x: 1", "b is the only judge (z: 1"):
         assert said in str(error.value)
     assert "share no answer" not in str(error.value)
 
 
 def test_one_judge_alone_and_unjudged_runs_are_refused() -> None:
     alone = run_of("x", [judged("1", {"Care": [1.0]}, ["a"])])
-    with pytest.raises(InputError, match="nothing to agree with"):
+    with pytest.raises(InputError, match="two judges"):
         judge_agreement([alone])
-    with pytest.raises(InputError, match="none of the 1 answers of y is judged"):
+    with pytest.raises(InputError, match="y has 1 answers and no grades"):
         judge_agreement([alone, run_of("y", [judged("1", {"Care": []}, [])])])
-    with pytest.raises(InputError, match="occurs twice"):
+    with pytest.raises(InputError, match="duplicate answer"):
         judge_agreement([run_of("z", [judged("1", {"Care": [1.0, 1.0]})] * 2)])
 
 
@@ -480,7 +480,7 @@ def test_command_prints_and_writes_the_same_figures(tmp_path: Path) -> None:
     assert again.output == done.output
 
 
-def test_command_explains_what_is_undefined(tmp_path: Path) -> None:
+def test_command_explains_undefined_values(tmp_path: Path) -> None:
     path = write_run(tmp_path, table_run(9, 0, 0, 0))
     done = CliRunner().invoke(cli, ["agreement", str(path), "--resamples", "1000"], catch_exceptions=False)
     assert f"all pass: {ALL_PASS}" in done.output
@@ -502,11 +502,11 @@ def test_command_explains_what_is_undefined(tmp_path: Path) -> None:
         (["--level", "2"], "--level"),
         (["--level", "nan"], "--level"),
         (["--level", "inf"], "--level"),
-        (["--json", "RUN"], "write over an input"),
-        (["--csv", "LOG"], "write over an input"),
-        (["--json", "new", "--csv", "new"], "two outputs in one file"),
-        (["--json", "new\udcff"], "a name that cannot be shown"),
-        (["t\udcff=RUN"], "a name that cannot be shown"),
+        (["--json", "RUN"], "where: --json"),
+        (["--csv", "LOG"], "where: --csv"),
+        (["--json", "new", "--csv", "new"], "where: --json and --csv"),
+        (["--json", "new\udcff"], "where: RUN, --json or --csv"),
+        (["t\udcff=RUN"], "where: RUN, --json or --csv"),
     ],
 )
 def test_command_refuses_bad_settings(
@@ -514,7 +514,7 @@ def test_command_refuses_bad_settings(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = write_run(tmp_path, table_run(3, 1, 1, 3))
-    log = tmp_path / "log.json"  # a harness's, beside the run; it holds no answer of ours
+    log = tmp_path / "log.json"  # the log of a harness beside the run
     log.write_text('{"eval": {}}')
     before = path.read_bytes(), log.read_bytes()
     named = {"RUN": str(path), "LOG": str(log), "t\udcff=RUN": f"t\udcff={path}"}
@@ -542,11 +542,11 @@ def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path: Path) -> 
     said = " ".join(done.output.split())
     for name in (*judges, "(t[v1])", "(t[/v1])"):
         assert f"{name}" in said
-    assert "b[/v1]:dog: (t[v1]) and b[/v1]:dog: (t[/v1]): every reply is the same text" in said
+    assert "b[/v1]:dog: (t[v1]) and b[/v1]:dog: (t[/v1]): all replies have the same text" in said
 
 
-def test_command_says_what_cannot_be_written(tmp_path: Path) -> None:
+def test_command_names_a_file_that_it_cannot_write(tmp_path: Path) -> None:
     path = write_run(tmp_path, table_run(3, 1, 1, 3))
     done = CliRunner().invoke(cli, ["agreement", str(path), "--resamples", "1000", "--json", "/dev/null/x"])
     assert isinstance(done.exception, InputError)
-    assert "cannot be written" in str(done.exception)
+    assert "/dev/null/x" in str(done.exception)

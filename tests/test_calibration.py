@@ -1,4 +1,4 @@
-"""Labels by people against a judge: rates, corrected scores, label files, templates, the command."""
+"""Judges against labels by people: rates, corrected scores, label files, templates, the command."""
 
 from __future__ import annotations
 
@@ -172,12 +172,12 @@ def test_a_judge_that_made_no_error_is_worth_its_clusters() -> None:
     [
         ({(1, 1): (40, 9), (0, 0): (40, 40)}, "too few labels that are passes: 9"),
         ({(1, 1): (40, 40), (0, 0): (40, 8), (1, 0): (9, 0)}, "too few labels that are fails: 8"),
-        ({(1, 1): (40, 40), (1, 0): (20, 20), (0, 0): (60, 0)}, "no label on an answer that the judge fails"),
+        ({(1, 1): (40, 40), (1, 0): (20, 20), (0, 0): (60, 0)}, "no labels on answers that the judge fails"),
         ({(1, 1): (20, 20), (0, 1): (40, 40), (1, 0): (40, 40), (0, 0): (20, 20)}, "no better than chance"),
-        ({(1, 1): (11, 11), (0, 1): (9, 9), (1, 0): (9, 9), (0, 0): (11, 11)}, "reaches down to"),
+        ({(1, 1): (11, 11), (0, 1): (9, 9), (1, 0): (9, 9), (0, 0): (11, 11)}, "its interval starts at"),
     ],
 )
-def test_what_is_not_identified_is_refused(
+def test_rates_that_are_not_identified_are_refused(
     cells: dict[tuple[int, int], tuple[int, int]], reason: str
 ) -> None:
     refused = overall(population(cells)).refused
@@ -237,7 +237,7 @@ def test_with_a_label_on_every_grade_the_corrected_score_is_that_of_the_people()
         assert score.score.value != pytest.approx(np.mean(truth), abs=0.01)
 
 
-def test_each_language_group_has_its_own_rates_and_none_is_borrowed() -> None:
+def test_each_language_group_is_corrected_with_its_rates_only() -> None:
     run = noisy_run("r")
     result = calibrate(people([run], "en"), [run])
     assert {c.name for c in result.confusions} == {"overall", "English", "Care", "Scope"}
@@ -250,7 +250,7 @@ def test_labels_on_one_run_correct_another_run_of_the_same_judge() -> None:
     labelled, other = noisy_run("labelled"), noisy_run("other", passing=0.8, seed=5)
     result = calibrate(people([labelled]), [labelled, other])
     alone = calibrate(people([labelled]), [labelled])
-    # The other run's share of passes says nothing about what the labels were drawn from.
+    # The share of passes of the other run must not weight the labels.
     assert result.confusions == alone.confusions
     right, wrong = result.confusions[0].sensitivity.value, result.confusions[0].specificity.value
     score = score_of(result, "overall", "other")
@@ -261,7 +261,7 @@ def test_labels_on_one_run_correct_another_run_of_the_same_judge() -> None:
     assert score.corrected.unclipped == pytest.approx(rogan_gladen(score.score.value, right, wrong))
 
 
-def test_an_estimate_outside_the_scale_is_clipped_and_flagged() -> None:
+def test_an_estimate_outside_the_scale_is_clipped_and_marked() -> None:
     labelled = noisy_run("labelled")
     none = run_of("none", [judged(str(n), {"Care": [0.0]}, ["j"], text="x") for n in range(30)])
     result = calibrate(
@@ -339,7 +339,7 @@ def test_bad_cells_are_named(tmp_path: Path, change: dict[str, str], expected: s
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot read"):
         read_labels(path)
     path.write_bytes(b"item,epoch,dimension,label\n\xff\xfe")
     with pytest.raises(InputError, match="UTF-8"):
@@ -348,10 +348,10 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing: 'label', 'epoch or answer_hash'"):
         read_labels(path)
     path.write_text("item,epoch,dimension,label\n1,1,Care\n")
-    with pytest.raises(InputError, match="fewer cells"):
+    with pytest.raises(InputError, match="row 2"):
         read_labels(path)
     path.write_text("")
-    with pytest.raises(InputError, match="other columns"):
+    with pytest.raises(InputError, match="missing: 'item'"):
         read_labels(path)
 
 
@@ -388,7 +388,7 @@ def test_rows_that_match_nothing_are_named(tmp_path: Path) -> None:
 def test_a_label_that_fits_several_answers_is_refused(tmp_path: Path) -> None:
     path = write_labels(tmp_path / "l.csv", [BASE])
     one, other = (judged("1", {"Care": [1.0]}, ["j"], text=text) for text in ("x", "y"))
-    with pytest.raises(InputError, match="2 answers") as error:
+    with pytest.raises(InputError, match="matches 2 answers") as error:
         matched(path, run_of("a", [one]), run_of("b", [other]))
     assert "answer_hash" in str(error.value)
     hen, cat = (judged("1", {"Care": [1.0]}, ["j"], variables={"animal": v}) for v in ("hen", "cat"))
@@ -401,17 +401,17 @@ def test_a_label_that_fits_several_answers_is_refused(tmp_path: Path) -> None:
 
 def test_contradictions_of_one_person_are_refused_and_repetitions_count_once(tmp_path: Path) -> None:
     run = run_of("r", [judged("1", {"Care": [1.0]}, ["j"])])
-    with pytest.raises(InputError, match="contradict") as error:
+    with pytest.raises(InputError, match="contradictory labels") as error:
         matched(write_labels(tmp_path / "l.csv", [BASE, BASE | {"label": "0"}]), run)
     assert "row 2" in str(error.value)
     assert "row 3" in str(error.value)
     labels = matched(write_labels(tmp_path / "m.csv", [BASE, BASE]), run)
     assert [truth.label for truth in labels.truth.values()] == [1.0]
-    with pytest.raises(InputError, match="two weights"):
+    with pytest.raises(InputError, match="contradictory weights"):
         matched(write_labels(tmp_path / "n.csv", [BASE | {"weight": "1"}, BASE | {"weight": "2"}]), run)
 
 
-def test_several_people_the_majority_counts_and_ties_do_not(tmp_path: Path) -> None:
+def test_the_majority_of_annotators_counts_and_ties_do_not(tmp_path: Path) -> None:
     run = run_of("r", [judged(n, {"Care": [1.0]}, ["j"]) for n in "123"])
     said = {"1": "110", "2": "100", "3": "10"}
     rows = [
@@ -430,7 +430,7 @@ def test_several_people_the_majority_counts_and_ties_do_not(tmp_path: Path) -> N
 
 def test_a_file_without_a_single_label_is_refused(tmp_path: Path) -> None:
     run = run_of("r", [judged("1", {"Care": [1.0]}, ["j"])])
-    with pytest.raises(InputError, match="without labels"):
+    with pytest.raises(InputError, match="no labels"):
         matched(write_labels(tmp_path / "l.csv", [BASE | {"label": ""}]), run)
 
 
@@ -485,7 +485,7 @@ def test_rows_do_not_come_stratum_by_stratum() -> None:
     assert changes > 15
 
 
-def test_what_cannot_be_drawn() -> None:
+def test_an_impossible_draw_is_refused() -> None:
     run = noisy_run("r")
     with pytest.raises(InputError, match="fewer labels than strata") as error:
         draw([run], 7)
@@ -493,7 +493,7 @@ def test_what_cannot_be_drawn() -> None:
     assert len(draw([run], 10_000).drawn) == 120
     lost = run_of("lost", [judged("1", {"Care": [None], "Scope": [1.0]}, ["j"])])
     assert draw([lost], 5).ungraded == 1
-    with pytest.raises(InputError, match="no grade"):
+    with pytest.raises(InputError, match="no grades"):
         draw([run_of("none", [judged("1", {"Care": [None]}, ["j"])])], 5)
 
 
@@ -560,7 +560,7 @@ def test_template_is_blind_and_complete(tmp_path: Path) -> None:
     before = out.read_bytes()
     again = call("--draw", 60, path, "-o", out)
     assert isinstance(again.exception, InputError)
-    assert "may hold labels" in str(again.exception)
+    assert "exists" in str(again.exception)
     assert out.read_bytes() == before
     same = tmp_path / "same.csv"
     assert call("--draw", 60, path, "-o", same).exit_code == 0
@@ -601,25 +601,25 @@ def test_refused_corrections_say_why_on_the_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["RUN"], "labels without a run"),
-        (["--draw", "50", "RUN"], "without a file to write"),
-        (["RUN", "RUN", "-o", "x.csv"], "an option of --draw"),
+        (["RUN"], "needs labels and a run"),
+        (["--draw", "50", "RUN"], "expected: -o"),
+        (["RUN", "RUN", "-o", "x.csv"], "needs --draw"),
         (["--draw", "3", "RUN", "-o", "x.csv"], "fewer labels than strata"),
         (["LABELS", "RUN", "--level", "3"], "--level"),
         (["LABELS", "RUN", "--level", "nan"], "--level"),
-        (["LABELS", "RUN", "--seed", "1"], "an option of --draw"),
+        (["LABELS", "RUN", "--seed", "1"], "needs --draw"),
         (["--draw", "50", "RUN", "-o", "x.csv", "--seed", "-1"], "--seed"),
-        (["--draw", "50", "RUN", "-o", "x.csv", "--json", "x.json"], "does not take"),
-        (["--draw", "50", "RUN", "-o", "x.csv", "--level", "0.9"], "does not take"),
-        (["--draw", "50", "RUN", "-o", "RUN"], "write over an input"),
-        (["--draw", "50", "t=RUN", "-o", "RUN"], "write over an input"),
-        (["LABELS", "RUN", "--json", "RUN"], "write over an input"),
-        (["LABELS", "RUN", "--json", "LABELS"], "write over an input"),
-        (["LABELS", "t\udcff=RUN"], "a name that cannot be shown"),
-        (["--draw", "50", "RUN", "-o", "x\udcff.csv"], "a name that cannot be shown"),
+        (["--draw", "50", "RUN", "-o", "x.csv", "--json", "x.json"], "not an option of --draw"),
+        (["--draw", "50", "RUN", "-o", "x.csv", "--level", "0.9"], "not an option of --draw"),
+        (["--draw", "50", "RUN", "-o", "RUN"], "where: -o"),
+        (["--draw", "50", "t=RUN", "-o", "RUN"], "where: -o"),
+        (["LABELS", "RUN", "--json", "RUN"], "where: --json"),
+        (["LABELS", "RUN", "--json", "LABELS"], "where: --json"),
+        (["LABELS", "t\udcff=RUN"], "where: LABELS.csv, RUN or --json"),
+        (["--draw", "50", "RUN", "-o", "x\udcff.csv"], "where: RUN or -o"),
     ],
 )
-def test_command_refuses_what_makes_no_sense(tmp_path: Path, arguments: list[str], expected: str) -> None:
+def test_command_refuses_invalid_options(tmp_path: Path, arguments: list[str], expected: str) -> None:
     run = noisy_run("r")
     labels = write_labels(tmp_path / "l.csv", [label_row(run.records[0], "Care", 1)])
     path = write_run(tmp_path, run)
@@ -631,7 +631,7 @@ def test_command_refuses_what_makes_no_sense(tmp_path: Path, arguments: list[str
     assert (path.read_bytes(), labels.read_bytes()) == before
 
 
-def test_every_interval_has_the_number_of_clusters_it_stands_on(tmp_path: Path) -> None:
+def test_every_interval_has_its_number_of_clusters(tmp_path: Path) -> None:
     run = noisy_run("r", questions=44)
     rows = [label_row(r, "Care", r.grades[0].rationale) for r in run.records[:34]]
     labels = write_labels(tmp_path / "l.csv", rows)
@@ -673,7 +673,7 @@ def test_guiding_questions_of_other_data_are_refused(tmp_path: Path) -> None:
     path = write_run(tmp_path, noisy_run("r"))
     done = call("--draw", 40, path, "-o", tmp_path / "l.csv", "--data", "sample")
     assert isinstance(done.exception, InputError)
-    assert "was asked from" in str(done.exception)
+    assert "differ from those of" in str(done.exception)
     assert not (tmp_path / "l.csv").exists()
 
 

@@ -53,7 +53,7 @@ def test_normalisation_keeps_words_whole_in_every_script() -> None:
     assert tokens("...!? \n") == []
 
 
-def test_thirteen_shared_words_are_a_hit_and_twelve_are_none() -> None:
+def test_thirteen_shared_words_are_a_hit_and_twelve_are_not() -> None:
     asked = " ".join(WORDS)
     for size, expected in ((N - 1, False), (N, True), (N + 5, True)):
         shared = " ".join(WORDS[4 : 4 + size])
@@ -67,7 +67,7 @@ def test_a_short_question_is_a_hit_only_as_a_whole() -> None:
     assert not hit("Do hens feel pain?", "hens feel pain")
 
 
-def test_a_hindi_question_is_found_whatever_its_composition() -> None:
+def test_a_hindi_question_is_found_in_any_unicode_composition() -> None:
     assert hit(HINDI, "x " + unicodedata.normalize("NFD", HINDI) + " y")
     assert not hit(HINDI, " ".join(reversed(HINDI.split())))
 
@@ -83,7 +83,7 @@ def test_the_index_agrees_with_a_search_of_every_window(text: list[str], asked: 
     assert hit(" ".join(asked), " ".join(text)) is expected
 
 
-def test_every_text_of_a_row_is_read_and_no_role() -> None:
+def test_every_text_of_a_row_is_read_except_roles() -> None:
     row = {
         "prompt": [{"role": "user", "content": "a"}],
         "completion": [{"role": "assistant", "content": "b"}],
@@ -127,7 +127,7 @@ def test_the_command_lists_hits_drops_them_and_stamps_the_rest(tmp_path: Path) -
     assert json.loads((tmp_path / "rows.jsonl.stamp.json").read_text())["hits"] == 1
     done = CliRunner().invoke(command, [str(path), "--data", "sample", "--drop", str(clean)])
     assert done.exit_code == 0, done.output
-    assert "clean of these questions; only the miniature" in done.output
+    assert "clean of these questions" in done.output
     assert [json.loads(line)["text"] for line in clean.read_text().splitlines()] == [
         "Nothing to see here.",
         "Still nothing.",
@@ -140,7 +140,7 @@ def test_the_command_lists_hits_drops_them_and_stamps_the_rest(tmp_path: Path) -
 
 
 def test_the_stamp_is_the_one_that_training_accepts(tmp_path: Path) -> None:
-    """The two sides share no code; this holds them together."""
+    """The two sides share no code, so a test must connect them."""
     from value_retention.train.arguments import DataArguments
     from value_retention.train.errors import TrainError
     from value_retention.train.stamp import check_stamp
@@ -155,7 +155,9 @@ def test_the_stamp_is_the_one_that_training_accepts(tmp_path: Path) -> None:
         check_stamp(DataArguments(dataset="a/b", rows=str(path)), trained(path))
 
 
-def test_a_stamp_that_covers_too_little_is_for_no_training_or_for_the_miniature(tmp_path: Path) -> None:
+def test_a_stamp_that_does_not_cover_the_benchmarks_is_refused_except_for_shipped_rows(
+    tmp_path: Path,
+) -> None:
     from value_retention.train.arguments import DataArguments
     from value_retention.train.errors import TrainError
     from value_retention.train.stamp import check_stamp
@@ -169,7 +171,7 @@ def test_a_stamp_that_covers_too_little_is_for_no_training_or_for_the_miniature(
         return DataArguments(dataset=dataset, dataset_format="text", rows=str(rows))
 
     def checked(dataset: str, *arguments: str) -> str:
-        """Status of the run's card, or what is said against the stamp."""
+        """Status of the run's card, or the error about the stamp."""
         assert CliRunner().invoke(command, [str(rows), *arguments]).exit_code == 0
         try:
             return str(check_stamp(settings_of(dataset), trained(rows))["status"])
@@ -178,44 +180,44 @@ def test_a_stamp_that_covers_too_little_is_for_no_training_or_for_the_miniature(
 
     full = f"value-retention contamination {rows} --data hub"
     said = checked("a/b", "--data", data, "--benchmark", "moru")
-    assert "it lacks anima_2_2 (not compared)\n" in said
+    assert "missing: anima_2_2 (not compared)\n" in said
     assert full in said
     said = checked("a/b", "--data", "sample")
-    assert "it lacks anima_2_2 (its sample items only, no benchmark), moru (its" in said
+    assert "missing: anima_2_2 (only its sample items), moru (only" in said
     assert full in said
     said = checked("a/b", "--data", "sample", "--benchmark", "anima_2_2")
-    assert "moru (not compared), anima_2_2 (its sample items only" in said
+    assert "moru (not compared), anima_2_2 (only its sample items" in said
     assert checked("a/b", "--data", data) == "clean"
-    # The miniature: shipped rows, which need not be held against the benchmarks, but against both samples.
+    # Shipped rows need a comparison with both samples, but not with the benchmarks.
     assert checked("sample:compassion", "--data", "sample") == "clean of the sample items"
     assert checked("sample:compassion", "--data", data) == "clean"
     said = checked("sample:compassion", "--data", "sample", "--benchmark", "moru")
-    assert "it lacks anima_2_2 (not compared)\n" in said
+    assert "missing: anima_2_2 (not compared)\n" in said
     assert f"value-retention contamination {rows} --data sample" in said
-    # A stamp of no questions, and one that says nothing of what was compared.
+    # A stamp without questions, and one without sources.
     stamp = tmp_path / "rows.jsonl.stamp.json"
     made = json.loads(stamp.read_text())
     for sources, said in (
         ([source | {"questions": 0} for source in made["sources"]], "anima_2_2 (not compared)"),
-        (["moru"], "not a contamination stamp"),
+        (["moru"], "invalid contamination stamp"),
     ):
         stamp.write_text(json.dumps(made | {"sources": sources}))
         with pytest.raises(TrainError) as error:
             check_stamp(settings_of("sample:compassion"), trained(rows))
         assert said in str(error.value)
-    # The miniature's settings do not make other rows shipped ones.
+    # The settings of a sample do not make other rows shipped rows.
     rows.write_bytes(shipped + b'{"text": "Nothing to see here."}\n')
-    assert "sample items only" in checked("sample:compassion", "--data", "sample")
+    assert "only its sample items" in checked("sample:compassion", "--data", "sample")
 
 
 def trained(file: Path) -> Rows:
-    """What training would read of a rows file."""
+    """A rows file as training reads it."""
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     read = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     return Rows(read, Report("midtrain", str(file), "", 3, 3, 0, 0, digest))
 
 
-def test_the_hash_of_the_questions_does_not_depend_on_their_order_and_changes_with_them() -> None:
+def test_the_hash_depends_on_the_questions_and_not_on_their_order() -> None:
     questions, sources = read_questions("sample")
     shuffled = random.Random(0).sample(questions, len(questions))
     one = check_rows([b'"a"'], questions, sources).questions_sha256
@@ -223,7 +225,7 @@ def test_the_hash_of_the_questions_does_not_depend_on_their_order_and_changes_wi
     assert check_rows([b'"a"'], questions[1:], sources).questions_sha256 != one
 
 
-def test_what_is_shipped_for_training_shares_nothing_with_the_sample_items() -> None:
+def test_the_shipped_training_rows_share_nothing_with_the_sample_items() -> None:
     questions, sources = read_questions("sample")
     for path in sorted(SAMPLES.glob("*.jsonl")):
         check = check_rows(path.read_bytes().splitlines(), questions, sources, path.name)
@@ -232,7 +234,7 @@ def test_what_is_shipped_for_training_shares_nothing_with_the_sample_items() -> 
 
 
 def folder_of_samples(place: Path) -> Path:
-    """The sample items as a data folder, which counts as real data."""
+    """Copy the sample items into a data folder, which counts as the benchmark."""
     from value_retention.tasks.load import SAMPLE
 
     shutil.copytree(SAMPLE, place)
@@ -242,13 +244,13 @@ def folder_of_samples(place: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-o", "ROWS"], "write over an input"),
-        (["-o", "LINK"], "write over an input"),
-        (["--drop", "ROWS"], "write over an input"),
-        (["--drop", "CLEAN", "-o", "CLEAN"], "two outputs in one file"),
-        (["-o", "QUESTIONS"], "write over an input"),
-        (["--drop", "clean\udcff.jsonl"], "a name that cannot be shown"),
-        (["--drop", "PLAIN"], "the stamp, which -o places elsewhere"),
+        (["-o", "ROWS"], "where: -o"),
+        (["-o", "LINK"], "where: -o"),
+        (["--drop", "ROWS"], "where: --drop"),
+        (["--drop", "CLEAN", "-o", "CLEAN"], "where: --drop and -o"),
+        (["-o", "QUESTIONS"], "where: -o"),
+        (["--drop", "clean\udcff.jsonl"], "where: ROWS, --drop or -o"),
+        (["--drop", "PLAIN"], "the stamp"),
     ],
 )
 def test_neither_the_rows_nor_the_questions_are_written_over(
@@ -279,28 +281,27 @@ def test_rows_without_text_are_named_and_get_no_stamp(row: str, tmp_path: Path) 
     path.write_text(f'{{"text": "Some text."}}\n{row}\n{row}\n')
     done = CliRunner().invoke(command, [str(path), "--data", "sample"])
     assert isinstance(done.exception, InputError)
-    assert "hold no text" in str(done.exception)
     assert "line 2" in str(done.exception)
     assert "2 of 3 rows" in str(done.exception)
     assert not (tmp_path / "rows.jsonl.stamp.json").exists()
 
 
-def test_settings_and_places_that_make_no_sense_are_refused_plainly(tmp_path: Path) -> None:
+def test_invalid_options_and_outputs_are_refused(tmp_path: Path) -> None:
     path = sample_rows(tmp_path)
     done = CliRunner().invoke(command, [str(path), "--data", "sample", "--show", "-1"])
     assert done.exit_code == 2
     assert "--show" in done.output
     done = CliRunner().invoke(command, [str(path), "--data", "sample", "-o", "/dev/null/stamp.json"])
     assert isinstance(done.exception, InputError)
-    assert "cannot be written" in str(done.exception)
+    assert "/dev/null/stamp.json" in str(done.exception)
     _, sources = read_questions("sample", ["moru", "moru"])
     assert [source.benchmark for source in sources] == ["moru"]
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "no such rows file"), ("", "is empty"), ("{", "line 1")]
+    ("content", "said"), [(None, "rows file not found"), ("", "is empty"), ("{", "line 1")]
 )
-def test_a_rows_file_that_is_none_is_refused(content: str | None, said: str, tmp_path: Path) -> None:
+def test_an_invalid_rows_file_is_refused(content: str | None, said: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     if content is not None:
         path.write_text(content)

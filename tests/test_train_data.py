@@ -1,4 +1,4 @@
-"""Rows: formats, what is dropped and why, matched arms, refusals; and the shipped configs."""
+"""Training rows: formats, dropped rows, matched arms and invalid settings; and the shipped configs."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def test_a_format_reads_the_columns_of_its_data_set(name: str) -> None:
             stage_row(example, "sft")
     else:
         assert stage_row(example, "sft")["completion"] == [{"role": "assistant", "content": answer}]
-    with pytest.raises(UnusableRowError, match="not a plain document"):
+    with pytest.raises(UnusableRowError, match="not a document"):
         stage_row(example, "midtrain")
 
 
 @pytest.mark.parametrize("column", ["instruction", "response"])
 @pytest.mark.parametrize("value", [None, "", "  \n", 3])
-def test_an_empty_cell_is_a_reason_and_no_row(column: str, value: Any) -> None:
+def test_an_empty_cell_makes_a_row_unusable(column: str, value: Any) -> None:
     raw = {"instruction": "Do it.", "context": "", "response": "Done.", column: value}
     with pytest.raises(UnusableRowError, match=f"empty {column}"):
         FORMATS["dolly"][0](raw)
@@ -93,7 +93,7 @@ def test_an_empty_cell_is_a_reason_and_no_row(column: str, value: Any) -> None:
     [[], None, [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}],
      [{"role": "robot", "content": "A"}], [{"role": "user", "content": ""}], ["A"]],
 )  # fmt: skip
-def test_a_conversation_that_is_none_is_unusable(messages: Any) -> None:
+def test_an_invalid_conversation_makes_a_row_unusable(messages: Any) -> None:
     with pytest.raises(UnusableRowError):
         FORMATS["rlhflow"][0]({"context_messages": messages})
 
@@ -108,7 +108,7 @@ def test_every_row_is_accounted_for_by_reason(tokenizer: Any, tmp_path: Path) ->
     assert report.dropped == {
         "empty response": 1,
         "longer than 60 tokens": 1,
-        "the same as an earlier row": 1,
+        "duplicate of an earlier row": 1,
     }
     some = rows_of(path, tokenizer, "sft", "magicoder", max_row_tokens=60, num_examples=4).report
     assert some.rows_in == some.rows_out + some.not_taken + sum(some.dropped.values())
@@ -124,7 +124,7 @@ def test_tokens_are_those_that_trl_trains_on(tokenizer: Any, tmp_path: Path) -> 
     assert (report.tokens, report.trained_tokens) == (sum(count), count[1])
 
 
-def test_one_seed_gives_one_order_and_another_seed_another(tokenizer: Any) -> None:
+def test_the_seed_determines_the_order(tokenizer: Any) -> None:
     def content(seed: int) -> bytes:
         arguments = DataArguments(
             stage="grpo", dataset="sample:rlhflow", dataset_format="rlhflow", shuffle_seed=seed
@@ -166,7 +166,7 @@ def test_matched_rows_are_distinct_rows_of_the_set_and_hold_the_wanted_tokens(
     try:
         taken = _take(iter(rows), examples, tokens, Counter())
     except TrainError:
-        return  # refused: which is allowed only while the next test finds a choice where there is one
+        return  # may be refused; the next test checks that a choice is found where there is one
     assert len({row["id"] for row, _, _ in taken}) == examples
     assert all(pool[row["id"]] == length for row, length, _ in taken)
     assert abs(sum(length for _, length, _ in taken) - tokens) <= tokens / 100
@@ -182,27 +182,27 @@ def test_matching_reaches_the_mean_of_a_long_and_of_a_short_domain() -> None:
         assert abs(sum(length for _, length, _ in taken) - 120_000) <= 120
 
 
-def test_too_few_rows_or_no_way_to_match_is_refused() -> None:
+def test_too_few_rows_or_no_match_is_refused() -> None:
     rows = [({"id": i}, 10, 0) for i in range(5)]
-    with pytest.raises(TrainError, match="does not hold enough rows"):
+    with pytest.raises(TrainError, match="too few usable rows"):
         _take(iter(rows), 6, None, Counter())
-    with pytest.raises(TrainError, match="holds that many tokens"):
+    with pytest.raises(TrainError, match="no choice of rows"):
         _take(iter(rows), 3, 60, Counter())
     with pytest.raises(TrainError, match="num_tokens needs num_examples"):
         _take(iter(rows), None, 60, Counter())
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_errors_name_the_file_that_cannot_be_read(tmp_path: Path) -> None:
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"text": "a"}\n{"text": \n')
     with pytest.raises(TrainError, match=r"broken\.jsonl, line 2"):
         read_source(str(broken))
-    with pytest.raises(TrainError, match="no such file"):
+    with pytest.raises(TrainError, match="not found"):
         read_source(str(tmp_path / "nothing.jsonl"))
     with pytest.raises(TrainError, match="sample:dolly"):
         read_source("sample:nothing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(TrainError, match="holds no"):
+    with pytest.raises(TrainError, match="has no"):
         read_source(str(tmp_path / "empty"))
 
 
@@ -259,7 +259,7 @@ def test_every_shipped_config_has_only_known_keys_and_its_arms_are_matched() -> 
                 sizes[stage].add(
                     json.dumps({k: v for k, v in config.items() if k not in free}, sort_keys=True)
                 )
-        # The arms of a stage differ in their data and in nothing else.
+        # The arms of a stage differ only in their data.
         assert all(len(found) == 1 for found in sizes.values()), study
 
 
@@ -276,11 +276,11 @@ def test_later_files_and_the_command_line_win(tmp_path: Path) -> None:
     [
         ("stag: sft", "found: stag"),
         ("- a", "not a YAML mapping"),
-        ("a: [", "not YAML"),
-        (None, "no such config"),
+        ("a: [", "invalid YAML"),
+        (None, "config not found"),
     ],
 )
-def test_a_config_that_is_none_is_refused(text: str | None, said: str, tmp_path: Path) -> None:
+def test_an_invalid_config_is_refused(text: str | None, said: str, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     if text is not None:
         path.write_text(text)
@@ -288,7 +288,7 @@ def test_a_config_that_is_none_is_refused(text: str | None, said: str, tmp_path:
         parse_arguments((DataArguments,), prog="data", argv=["--config", str(path)])
 
 
-def test_what_a_full_disk_raises_is_recognised() -> None:
+def test_a_full_disk_is_recognised() -> None:
     import torch
 
     for write_full in (
@@ -299,3 +299,10 @@ def test_what_a_full_disk_raises_is_recognised() -> None:
             write_full()
         assert is_disk_full(caught.value)
     assert not is_disk_full(RuntimeError("a matrix has the wrong shape"))
+
+
+def test_messages_have_the_same_parts_as_those_of_the_other_folders() -> None:
+    from value_retention.tasks.errors import InputError
+
+    parts = {"where": "a.yaml", "found": "1", "expected": "2", "hint": "try 2"}
+    assert str(TrainError("wrong", **parts)) == str(InputError("wrong", **parts))

@@ -1,4 +1,4 @@
-"""The graph of the study, read with ``make -n``: which steps there are, and that finished ones are not redone."""
+"""The graph of the study, read with ``make -n``: its steps, and that finished ones are not repeated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARMS = ["sft-dolly", "sft-magicoder", "sft-alpaca", "grpo-rlhflow", "grpo-magico
 
 
 def steps(folder: Path, *options: str) -> str:
-    # Without the flags of a `make test` around this, which would change what is printed.
+    # The flags of an enclosing `make test` would change the output.
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     command = ["make", "-n", "-f", str(GRAPH), *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=clean)

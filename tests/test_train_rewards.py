@@ -1,4 +1,4 @@
-"""Rewards: what they give, that nothing is run, that no benchmark can be reached."""
+"""Rewards: their scores; no code is run and no benchmark can be imported."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def test_a_reward_cannot_import_the_benchmarks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["nothing", "no.such.module", "value_retention.train.rewards.nothing", ".x"])
-def test_a_reward_that_is_not_there_is_refused(path: str) -> None:
-    with pytest.raises(TrainError, match="no such reward function"):
+def test_an_unknown_reward_function_is_refused(path: str) -> None:
+    with pytest.raises(TrainError, match="reward function not found"):
         load_rewards(RewardArguments(reward_functions=[path]), "cpu")
 
 

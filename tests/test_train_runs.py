@@ -1,4 +1,4 @@
-"""The scripts as processes: killed, continued, refused; on a tiny Llama and the shipped samples."""
+"""The scripts as processes on a tiny Llama and the shipped samples: killed, resumed, refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from train_support import SCRIPTS, Run, card, completed, refused, settings, weig
 from value_retention.train.resume import newest_whole_checkpoint, whole_checkpoints
 from value_retention.train.tiny import make_tiny
 
-# One worker of pytest-xdist for all of them (--dist loadgroup), so that the runs to compare with are made once.
+# One pytest-xdist worker for all of them (--dist loadgroup), so that the reference runs are made once.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("train")]
 
 
@@ -54,7 +54,7 @@ def test_the_same_config_twice_gives_the_same_bytes_and_the_loss_is_a_number(
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_killed_at_two_points_and_continued_it_ends_bit_identical(
+def test_a_run_killed_twice_resumes_to_bit_identical_weights(
     script: str, base: Path, whole: dict[str, Path], tmp_path: Path
 ) -> None:
     config, folder = settings(script, base), tmp_path / script
@@ -66,7 +66,7 @@ def test_killed_at_two_points_and_continued_it_ends_bit_identical(
         assert run.wait() == -signal.SIGKILL
         assert card(folder)["status"] == "running"
     last = completed(script, folder, config)
-    assert "going on from" in last.output()
+    assert "resuming from" in last.output()
     assert weights(folder) == weights(whole[script])
 
 
@@ -86,7 +86,7 @@ def test_sigterm_saves_a_checkpoint_and_the_same_command_goes_on(
     assert weights(folder) == weights(whole["sft"])
 
 
-def test_a_half_written_checkpoint_is_passed_over_and_removed(tmp_path: Path) -> None:
+def test_an_incomplete_checkpoint_is_skipped_and_removed(tmp_path: Path) -> None:
     for step, state in ((3, "{}"), (6, '{"global_step'), (9, None)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
@@ -155,17 +155,17 @@ def test_training_refuses_rows_without_a_clean_stamp_for_exactly_them(base: Path
     path.write_text(json.dumps(stamp | {"hits": 1}))
     assert "not clean" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
     path.write_text(json.dumps(stamp | {"sources": stamp["sources"][:1]}))
-    assert "it lacks moru" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
+    assert "missing: moru" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
     path.write_text(json.dumps(stamp | {"questions": 0}))
     assert "not clean" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
     path.write_text(json.dumps(stamp))
     rows.write_bytes(rows_bytes(dialogue[:-1]))
     assert "for other rows" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
     path.write_text("[]")
-    assert "not a contamination stamp" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
+    assert "invalid contamination stamp" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
 
 
-def test_a_mistake_in_the_config_is_one_message(base: Path, tmp_path: Path) -> None:
+def test_a_mistake_in_the_config_gives_one_message(base: Path, tmp_path: Path) -> None:
     def said(script: str, *options: str, **changes: Any) -> str:
         return refused(script, tmp_path / "x", settings(script, base, **changes), *options)
 
@@ -178,9 +178,9 @@ def test_a_mistake_in_the_config_is_one_message(base: Path, tmp_path: Path) -> N
     assert "bfd_split" in said("midtrain", packing_strategy="bfd")
     assert "answers would be cut" in said("sft", max_length=100, max_row_tokens=200)
     assert "expected: false" in said("grpo", shuffle_dataset=None)
-    assert "nothing to reward with" in said("grpo", reward_functions=None)
+    assert "no reward" in said("grpo", reward_functions=None)
     assert "multiple of 2" in said("grpo", num_iterations=2)
-    assert "no such checkpoint folder" in said("sft", model_name_or_path="out/nothing/here")
+    assert "checkpoint folder not found" in said("sft", model_name_or_path="out/nothing/here")
     assert "pinned commit" in said("sft", model_name_or_path="meta-llama/Llama-3.1-8B")
     assert "160 × longer than 3 tokens" in said("sft", max_row_tokens=3)
     assert not list(tmp_path.glob("x/checkpoint-*"))
@@ -203,14 +203,14 @@ def test_empty_data_stops_the_run(base: Path, tmp_path: Path) -> None:
     assert "the data set is empty" in output
 
 
-def test_a_diverged_loss_stops_the_run_before_it_can_spoil_a_checkpoint(base: Path, tmp_path: Path) -> None:
+def test_a_diverged_loss_stops_the_run_before_it_reaches_a_checkpoint(base: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     config = settings(
         "midtrain", base, learning_rate=1e30, max_grad_norm=1e30, logging_steps=100, save_steps=2
     )
     output = refused("midtrain", tmp_path / "x", config)
-    assert "the loss is no longer a number" in output
+    assert "the loss is not finite" in output
     for path in whole_checkpoints(tmp_path / "x"):
         assert all(value.isfinite().all() for value in load_file(path / "model.safetensors").values())
 
@@ -222,7 +222,7 @@ def _limit_files_and_run(script: str, arguments: list[str], log: str) -> None:
     _child(script, arguments, log)
 
 
-def test_when_nothing_more_can_be_written_the_run_says_so_and_can_go_on(
+def test_a_run_on_a_full_disk_stops_with_a_message_and_can_resume(
     base: Path, whole: dict[str, Path], tmp_path: Path
 ) -> None:
     from train_support import CONTEXT
@@ -237,7 +237,7 @@ def test_when_nothing_more_can_be_written_the_run_says_so_and_can_go_on(
     process.start()
     process.join(120)
     assert process.exitcode == 3, run.output()
-    assert "nothing more can be written" in run.output()
+    assert "out of disk space" in run.output()
     assert "Traceback" not in run.output()
     completed("midtrain", folder, config)
     assert weights(folder) == weights(whole["midtrain"])

@@ -1,4 +1,4 @@
-"""Runs the training scripts in real processes that can be killed, without importing torch for each."""
+"""Run the training scripts in real processes that can be killed, without importing torch for each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"  # several threads are many times slower on matrices this small
+os.environ["OMP_NUM_THREADS"] = "1"  # more threads are many times slower on matrices this small
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 SCRIPTS = ("midtrain", "sft", "grpo")
-# A server process that has imported everything; every run is a fork of it, a process of its own.
+# A server process that has imported everything; every run is a fork of it.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
@@ -83,7 +83,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def settings(script: str, model: Path, **changes: Any) -> dict[str, Any]:
-    """A short run of a script on the shipped samples; a change to None removes a key."""
+    """Settings of a short run of a script on the shipped samples; None removes a key."""
     merged = BASE | SETTINGS[script] | {"model_name_or_path": str(model)} | changes
     return {key: value for key, value in merged.items() if value is not None}
 
@@ -99,7 +99,7 @@ def _child(script: str, arguments: list[str], log: str) -> None:
 
 
 class Run:
-    """A script that runs in a process of its own."""
+    """A script in its own process."""
 
     def __init__(self, script: str, folder: Path, config: dict[str, Any], *options: str) -> None:
         import yaml
@@ -114,7 +114,7 @@ class Run:
         self.process.start()
 
     def wait(self) -> int:
-        """The exit status; a signal is negative."""
+        """Return the exit status, negative for a signal."""
         self.process.join(LIMIT)
         assert self.process.exitcode is not None, f"still running: {self.output()}"
         return self.process.exitcode
@@ -123,7 +123,7 @@ class Run:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def send(self, number: int, when: Callable[[], bool]) -> bool:
-        """Send a signal as soon as a condition holds; False if the run ended before."""
+        """Send a signal as soon as a condition holds; return False if the run ended before."""
         end = time.monotonic() + LIMIT
         while not when():
             if not self.process.is_alive() or time.monotonic() > end:
@@ -135,14 +135,14 @@ class Run:
 
 
 def completed(script: str, folder: Path, config: dict[str, Any], *options: str) -> Run:
-    """A run that must succeed."""
+    """Run a script that must succeed."""
     run = Run(script, folder, config, *options)
     assert run.wait() == 0, run.output()
     return run
 
 
 def refused(script: str, folder: Path, config: dict[str, Any], *options: str) -> str:
-    """What a run says that must be refused with one message and no traceback."""
+    """Run a script that must stop with one message and no traceback, and return its output."""
     run = Run(script, folder, config, *options)
     status, output = run.wait(), run.output()
     assert status in (2, 3), f"exit status {status}: {output}"
@@ -151,7 +151,7 @@ def refused(script: str, folder: Path, config: dict[str, Any], *options: str) ->
 
 
 def weights(folder: Path) -> str:
-    """SHA-256 of what was trained."""
+    """Return the SHA-256 of the weights."""
     files = sorted(folder.glob("*.safetensors"))
     assert files, list(folder.iterdir())
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -1,8 +1,8 @@
-"""Arguments of the scripts: YAML files, then the command line; an unknown key is refused."""
+"""Settings of the scripts: YAML files, then the command line. Unknown keys are errors."""
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,65 +14,57 @@ CONFIGS = Path(__file__).parent / "configs"
 STAGES = ("midtrain", "sft", "grpo")
 
 
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass
 class DataArguments:
-    """What is trained on. Every field is a key of the YAML file and an option of the command line."""
+    """What to train on. Every field is a key of the YAML files and an option of the command line."""
 
-    stage: str | None = field(default=None, metadata={"help": "midtrain, sft or grpo: what the rows are for"})
-    dataset: str | None = field(
-        default=None,
-        metadata={"help": "name on the hub, local .jsonl/.json/.parquet file or folder, or sample:NAME"},
+    stage: str | None = _option(None, "stage the rows are for: midtrain, sft or grpo")
+    dataset: str | None = _option(
+        None, "name on the hub, local .jsonl, .json or .parquet, folder or sample:NAME"
     )
-    dataset_format: str | None = field(
-        default=None,
-        metadata={"help": "text, dolly, alpaca, magicoder, oss_instruct, rlhflow or ultrafeedback"},
+    dataset_format: str | None = _option(
+        None, "its columns: text, dolly, alpaca, magicoder, oss_instruct, rlhflow or ultrafeedback"
     )
-    dataset_config: str | None = field(default=None, metadata={"help": "configuration on the hub"})
-    dataset_split: str = field(default="train", metadata={"help": "split on the hub"})
-    dataset_revision: str | None = field(default=None, metadata={"help": "commit on the hub, 40 hex digits"})
-    shuffle_seed: int = field(default=0, metadata={"help": "the rows are shuffled once, with this seed"})
-    num_examples: int | None = field(default=None, metadata={"help": "rows to take; default all usable ones"})
-    num_tokens: int | None = field(
-        default=None,
-        metadata={"help": "tokens that the taken rows shall hold together, so that arms see equally many"},
+    dataset_config: str | None = _option(None, "configuration on the hub")
+    dataset_split: str = _option("train", "split on the hub")
+    dataset_revision: str | None = _option(None, "commit on the hub, 40 hex digits")
+    shuffle_seed: int = _option(0, "seed of the one shuffle of the rows")
+    num_examples: int | None = _option(None, "number of rows to take; all usable rows if not given")
+    num_tokens: int | None = _option(None, "total tokens of the rows, the same in arms that are compared")
+    max_row_tokens: int | None = _option(
+        None, "drop longer rows, never cut them (sft: prompt and answer; grpo: prompt)"
     )
-    max_row_tokens: int | None = field(
-        default=None,
-        metadata={"help": "longer rows (sft: prompt with answer; grpo: prompt) are dropped, never cut"},
+    tokenizer: str | None = _option(None, "tokenizer, if not that of the model")
+    tokenizer_revision: str | None = _option(None, "commit of the tokenizer")
+    chat_template: str | None = _option(
+        None, "Jinja file; if not given, the tokenizer's template, or the Llama 3 layout if it has none"
     )
-    tokenizer: str | None = field(default=None, metadata={"help": "default: that of model_name_or_path"})
-    tokenizer_revision: str | None = field(default=None, metadata={"help": "commit of the tokenizer"})
-    chat_template: str | None = field(
-        default=None, metadata={"help": "Jinja file; default the tokenizer's own, else the Llama 3 layout"}
+    document_end: str = _option("<|end_of_text|>", "token after a document")
+    turn_end: str = _option("<|eot_id|>", "token after a turn")
+    rows: str | None = _option(None, "file from value_retention.train.data; train on exactly its rows")
+    contamination_stamp: str | None = _option(
+        None, "stamp from `value-retention contamination`; ROWS.stamp.json if not given"
     )
-    document_end: str = field(default="<|end_of_text|>", metadata={"help": "token after a document"})
-    turn_end: str = field(default="<|eot_id|>", metadata={"help": "token after a turn"})
-    rows: str | None = field(
-        default=None, metadata={"help": "train on exactly these rows, written by value_retention.train.data"}
-    )
-    contamination_stamp: str | None = field(
-        default=None,
-        metadata={"help": "what `value-retention contamination` wrote; default ROWS.stamp.json"},
-    )
-    contamination_unchecked: bool = field(
-        default=False, metadata={"help": "train without a clean stamp; the run's card says so"}
-    )
+    contamination_unchecked: bool = _option(False, "train without a clean stamp; the run's card records this")
 
 
 @dataclass
 class RewardArguments:
-    """What GRPO rewards. The same in every arm, so that only the prompts differ."""
+    """What GRPO rewards. The same in every arm, so that arms differ only in their prompts."""
 
-    reward_model: str | None = field(default=None, metadata={"help": "sequence classifier with one label"})
-    reward_model_revision: str | None = field(default=None, metadata={"help": "commit of the reward model"})
-    reward_model_dtype: str = field(default="bfloat16", metadata={"help": "bfloat16, float16 or float32"})
-    reward_max_length: int = field(
-        default=4096,
-        metadata={"help": "longest text for the reward model in tokens; the prompt's start is cut"},
+    reward_model: str | None = _option(None, "sequence classifier with one label")
+    reward_model_revision: str | None = _option(None, "commit of the reward model")
+    reward_model_dtype: str = _option("bfloat16", "bfloat16, float16 or float32")
+    reward_max_length: int = _option(
+        4096, "longest text for the reward model in tokens; longer texts lose the start of the prompt"
     )
-    reward_batch_size: int = field(default=8, metadata={"help": "texts per pass of the reward model"})
-    reward_functions: list[str] | None = field(
-        default=None, metadata={"help": "dotted paths, such as value_retention.train.rewards.code_shape"}
+    reward_batch_size: int = _option(8, "texts per pass of the reward model")
+    reward_functions: list[str] | None = _option(
+        None, "dotted paths, such as value_retention.train.rewards.code_shape"
     )
 
 
@@ -80,65 +72,63 @@ def parse_arguments(
     classes: Sequence[type[Any]],
     *,
     prog: str,
+    about: str = "",
     argv: Sequence[str] | None = None,
     known_elsewhere: frozenset[str] = frozenset(),
 ) -> tuple[Any, ...]:
-    """Read ``--config A.yaml --config B.yaml --key value``: later files win, the command line wins most.
+    """Read ``--config A.yaml --config B.yaml --key value``. Later files win; the command line wins over all.
 
     Args:
-        classes: Dataclasses, each filled from the keys of its fields.
+        classes: Dataclasses to fill; each takes the keys of its fields.
         prog: Module name for the usage line.
+        about: What the script does, for ``--help``.
         argv: Command line; None for that of the process.
         known_elsewhere: Keys of the files that are allowed but not read here.
 
     Raises:
-        TrainError: A file cannot be read, or a key or an option is unknown.
+        TrainError: A file cannot be read, a key or an option is unknown, or a value is invalid.
     """
     from trl import TrlParser
 
-    parser = TrlParser(classes, prog=f"python -m value_retention.train.{prog}", allow_abbrev=False)
+    prog = f"python -m value_retention.train.{prog}"
+    parser = TrlParser(
+        classes,
+        prog=prog,
+        allow_abbrev=False,
+        description=f"{about} --config FILE, any number of times, reads options from YAML: later files win, and the "
+        "command line wins over all. FILE may be a shipped config, such as llama31-8b/sft-dolly.yaml.",
+    )
+    files = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+    files.add_argument("--config", action="append", default=[], metavar="FILE")
+    given, arguments = files.parse_known_args(argv)
     names = {item.name for kind in classes for item in fields(kind)} | known_elsewhere
-    arguments = list(sys.argv[1:] if argv is None else argv)
     values: dict[str, Any] = {}
-    for path in _take_configs(arguments):
+    for path in given.config:
         values.update(_read_config(path, names))
     parser.set_defaults_with_config(**values)
     try:
         *parsed, rest = parser.parse_args_into_dataclasses(args=arguments, return_remaining_strings=True)
-    except (ValueError, TypeError) as error:  # what the dataclasses themselves refuse
-        raise TrainError("a setting is refused", where=f"train.{prog}", found=error) from error
+    except (ValueError, TypeError) as error:  # raised by the dataclasses themselves
+        raise TrainError("invalid setting", where=prog, found=error) from error
     if rest:
-        raise TrainError("unknown option", found=" ".join(rest), hint=f"{parser.prog} --help lists them all")
+        raise TrainError("unknown option", found=" ".join(rest), hint=f"see {prog} --help")
     return tuple(parsed)
 
 
-def _take_configs(arguments: list[str]) -> list[str]:
-    """Remove every ``--config PATH`` and ``--config=PATH`` from the arguments and return the paths."""
-    paths: list[str] = []
-    index = 0
-    while index < len(arguments):
-        option, equals, value = arguments[index].partition("=")
-        if option != "--config":
-            index += 1
-            continue
-        if not equals and index + 1 == len(arguments):
-            raise TrainError("--config needs a path", hint="--config llama31-8b/sft-dolly.yaml")
-        paths.append(value if equals else arguments.pop(index + 1))
-        arguments.pop(index)
-    return paths
-
-
 def config_path(path: str) -> Path:
-    """A file as given, or of that name among the shipped configs.
+    """Return the file, or the shipped config of that name.
 
     Raises:
-        TrainError: It is in neither place.
+        TrainError: Neither exists.
     """
     for candidate in (Path(path).expanduser(), CONFIGS / path):
         if candidate.is_file():
             return candidate
-    shipped = sorted(str(file.relative_to(CONFIGS)) for file in CONFIGS.rglob("*.yaml"))
-    raise TrainError("no such config", where="--config", found=path, expected=", ".join(shipped))
+    files = (file.relative_to(CONFIGS) for file in CONFIGS.rglob("*.yaml"))
+    shipped = sorted(str(file) for file in files if file.parts[0] != "accelerate")
+    raise TrainError(
+        "config not found", where="--config", found=path, expected=f"a file, or one of {', '.join(shipped)}"
+    )
 
 
 def _read_config(path: str, names: set[str]) -> dict[str, Any]:
@@ -147,13 +137,13 @@ def _read_config(path: str, names: set[str]) -> dict[str, Any]:
     try:
         values = yaml.safe_load(config_path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TrainError("not YAML", where=path, found=error) from error
+        raise TrainError("invalid YAML", where=path, found=error) from error
     if not isinstance(values, dict):
-        raise TrainError("not a YAML mapping", where=path, found=type(values).__name__)
+        raise TrainError("the config is not a YAML mapping", where=path, found=type(values).__name__)
     unknown = sorted(str(key) for key in values if key not in names)
     if unknown:
         raise TrainError(
-            "unknown key", where=path, found=", ".join(unknown), expected="a field of the script's arguments",
+            "unknown key", where=path, found=", ".join(unknown), expected="an option of the script",
             hint="check the spelling, and that the config is for this script",
         )  # fmt: skip
     return values

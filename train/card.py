@@ -1,4 +1,4 @@
-"""The card of a run, ``value_retention_run.json``: what a checkpoint was made from and with."""
+"""The card of a run, ``value_retention_run.json``: the data, parent, settings and versions of a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from value_retention.train.data import Report
-from value_retention.train.errors import TrainError
+from value_retention.train.errors import TrainError, say
 from value_retention.train.source import COMMIT
 
 CARD = "value_retention_run.json"
 PACKAGES = ("value-retention", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 
-# What may differ between a run and its continuation without changing a weight: places, logging, how often
-# is saved. The rows are held by their hash and the parent by its weights, so their paths may move.
+# Settings that may change when a run resumes because no weight depends on them: paths, logging, how often to
+# save. Hashes identify the rows and the parent, so their paths may change too.
 # fmt: off
 FREE_KEYS = frozenset((
     "output_dir", "run_name", "logging_dir", "logging_strategy", "logging_first_step", "logging_steps",
@@ -39,11 +39,11 @@ FREE_KEYS = frozenset((
 
 @dataclass
 class Card:
-    """Everything about one run. Written when it starts and again when it ends."""
+    """The record of one run. Written when it starts and again when it ends."""
 
     stage: str
     config_hash: str
-    """SHA-256 over what decides the weights: settings, rows, parent and number of processes."""
+    """SHA-256 over what the weights depend on: settings, rows, parent and number of processes."""
     config: dict[str, Any]
     parent: dict[str, Any]
     data: dict[str, Any]
@@ -52,13 +52,13 @@ class Card:
     world_size: int
     versions: dict[str, str]
     status: str = "running"
-    """``running``, ``stopped`` (by a signal, at a checkpoint) or ``complete``."""
+    """``running``, ``stopped`` (by SIGTERM, at a checkpoint), ``complete`` or ``merged``."""
     result: dict[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     schema: int = 1
 
     def write(self, folder: str | Path) -> None:
-        """Write the card into a folder, whole or not at all."""
+        """Write the card into a folder, atomically."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{CARD}.{os.getpid()}"
@@ -67,21 +67,25 @@ class Card:
 
 
 def read_card(folder: str | Path) -> dict[str, Any] | None:
-    """The card of a folder as it was written, or None where there is none."""
+    """Return the card of a folder, or None if it has none.
+
+    Raises:
+        TrainError: The card is not a JSON object.
+    """
     path = Path(folder) / CARD
     if not path.is_file():
         return None
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise TrainError("the run's card cannot be read", where=path, found=error) from error
+        raise TrainError("invalid JSON in the card of the run", where=path, found=error) from error
     if not isinstance(card, dict):
-        raise TrainError("the run's card is not a JSON object", where=path)
+        raise TrainError("the card of the run is not a JSON object", where=path)
     return card
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what is computed."""
+    """Return the versions of Python and of the packages that results depend on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -94,13 +98,13 @@ def versions() -> dict[str, str]:
 def make_card(
     stage: str, config: dict[str, Any], *, parent: dict[str, Any], report: Report, stamp: dict[str, Any]
 ) -> Card:
-    """A card for a run that is about to start.
+    """Make the card of a run that is about to start.
 
     Args:
         stage: ``midtrain``, ``sft`` or ``grpo``.
         config: Every setting of the script, resolved.
         parent: What `describe_parent` returned.
-        report: The rows.
+        report: Report on the rows.
         stamp: What `check_stamp` returned.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -127,22 +131,24 @@ def make_card(
 
 
 def describe_parent(name: str | None, revision: str) -> dict[str, Any]:
-    """Which checkpoint a run starts from, so that it can be told from any other.
+    """Identify the checkpoint that a run starts from.
 
     Args:
         name: Folder, or name on the hub.
-        revision: Commit on the hub; not read for a folder.
+        revision: Commit on the hub; ignored for a folder.
 
     Raises:
-        TrainError: No model, an adapter that is not merged, or a name on the hub without a commit.
+        TrainError: The model is missing, is an unmerged adapter, or is on the hub and has no commit.
     """
     if name is None:
-        raise TrainError("no model to start from", where="model_name_or_path")
+        raise TrainError(
+            "no model to start from", where="model_name_or_path", expected="a folder or a hub name"
+        )
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise TrainError(
-                "not a checkpoint to start from", where=folder, found="no config.json in it",
+                "not a model checkpoint", where=folder, found="no config.json",
                 hint="merge an adapter first: python -m value_retention.train.merge --model DIR --output DIR",
             )  # fmt: skip
         digest = hashlib.sha256()
@@ -158,7 +164,7 @@ def describe_parent(name: str | None, revision: str) -> dict[str, Any]:
             "stage": card.get("stage"),
         }
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise TrainError("no such checkpoint folder", where="model_name_or_path", found=name)
+        raise TrainError("checkpoint folder not found", where="model_name_or_path", found=name)
     if not COMMIT.fullmatch(revision):
         raise TrainError(
             "a model from the hub needs a pinned commit, because branches and tags move",
@@ -168,7 +174,7 @@ def describe_parent(name: str | None, revision: str) -> dict[str, Any]:
 
 
 def refuse_stale(card: Card, folder: str | Path) -> bool:
-    """Whether the folder already holds this very run, complete.
+    """Return whether the folder already holds this run, complete.
 
     Args:
         card: The run that is about to start.
@@ -189,15 +195,15 @@ def refuse_stale(card: Card, folder: str | Path) -> bool:
             )  # fmt: skip
         return False
     if not holds:
-        return False  # a run that ended before its first checkpoint is in nobody's way
+        return False  # the run ended before its first checkpoint
     if old.get("config_hash") != card.config_hash:
         raise TrainError(
-            "the output folder holds a run of another config", where=folder,
+            "the output folder holds a run with another config", where=folder,
             found=_differences(old, card), hint="choose another --output_dir, or move the old folder away",
         )  # fmt: skip
     changed = [name for name, known in card.versions.items() if old.get("versions", {}).get(name) != known]
     if changed and old.get("status") != "complete":
-        print(f"value-retention train: continued with another version of {', '.join(changed)}")
+        say(f"resuming with another version of {', '.join(changed)}")
     return old.get("status") == "complete"
 
 

@@ -1,4 +1,4 @@
-"""A user's mistake in training: one message and a non-zero exit status, never a traceback."""
+"""Messages of the training scripts. A user's mistake is one message and an exit status, not a traceback."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from collections.abc import Callable
 
 
 class TrainError(ValueError):
-    """Something that the user can put right. Its text says what, where and what to do next.
+    """A mistake that the user can correct: bad data, settings or a path.
+
+    Its text has the same five parts as that of ``value_retention.tasks.errors.InputError``, which this
+    folder may not import.
 
     Args:
-        what: What is wrong, in one clause.
-        where: File, row, option or key it was found in.
-        found: The value that was found.
-        expected: What would have been accepted.
-        hint: The next thing to do.
+        what: The problem, in one clause.
+        where: File, row, option or key.
+        found: The value found.
+        expected: What is accepted.
+        hint: What to do next.
     """
 
     def __init__(
@@ -36,10 +39,21 @@ class TrainError(ValueError):
         super().__init__("\n".join(lines))
 
 
-def exits_plainly(main: Callable[[], None]) -> Callable[[], None]:
-    """Wrap the main function of a script: a `TrainError` is printed alone, with exit status 2.
+def is_first_process() -> bool:
+    """Whether this is the only process of a run, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"
 
-    A full disk is reported in the same way, with exit status 3; any other exception is untouched.
+
+def say(message: str) -> None:
+    """Print a line once, not once per process."""
+    if is_first_process():
+        print(message, flush=True)
+
+
+def exits_plainly(main: Callable[[], None]) -> Callable[[], None]:
+    """Wrap the main function of a script so that a `TrainError` prints its message and exits with status 2.
+
+    A full disk exits with status 3 in the same way. Other exceptions pass through.
     """
 
     @functools.wraps(main)
@@ -52,21 +66,21 @@ def exits_plainly(main: Callable[[], None]) -> Callable[[], None]:
             if not is_disk_full(error):
                 raise
             _stop(
-                f"nothing more can be written: {error}\n  next: free some space and run the same command "
-                "again, which goes on from the newest whole checkpoint; --save_total_limit keeps fewer",
+                f"out of disk space or over a quota: {error}\n  next: free some space and run the same command "
+                "again; it resumes from the last complete checkpoint. --save_total_limit keeps fewer of them",
                 3,
             )
 
     return wrapped
 
 
-# torch says neither "full" nor which error it was: its archive writer only misses the bytes it wrote.
+# torch names neither the cause nor an errno: its archive writer only notices missing bytes.
 FULL_DISK = ("No space left on device", "Disk quota exceeded", "File too large", "unexpected pos")
 FULL_DISK_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an exception, or what caused it, means that nothing more can be written."""
+    """Whether an exception or one of its causes means that the disk is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL_DISK_ERRNO:
             return True
@@ -77,7 +91,7 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 
 def _stop(message: str, status: int) -> None:
-    # Every process of a distributed run meets the same error; one message is enough.
-    if os.environ.get("RANK", "0") == "0":
+    # Every process of a distributed run raises the same error; one message is enough.
+    if is_first_process():
         print(f"value-retention train: {message}", file=sys.stderr, flush=True)
     sys.exit(status)

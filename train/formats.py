@@ -1,10 +1,12 @@
-"""The columns of known data sets, made into one shape: a document, or a prompt with its answer."""
+"""The columns of known data sets, converted to one shape: a document, or a prompt with its answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from value_retention.train.errors import TrainError
 
 Row = Mapping[str, Any]
 Message = dict[str, str]
@@ -12,19 +14,19 @@ ROLES = ("system", "user", "assistant")
 
 
 class UnusableRowError(Exception):
-    """A row that cannot be used; its text is the reason under which the row is counted."""
+    """A row that cannot be used. Its text is the reason that the row is counted under."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a data set, whatever its columns were called."""
+    """One row of a data set, in the shape that all formats share."""
 
     text: str | None = None
     """A plain document, for mid-training."""
     prompt: tuple[Message, ...] = ()
-    """A conversation that ends with the user's turn."""
+    """A conversation that ends with a user turn."""
     answer: str | None = None
-    """The assistant's turn after the prompt, where the data set has one."""
+    """The assistant's turn after the prompt, if the data set has one."""
 
 
 def text(row: Row) -> Example:
@@ -53,7 +55,7 @@ def oss_instruct(row: Row) -> Example:
 
 
 def rlhflow(row: Row) -> Example:
-    """RLHFlow prompt collections: context_messages, a conversation that ends with the user's turn."""
+    """RLHFlow prompt collections: context_messages, a conversation that ends with a user turn."""
     return Example(prompt=_conversation(row["context_messages"]))
 
 
@@ -74,23 +76,23 @@ FORMATS: dict[str, tuple[Callable[[Row], Example], tuple[str, ...]]] = {
     "rlhflow": (rlhflow, ("context_messages",)),
     "ultrafeedback": (ultrafeedback, ("chosen",)),
 }
-"""Name in a config -> (function, columns that must be there)."""
+"""Name in a config -> (function, required columns)."""
 
 
 def stage_row(example: Example, stage: str) -> dict[str, Any]:
-    """The row that a trainer gets.
+    """Return the row in the form that the trainer takes.
 
     Args:
         example: One example.
         stage: ``midtrain`` (``{"text": ...}``), ``sft`` (``{"prompt": [...], "completion": [...]}``, so that
-            the loss is on the answer alone) or ``grpo`` (``{"prompt": [...]}``, answers are thrown away).
+            the loss is on the answer alone) or ``grpo`` (``{"prompt": [...]}``, without the answer).
 
     Raises:
         UnusableRowError: The example lacks what the stage needs.
     """
     if stage == "midtrain":
         if example.text is None:
-            raise UnusableRowError("not a plain document")
+            raise UnusableRowError("not a document")
         return {"text": example.text}
     if not example.prompt:
         raise UnusableRowError("no prompt")
@@ -100,6 +102,24 @@ def stage_row(example: Example, stage: str) -> dict[str, Any]:
     if example.answer is None:
         raise UnusableRowError("no answer")
     return {"prompt": prompt, "completion": [{"role": "assistant", "content": example.answer}]}
+
+
+def check_columns(rows: Iterable[Any], dataset_format: str, where: str) -> None:
+    """Check that the first row of a data set has the columns of its format.
+
+    Raises:
+        TrainError: The data set is empty, or a column is missing.
+    """
+    expected = FORMATS[dataset_format][1]
+    first = next(iter(rows), None)
+    if first is None:
+        raise TrainError("the data set is empty", where=where)
+    found = sorted(first) if isinstance(first, dict) else type(first).__name__
+    if not isinstance(first, dict) or not set(expected) <= set(first):
+        raise TrainError(
+            f"the data set lacks columns of {dataset_format}", where=where, found=found,
+            expected=", ".join(expected), hint="choose the --dataset_format that fits, or rename the columns",
+        )  # fmt: skip
 
 
 def _turn(instruction: str, context: str, answer: str) -> Example:
@@ -113,10 +133,10 @@ def _conversation(messages: Any) -> tuple[Message, ...]:
     turns: list[Message] = []
     for message in messages:
         if not isinstance(message, Mapping) or message.get("role") not in ROLES:
-            raise UnusableRowError("a message without a known role")
+            raise UnusableRowError("message with an unknown role")
         turns.append({"role": message["role"], "content": _stripped(message.get("content"), "message")})
     if turns[-1]["role"] != "user":
-        raise UnusableRowError("the conversation does not end with the user's turn")
+        raise UnusableRowError("the conversation does not end with a user turn")
     return tuple(turns)
 
 

@@ -1,36 +1,33 @@
-"""GRPO: answers are sampled, rewarded, and the better ones of a group made likelier.
+"""GRPO: sample several answers to each prompt, score them, and make the better ones more likely.
 
     python -m value_retention.train.grpo --config llama31-8b/grpo-rlhflow.yaml \
         --model_name_or_path out/midtrain --rows rows.jsonl --output_dir out/grpo-rlhflow
 
-The reward model is the same in every arm, so that only the prompts differ. ``use_vllm`` generates on
-GPUs; ``accelerate launch -m value_retention.train.grpo`` for several. Stopped or killed, the same
-command goes on.
+The reward model is the same in every arm, so that arms differ only in their prompts. ``use_vllm`` generates
+on GPUs. Use ``accelerate launch -m value_retention.train.grpo`` for several GPUs. After an interruption, the same
+command resumes.
 """
 
 from __future__ import annotations
 
-from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
+from trl import GRPOConfig, GRPOTrainer, ModelConfig
 
 from value_retention.train.arguments import DataArguments, RewardArguments, parse_arguments
 from value_retention.train.errors import TrainError, exits_plainly
-from value_retention.train.resume import Guard
-from value_retention.train.rewards import load_rewards
-from value_retention.train.run import prepare, train_and_save
+from value_retention.train.run import run_stage
 
 
 def steps_per_batch(training: GRPOConfig) -> int:
-    """Optimizer steps that one batch of generated answers serves; saves must fall between batches.
+    """Return the number of optimizer steps that use one batch of generated answers.
 
     Raises:
-        TrainError: ``save_steps`` would save in the middle of a batch, which no continuation could repeat.
+        TrainError: ``save_steps`` would save in the middle of a batch; such a run could not resume exactly.
     """
     uses = training.steps_per_generation * training.num_iterations
     every = max(1, uses // training.gradient_accumulation_steps)
     if training.save_strategy == "steps" and training.save_steps % every:
         raise TrainError(
-            "a checkpoint would fall into a batch of answers", where="save_steps",
+            "checkpoints would fall inside a batch of answers", where="save_steps",
             found=training.save_steps, expected=f"a multiple of {every}",
         )  # fmt: skip
     return int(every)
@@ -40,31 +37,16 @@ def steps_per_batch(training: GRPOConfig) -> int:
 def main() -> None:
     """Parse, load, train, save."""
     data, rewards, training, model = parse_arguments(
-        (DataArguments, RewardArguments, GRPOConfig, ModelConfig), prog="grpo"
+        (DataArguments, RewardArguments, GRPOConfig, ModelConfig),
+        prog="grpo",
+        about="Train a model with GRPO on a reward.",
     )
     if training.shuffle_dataset:
         raise TrainError(
-            "the rows are shuffled once already, and a second shuffle could not be continued exactly",
+            "the rows are already shuffled; with a second shuffle a run could not resume exactly",
             where="shuffle_dataset", found=True, expected="false",
         )  # fmt: skip
-    every = steps_per_batch(training)
-    prepared = prepare("grpo", data, training, model, rewards)
-    if prepared is None:
-        return
-    rows, tokenizer, card = prepared
-    tokenizer.padding_side = tokenizer.truncation_side = "left"
-    guard = Guard(card, every)
-    trainer = GRPOTrainer(
-        model=model.model_name_or_path,
-        reward_funcs=load_rewards(rewards, training.device),
-        args=training,
-        train_dataset=Dataset.from_list(rows.rows),
-        processing_class=tokenizer,
-        quantization_config=get_quantization_config(model),
-        peft_config=get_peft_config(model),
-        callbacks=[guard],
-    )
-    train_and_save(trainer, guard, data)
+    run_stage("grpo", GRPOTrainer, data, training, model, rewards, steps_per_batch(training))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Make a checkpoint stand alone: an adapter merged into its base, or a full checkpoint in its final form.
+"""Write a complete checkpoint: an adapter merged into its base, or a full checkpoint in its final form.
 
     python -m value_retention.train.merge --model out/sft-dolly --output out/sft-dolly-merged
 
-A model on the hub is written in the same form, with chat template and both end tokens, so that the base of
-a study is asked as its checkpoints are: ``--model meta-llama/Llama-3.1-8B --revision COMMIT``.
+A model on the hub gets the same form, with chat template and both end tokens, so that the base of a study is
+evaluated like its checkpoints: ``--model meta-llama/Llama-3.1-8B --revision COMMIT``.
 
-Always merge before evaluating: a served adapter has given other answers at another batch size, and vLLM
-refuses adapters that train the embeddings. The sum is formed in float32 and cast once, at the end.
+Always merge before evaluating: answers of an unmerged adapter have changed with the batch size, and vLLM does
+not load adapters that train the embeddings. Merging is done in float32; the weights are cast once, at the end.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ ADAPTER = "adapter_config.json"
 
 
 def load_full(name: str, revision: str | None) -> PreTrainedModel:
-    """A full model in float32.
+    """Load a full model in float32.
 
     Raises:
-        TrainError: It cannot be loaded.
+        TrainError: The model cannot be loaded.
     """
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             name, revision=revision, dtype=torch.float32
         )
     except (OSError, ValueError) as error:
-        raise TrainError("the model could not be loaded", where=name, found=error) from error
+        raise TrainError("cannot load the model", where=name, found=error) from error
     return model
 
 
 def load_merged(folder: Path, base: str | None = None) -> PreTrainedModel:
-    """The base of an adapter, in float32, with the adapter added.
+    """Load the base of an adapter in float32 and add the adapter to it.
 
     Args:
         folder: The adapter.
-        base: Its base; None for the one that the adapter names.
+        base: Its base; None for the base named in the adapter.
 
     Raises:
-        TrainError: The base cannot be loaded, or is not the one that the adapter was trained on.
+        TrainError: The base cannot be loaded, or the adapter was trained on another base.
     """
     from peft import PeftModel
 
@@ -58,13 +58,15 @@ def load_merged(folder: Path, base: str | None = None) -> PreTrainedModel:
     name = base or settings["base_model_name_or_path"]
     expected = parent.get("weights_sha256")
     if expected and describe_parent(name, "").get("weights_sha256") != expected:
-        raise TrainError("not the base that the adapter was trained on", where=name, expected=expected)
+        raise TrainError(
+            "the adapter was trained on another base", where=name, expected=f"weights with SHA-256 {expected}"
+        )
     wrapped = PeftModel.from_pretrained(load_full(name, parent.get("revision")), str(folder))
     model: PreTrainedModel = wrapped.merge_and_unload()
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     embedding: Any = model.get_input_embeddings()
     if head.weight.data_ptr() != embedding.weight.data_ptr():
-        model.config.tie_word_embeddings = False  # trained apart, so saved apart
+        model.config.tie_word_embeddings = False  # trained separately, so saved separately
     return model
 
 
@@ -77,23 +79,26 @@ def merge(
     base: str | None = None,
     revision: str | None = None,
 ) -> Path:
-    """Write a checkpoint that any harness or server loads as it is, and return its folder.
+    """Write a checkpoint that any harness or server can load, and return its folder.
 
     Args:
-        model: Folder that `midtrain`, `sft` or `grpo` wrote, or a model on the hub.
+        model: Output folder of `midtrain`, `sft` or `grpo`, or a model on the hub.
         output: Folder to write.
         dtype: ``bfloat16``, ``float16`` or ``float32`` of the saved weights.
         ends: End tokens of a document and of a turn; generation stops at both.
-        base: Base of an adapter, where it has moved.
+        base: Base of an adapter, if it has moved.
         revision: Commit of a model on the hub.
 
     Raises:
-        TrainError: Something cannot be loaded, or a weight is no number.
+        TrainError: A model cannot be loaded, or a weight is not finite.
     """
     folder, target = Path(model).expanduser(), Path(output)
     known: dict[str, Any] = read_card(folder) or {}
     if known and known.get("status") not in ("complete", "merged"):
-        raise TrainError("the run is not complete", where=folder / CARD, found=known.get("status"))
+        raise TrainError(
+            "the run is not complete", where=folder / CARD, found=known.get("status"),
+            expected="complete or merged", hint="run the training command again; it resumes",
+        )  # fmt: skip
     adapter = (folder / ADAPTER).is_file()
     origin = known.get("parent") or (
         {"name": model, "revision": None} if adapter else describe_parent(model, revision or "")
@@ -103,7 +108,7 @@ def merge(
     merged = load_merged(folder, base) if adapter else load_full(model, revision)
     bad = [name for name, weight in merged.named_parameters() if not torch.isfinite(weight).all()]
     if bad:
-        raise TrainError("weights are not numbers", where=folder, found=", ".join(bad[:3]))
+        raise TrainError("weights are not finite", where=folder, found=", ".join(bad[:3]))
     set_end_tokens(merged, tokenizer, ends)
     merged.to(getattr(torch, dtype))
     merged.save_pretrained(target)
@@ -129,25 +134,23 @@ def main() -> None:
     """Read the command line and merge."""
     parser = argparse.ArgumentParser(
         prog="python -m value_retention.train.merge",
-        description="Make a checkpoint stand alone: merged, with tokenizer, chat template and end tokens.",
+        description="Write a complete checkpoint: merged, with tokenizer, chat template and end tokens.",
     )
-    parser.add_argument("--model", required=True, metavar="DIR", help="adapter, full checkpoint or hub name")
-    parser.add_argument("--revision", help="commit of a model on the hub")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
-    parser.add_argument("--base", help="base of the adapter, if it is not where it was")
-    parser.add_argument("--document_end", default="<|end_of_text|>", help="end token of a document")
-    parser.add_argument("--turn_end", default="<|eot_id|>", help="end token of a turn")
-    options = parser.parse_args()
-    folder = merge(
-        options.model,
-        options.output,
-        dtype=options.dtype,
-        ends=(options.document_end, options.turn_end),
-        base=options.base,
-        revision=options.revision,
+    add = parser.add_argument
+    add(
+        "--model", required=True, metavar="DIR", help="folder of a checkpoint or adapter, or model on the hub"
     )
-    print(f"wrote {folder}")
+    add("--revision", metavar="COMMIT", help="commit of a model on the hub")
+    add("--output", required=True, metavar="DIR", help="folder to write")
+    dtypes = ["bfloat16", "float16", "float32"]
+    add("--dtype", default="bfloat16", choices=dtypes, help="dtype of the saved weights (default: bfloat16)")
+    add("--base", metavar="DIR", help="base of the adapter, if it has moved")
+    for unit, token in (("document", "<|end_of_text|>"), ("turn", "<|eot_id|>")):
+        text = f"end token of a {unit} (default: {token})"
+        add(f"--{unit}_end", default=token, metavar="TOKEN", help=text)
+    options = vars(parser.parse_args())
+    ends = (options.pop("document_end"), options.pop("turn_end"))
+    print(f"wrote {merge(**options, ends=ends)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stopping and going on: whole checkpoints only, a last one on SIGTERM, none with a diverged loss."""
+"""Stopping and resuming: complete checkpoints only, one on SIGTERM, none with a diverged loss."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from value_retention.train.card import Card
-from value_retention.train.errors import TrainError
+from value_retention.train.errors import TrainError, is_first_process, say
 
 STEP = re.compile(r"checkpoint-(\d+)")
 
 
 def whole_checkpoints(folder: str | Path) -> list[Path]:
-    """Checkpoints of a run that were written to the end, oldest first.
+    """Return the complete checkpoints of a run, oldest first.
 
-    The trainer's state is written last, and a random state by every process: a folder without them is
-    what a kill left behind, though its name may be the newest.
+    The trainer writes its state last, and every process writes a random state. A kill can leave a newer
+    folder without them.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     states = ["rng_state.pth"] if world_size == 1 else [f"rng_state_{i}.pth" for i in range(world_size)]
@@ -33,12 +33,12 @@ def whole_checkpoints(folder: str | Path) -> list[Path]:
 
 
 def newest_whole_checkpoint(folder: str | Path) -> str | None:
-    """The checkpoint to go on from; half-written ones are removed by the first process."""
+    """Return the checkpoint to resume from. The first process removes incomplete ones."""
     whole = whole_checkpoints(folder)
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_process():
         for path in _checkpoints(folder):
             if path not in whole:
-                print(f"value-retention train: {path} was left half-written and is removed")
+                say(f"removing the incomplete checkpoint {path}")
                 shutil.rmtree(path)
     return str(whole[-1]) if whole else None
 
@@ -57,12 +57,12 @@ def _reads_as_json(path: Path) -> bool:
 
 
 class Guard(TrainerCallback):
-    """Watches a run: SIGTERM ends it at a checkpoint, a loss that is no number ends it before one.
+    """Stops a run: after a checkpoint on SIGTERM, before one if the loss is not finite.
 
     Args:
         card: Copied into every checkpoint.
-        every: Optimizer steps between points from which a continuation is exact (a batch of generated
-            answers that serves several steps is not part of a checkpoint).
+        every: Optimizer steps between points that a run can resume exactly from. GRPO uses a batch of
+            generated answers for several steps, and a checkpoint does not contain it.
     """
 
     def __init__(self, card: Card, every: int = 1) -> None:
@@ -74,13 +74,13 @@ class Guard(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take SIGTERM for the time of the training."""
+        """Handle SIGTERM during training."""
         self._previous = signal.signal(signal.SIGTERM, self._on_signal)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Give SIGTERM back."""
+        """Restore the previous handler."""
         signal.signal(signal.SIGTERM, self._previous)
 
     def _on_signal(self, number: int, frame: object) -> None:
@@ -89,7 +89,7 @@ class Guard(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Save and stop if asked to, in the same step on every process; log before every save."""
+        """On SIGTERM, save and stop in the same step on every process. Log before every save."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             flag = torch.tensor(int(self.stopping), device=args.device)
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
@@ -98,7 +98,7 @@ class Guard(TrainerCallback):
             control.should_save = True
             control.should_training_stop = True
         if control.should_save:
-            control.should_log = True  # the loss is looked at before it can spoil a checkpoint
+            control.should_log = True  # check the loss before a checkpoint is written
 
     def on_log(
         self,
@@ -108,19 +108,19 @@ class Guard(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Refuse a loss or a reward that is no number."""
+        """Stop if the loss or the reward is not finite."""
         for key in ("loss", "reward", "train_loss"):
             value = (logs or {}).get(key)
             if isinstance(value, float) and not math.isfinite(value):
                 raise TrainError(
-                    f"the {key} is no longer a number", where=f"{args.output_dir}, step {state.global_step}",
-                    found=value, hint="lower learning_rate or add warmup_steps, and start in a new "
-                    "output_dir; the last checkpoint before this is untouched",
+                    f"the {key} is not finite", where=f"{args.output_dir}, step {state.global_step}",
+                    found=value, hint="lower learning_rate or add warmup_steps, and use a new output_dir; "
+                    "the earlier checkpoints are unchanged",
                 )  # fmt: skip
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Put the card into the checkpoint."""
+        """Write the card into the checkpoint."""
         if state.is_world_process_zero:
             self.card.write(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")

@@ -1,7 +1,7 @@
-"""Rewards for GRPO: one reward model for every domain by default, or functions by dotted path.
+"""Rewards for GRPO: by default one reward model for every domain; also functions by dotted path.
 
-A reward sees a prompt and an answer, nothing else. Nothing that a model wrote is ever run: code is
-parsed, no more. In a training process the benchmarks cannot be imported (`run.forbid_benchmarks`).
+A reward sees a prompt and an answer only. Code in an answer is parsed and never run. A training process cannot
+import the benchmarks (`run.forbid_benchmarks`).
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ LONGEST_CODE = 20_000
 PAIRS = {")": "(", "]": "[", "}": "{"}
 
 
-def answer_shape(prompts: Sequence[Messages], completions: Sequence[Messages], **_: Any) -> list[float]:
-    """How far an answer looks like one, in [0, 1]: for tests and the miniature, not for a study.
+def _of_texts(
+    score: Callable[[str, str], float], prompts: Sequence[Messages], completions: Sequence[Messages]
+) -> list[float]:
+    return [score(p[-1]["content"], c[-1]["content"]) for p, c in zip(prompts, completions, strict=True)]
 
-    The mean of four shares: it ends as a sentence does, it has 8 to 80 words, it does not repeat itself,
-    and it takes up words of the prompt.
+
+def answer_shape(prompts: Sequence[Messages], completions: Sequence[Messages], **_: Any) -> list[float]:
+    """Score the form of an answer in [0, 1]. For tests and the miniature, not for a study.
+
+    The mean of four shares: the answer ends like a sentence, has 8 to 80 words, does not repeat itself, and
+    uses words of the prompt.
     """
-    return [
-        _answer_shape(p[-1]["content"], c[-1]["content"]) for p, c in zip(prompts, completions, strict=True)
-    ]
+    return _of_texts(_answer_shape, prompts, completions)
 
 
 def _answer_shape(prompt: str, answer: str) -> float:
@@ -52,16 +56,13 @@ def _answer_shape(prompt: str, answer: str) -> float:
 
 
 def code_shape(prompts: Sequence[Messages], completions: Sequence[Messages], **_: Any) -> list[float]:
-    """How far an answer looks like an answer to a coding task, in [0, 1], without running it.
+    """Score the form of an answer to a coding task in [0, 1], without running it.
 
-    The alternative to a reward model in coding arms; in a comparison of domains it differs from what the
-    other arm gets, so the domains then differ in more than their prompts. The mean of three shares: there
-    is a fenced block, its code is well formed (Python is parsed, other languages have balanced brackets),
-    and names that the prompt puts in backquotes occur in it.
+    The alternative to a reward model in coding arms. In a comparison of domains, the arms then differ in
+    their reward as well as in their prompts. The mean of three shares: the answer has a fenced block, its code
+    is well formed (see `well_formed`), and the names that the prompt puts in backquotes occur in it.
     """
-    return [
-        _code_shape(p[-1]["content"], c[-1]["content"]) for p, c in zip(prompts, completions, strict=True)
-    ]
+    return _of_texts(_code_shape, prompts, completions)
 
 
 def _code_shape(prompt: str, answer: str) -> float:
@@ -76,11 +77,11 @@ def _code_shape(prompt: str, answer: str) -> float:
 
 
 def well_formed(language: str, code: str) -> bool:
-    """Whether code has the form of its language: parsed for Python, brackets for all others.
+    """Whether Python code parses, or the brackets of code in another language balance.
 
     Args:
-        language: The word after the fence; empty is taken for Python.
-        code: At most 20,000 characters are accepted, so that no answer can exhaust the parser.
+        language: The word after the fence; empty means Python.
+        code: Code. Above 20,000 characters it is not well formed, so that no answer can exhaust the parser.
     """
     if not code.strip() or len(code) > LONGEST_CODE:
         return False
@@ -100,21 +101,21 @@ def well_formed(language: str, code: str) -> bool:
 
 
 def load_rewards(arguments: RewardArguments, device: torch.device | str) -> list[Reward]:
-    """The rewards that a config names, the reward model first.
+    """Load the rewards of a config, the reward model first.
 
     Args:
         arguments: The config.
-        device: Where the reward model is put, one copy per process.
+        device: Device of the reward model, one copy per process.
 
     Raises:
-        TrainError: None is named, or one cannot be loaded.
+        TrainError: The config has no reward, or one cannot be loaded.
     """
     rewards: list[Reward] = []
     if arguments.reward_model is not None:
         rewards.append(reward_model(arguments, device))
     rewards += [_function(path) for path in arguments.reward_functions or []]
     if not rewards:
-        raise TrainError("nothing to reward with", where="reward_model, reward_functions")
+        raise TrainError("no reward", where="reward_model, reward_functions", expected="at least one of them")
     return rewards
 
 
@@ -124,22 +125,23 @@ def _function(path: str) -> Reward:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise TrainError(
-            "no such reward function", where="reward_functions", found=f"{path}: {error}"
+            "reward function not found", where="reward_functions", found=f"{path}: {error}"
         ) from error
     if not callable(function):
-        raise TrainError("a reward function must be callable", where="reward_functions", found=path)
+        raise TrainError("the reward function is not callable", where="reward_functions", found=path)
     reward: Reward = function
     return reward
 
 
 def reward_model(arguments: RewardArguments, device: torch.device | str) -> Reward:
-    """A sequence classifier with one label as a reward function.
+    """Load a sequence classifier with one label as a reward function.
 
-    Loaded here and not by the trainer, which would ask for the policy's revision and cut nothing: a text
-    longer than the reward model's context would crash it or lose the answer's end, where the score sits.
+    The trainer could load it from its name, but would ask for the policy's revision and would not cut long
+    texts. A text beyond the reward model's context crashes it or loses the end of the answer, where the score is
+    read.
 
     Raises:
-        TrainError: It cannot be loaded, has several labels, or comes from the hub without a commit.
+        TrainError: The model cannot be loaded, has several labels, or comes from the hub without a commit.
     """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -156,10 +158,13 @@ def reward_model(arguments: RewardArguments, device: torch.device | str) -> Rewa
             name, revision=revision, dtype=getattr(torch, arguments.reward_model_dtype)
         )
     except (OSError, ValueError) as error:
-        raise TrainError("the reward model could not be loaded", where=name, found=error) from error
+        raise TrainError("cannot load the reward model", where=name, found=error) from error
     if model.config.num_labels != 1:
         raise TrainError(
-            "a reward model has one label", where=name, found=f"{model.config.num_labels} labels"
+            "the reward model has several labels",
+            where=name,
+            found=f"{model.config.num_labels} labels",
+            expected="1 label",
         )
     model.to(device).eval().requires_grad_(False)
     longest = min(arguments.reward_max_length, model.config.get_text_config().max_position_embeddings)
@@ -170,7 +175,7 @@ def reward_model(arguments: RewardArguments, device: torch.device | str) -> Rewa
         for start in range(0, len(texts), arguments.reward_batch_size):
             scores += _scores(model, texts[start : start + arguments.reward_batch_size], tokenizer)
         if not all(math.isfinite(score) for score in scores):
-            raise TrainError("the reward model gave a score that is no number", where=name)
+            raise TrainError("the reward model returned a score that is not finite", where=name)
         return scores
 
     reward.__name__ = "reward_model"
@@ -178,10 +183,10 @@ def reward_model(arguments: RewardArguments, device: torch.device | str) -> Rewa
 
 
 def reward_ids(tokenizer: Any, prompt: Messages, completion: Messages, longest: int) -> list[int]:
-    """Tokens of a dialogue for the reward model, at most ``longest``.
+    """Return the tokens of a dialogue for the reward model, at most ``longest``.
 
-    The score is read at the last token, so the end must stay: the start of the prompt is cut, after its
-    first token, and the answer only where it alone is too long.
+    The score is read at the last token, so the end must stay. The cut starts after the first token of the
+    prompt, and reaches the answer only if the answer alone is too long.
     """
     text = tokenizer.apply_chat_template([*prompt, *completion], tokenize=False)
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -189,8 +194,8 @@ def reward_ids(tokenizer: Any, prompt: Messages, completion: Messages, longest: 
 
 
 def _scores(model: Any, texts: list[list[int]], tokenizer: Any) -> list[float]:
-    """Scores of a batch. The classifier finds the last token as the last that is not padding, so the
-    padding must be a token that no text ends with; where there is none, texts go one by one."""
+    """Score a batch. The classifier takes the last token that is not padding for the end of a text, so padding
+    must be a token that no text ends with. If there is none, score the texts one by one."""
     import torch
 
     used = {ids[-1] for ids in texts}

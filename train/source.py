@@ -1,11 +1,11 @@
-"""Where raw rows come from: the hub at a pinned commit, a local file or folder, or the shipped samples."""
+"""Raw rows: from the hub at a pinned commit, from a local file or folder, or from the shipped samples."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,18 @@ from value_retention.train.errors import TrainError
 
 SAMPLES = Path(__file__).parent / "samples"
 COMMIT = re.compile(r"[0-9a-f]{40}")
+SUFFIXES = (".jsonl", ".json", ".parquet")
 
 
 @dataclass(frozen=True)
 class RawRows:
-    """The rows of a data set, untouched."""
+    """The rows of a data set, unchanged."""
 
     rows: Any
-    """A sequence of mappings; a memory-mapped data set where it came from the hub."""
+    """A sequence of mappings; a memory-mapped data set if it comes from the hub."""
     name: str
     revision: str
-    """Commit on the hub, or ``sha256:...`` of the local files' bytes."""
+    """Commit on the hub, or ``sha256:...`` over the bytes of the local files."""
 
 
 def read_source(
@@ -33,31 +34,31 @@ def read_source(
     """Read every row of a data set.
 
     Args:
-        dataset: ``sample:NAME`` (a file shipped in ``train/samples``), a local ``.jsonl``, ``.json`` or
-            ``.parquet`` file, a folder of such files, or the name of a data set on the hub.
+        dataset: ``sample:NAME`` (a file in ``train/samples``), a local ``.jsonl``, ``.json`` or ``.parquet``
+            file, a folder of such files, or the name of a data set on the hub.
         config: Configuration on the hub.
         split: Split on the hub.
-        revision: Commit on the hub, 40 hex digits: branches and tags move, so they are refused.
+        revision: Commit on the hub, 40 hex digits. Branches and tags are errors because they move.
 
     Raises:
-        TrainError: Nothing is there, a line is not JSON, or the revision is not a commit.
+        TrainError: The data set does not exist or cannot be read, or the revision is not a commit.
     """
     if dataset.startswith("sample:"):
         path = SAMPLES / f"{dataset.removeprefix('sample:')}.jsonl"
         if not path.is_file():
             known = ", ".join(f"sample:{file.stem}" for file in sorted(SAMPLES.glob("*.jsonl")))
-            raise TrainError("no such sample file", where="dataset", found=dataset, expected=known)
+            raise TrainError("unknown sample", where="dataset", found=dataset, expected=known)
         return _local_rows([path], dataset)
     path = Path(dataset).expanduser()
     if path.is_dir():
-        files = sorted(file for suffix in ("jsonl", "json", "parquet") for file in path.glob(f"*.{suffix}"))
+        files = sorted(file for suffix in SUFFIXES for file in path.glob(f"*{suffix}"))
         if not files:
-            raise TrainError("the folder holds no .jsonl, .json or .parquet file", where=dataset)
+            raise TrainError("the folder has no .jsonl, .json or .parquet file", where=dataset)
         return _local_rows(files, dataset)
     if path.is_file():
         return _local_rows([path], dataset)
-    if path.suffix in (".jsonl", ".json", ".parquet") or dataset.count("/") != 1:
-        raise TrainError("no such file or folder", where="dataset", found=dataset)
+    if path.suffix in SUFFIXES or dataset.count("/") != 1:
+        raise TrainError("file or folder not found", where="dataset", found=dataset)
     return _hub_rows(dataset, config, split, revision)
 
 
@@ -65,33 +66,30 @@ def _hub_rows(dataset: str, config: str | None, split: str, revision: str | None
     if revision is None or not COMMIT.fullmatch(revision):
         raise TrainError(
             "a data set from the hub needs a pinned commit, because branches and tags move",
-            where=f"dataset_revision of {dataset}",
-            found=revision,
-            expected="40 hex digits",
+            where=f"dataset_revision of {dataset}", found=revision, expected="40 hex digits",
             hint=_current_commit(dataset, revision),
-        )
+        )  # fmt: skip
     from datasets import load_dataset
 
     try:
         rows = load_dataset(dataset, config, split=split, revision=revision)
     except Exception as error:  # the hub's client raises a dozen kinds
         raise TrainError(
-            "the data set could not be read from the hub",
-            where=f"{dataset} at {revision}",
+            "cannot read the data set from the hub", where=f"{dataset} at {revision}",
             found=f"{type(error).__name__}: {error}",
-            hint="download it where there is a network, and give its file or folder as --dataset",
-        ) from error
+            hint="download it on a machine with network access and give its file or folder as --dataset",
+        ) from error  # fmt: skip
     return RawRows(rows, dataset, revision)
 
 
 def _current_commit(dataset: str, revision: str | None) -> str:
-    """What to pin: the commit that the branch stands at now, when the hub can be asked."""
+    """Return the option that pins the branch's current commit, if the hub answers."""
     try:
         from huggingface_hub import HfApi
 
         return f"--dataset_revision {HfApi().dataset_info(dataset, revision=revision, timeout=10).sha}"
-    except Exception:  # offline, private, misspelt: the message stands without the commit
-        return f"look up the commit on the data set's page ({dataset}, Files, History) and write it down"
+    except Exception:  # offline, private or misspelt: the message works without the commit
+        return f"find the commit on the data set's page ({dataset}, Files, History) and set dataset_revision"
 
 
 def _local_rows(files: list[Path], name: str) -> RawRows:
@@ -110,7 +108,7 @@ def _parquet_rows(file: Path) -> list[Any]:
     try:
         rows: list[Any] = pyarrow.parquet.read_table(file).to_pylist()
     except (OSError, ValueError) as error:
-        raise TrainError("not a readable Parquet file", where=file, found=error) from error
+        raise TrainError("invalid Parquet file", where=file, found=error) from error
     return rows
 
 
@@ -121,31 +119,11 @@ def _json_rows(file: Path, content: bytes) -> Iterator[Any]:
             yield from json.loads(decoded)
             return
     except (UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
-        raise TrainError("not a JSON list of rows in UTF-8", where=file, found=error) from error
-    # Only line feeds end a line of JSON: `splitlines` would also cut at U+2028 inside a string.
+        raise TrainError("invalid JSON", where=file, found=error, expected="a list of rows, UTF-8") from error
+    # Only a line feed ends a line of JSON; `splitlines` would also cut at U+2028 inside a string.
     for number, line in enumerate(decoded.split("\n"), 1):
         if line.strip():
             try:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
-                raise TrainError("a line is not JSON", where=f"{file}, line {number}", found=error) from error
-
-
-def check_columns(rows: Iterable[Any], expected: tuple[str, ...], where: str) -> None:
-    """Refuse a data set whose first row lacks a column, naming what is there.
-
-    Raises:
-        TrainError: There is no row, or a column is missing.
-    """
-    first = next(iter(rows), None)
-    if first is None:
-        raise TrainError("the data set is empty", where=where)
-    found = sorted(first) if isinstance(first, dict) else type(first).__name__
-    if not isinstance(first, dict) or any(column not in first for column in expected):
-        raise TrainError(
-            "the data set has other columns than its format",
-            where=where,
-            found=found,
-            expected=", ".join(expected),
-            hint="choose the --dataset_format that fits, or rename the columns",
-        )
+                raise TrainError("invalid JSON", where=f"{file}, line {number}", found=error) from error

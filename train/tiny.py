@@ -1,10 +1,10 @@
-"""A tiny Llama from scratch, for tests and the miniature of the study on a CPU.
+"""A tiny, untrained Llama for tests and for the miniature of the study on a CPU.
 
     python -m value_retention.train.tiny --output out/tiny-base
 
-Random weights and a byte-level BPE tokenizer trained on the shipped sample texts: no download. The
-layout is Llama 3.1's (special tokens, end tokens, chat template, split pattern), so that whatever
-handles this checkpoint handles the real one. Heads are 64 wide, the smallest that vLLM serves.
+Nothing is downloaded: the weights are random, and the byte-level BPE tokenizer is trained on the shipped sample
+texts. Special tokens, end tokens, chat template and split pattern are those of Llama 3.1, so that code for this
+checkpoint works for the real one. Heads are 64 wide, the smallest size that vLLM serves.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 BOS, EOT, EOS, PAD = "<|begin_of_text|>", "<|eot_id|>", "<|end_of_text|>", "<|finetune_right_pad_id|>"
 SPECIAL_TOKENS = (BOS, EOS, "<|start_header_id|>", "<|end_header_id|>", EOT, PAD)
 
-# Llama 3's way of cutting text into words, from its published tokenizer file. A blank line stays one
-# piece, so that the tokens of a prompt are a prefix of the tokens of the prompt with its answer.
+# The split pattern of Llama 3, from its published tokenizer file. It keeps a blank line in one piece, so that
+# the tokens of a prompt are a prefix of the tokens of prompt and answer.
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -33,7 +33,7 @@ SPLIT = (
 
 
 def sample_texts() -> list[str]:
-    """Every string of the shipped sample files, in the order of files and rows."""
+    """Return every string of the shipped sample files, in the order of files and rows."""
 
     def strings(value: Any) -> list[str]:
         if isinstance(value, str):
@@ -47,7 +47,7 @@ def sample_texts() -> list[str]:
 
 
 def tiny_tokenizer(max_length: int = 4096, vocabulary: int = 2048) -> PreTrainedTokenizerFast:
-    """Train the tokenizer. All 256 bytes are in its alphabet, so any UTF-8 text survives a round trip."""
+    """Train the tokenizer. Its alphabet has all 256 bytes, so that any UTF-8 text survives a round trip."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -93,7 +93,7 @@ def make_tiny(
     """Write the checkpoint (model, tokenizer, chat template, generation config) and return its folder.
 
     Args:
-        output: Folder to write; made where it is missing.
+        output: Folder to write; created if missing.
         seed: Seed of the random weights.
         max_length: Context length in tokens.
         hidden_size: Width of the model, a multiple of 64 (heads are 64 wide).
@@ -101,12 +101,12 @@ def make_tiny(
         vocabulary: Size of the vocabulary in tokens; at least the 256 bytes and the special tokens.
 
     Raises:
-        TrainError: The width is not a multiple of 64.
+        TrainError: The hidden size is not a multiple of 64.
     """
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, set_seed
 
     if hidden_size % 64 or hidden_size <= 0:
-        raise TrainError("the width must be a multiple of 64", where="--hidden-size", found=hidden_size)
+        raise TrainError("the hidden size is not a multiple of 64", where="--hidden-size", found=hidden_size)
     output = Path(output)
     tokenizer = tiny_tokenizer(max_length, vocabulary)
     ends = [tokenizer.convert_tokens_to_ids(token) for token in (EOS, EOT)]
@@ -143,22 +143,18 @@ def main() -> None:
     """Read the command line and write the checkpoint."""
     parser = argparse.ArgumentParser(
         prog="python -m value_retention.train.tiny",
-        description="Write a tiny, untrained Llama with Llama 3's token layout: no download, under a second.",
+        description="Write a tiny, untrained Llama with the tokens of Llama 3. Takes a second and downloads nothing.",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the weights (default 0)")
-    parser.add_argument("--max-length", type=int, default=4096, help="context in tokens (default 4096)")
-    parser.add_argument("--hidden-size", type=int, default=128, help="width, a multiple of 64 (default 128)")
-    parser.add_argument("--layers", type=int, default=2, help="number of layers (default 2)")
-    options = parser.parse_args()
-    folder = make_tiny(
-        options.output,
-        seed=options.seed,
-        max_length=options.max_length,
-        hidden_size=options.hidden_size,
-        layers=options.layers,
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights (default: 0)")
+    parser.add_argument(
+        "--max-length", type=int, default=4096, help="context length in tokens (default: 4096)"
     )
-    print(f"wrote {folder}")
+    parser.add_argument(
+        "--hidden-size", type=int, default=128, help="width of the model, a multiple of 64 (default: 128)"
+    )
+    parser.add_argument("--layers", type=int, default=2, help="number of layers (default: 2)")
+    print(f"wrote {make_tiny(**vars(parser.parse_args()))}")
 
 
 if __name__ == "__main__":

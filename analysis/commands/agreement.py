@@ -1,7 +1,8 @@
-"""``value-retention agreement``: how far judges agree, and what the scores owe to each of them."""
+"""``value-retention agreement``: agreement between judges, and scores without each of them."""
 
 from __future__ import annotations
 
+import csv
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,13 +26,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.Choice(["dimension", "language", "all"]),
     default="all",
     show_default=True,
-    help="Figures beside the overall one.",
+    help="Groups to show in addition to the overall figures.",
 )
 @click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals.")
 @click.option("--resamples", default=10_000, show_default=True, help="Bootstrap resamples of clusters.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
-@click.option("--json", "json_file", type=_FILE, help="Everything that is shown.")
-@click.option("--csv", "csv_file", type=_FILE, help="A row per figure and set of judges.")
+@click.option("--json", "json_file", type=_FILE, help="Write all results to this JSON file.")
+@click.option(
+    "--csv", "csv_file", type=_FILE, help="Write one row per group and set of judges to this CSV file."
+)
 def command(
     runs: tuple[str, ...],
     by: By,
@@ -41,18 +44,20 @@ def command(
     json_file: Path | None,
     csv_file: Path | None,
 ) -> None:
-    """Agreement of judges on the same answers: raw, kappa, AC1, alpha, with cluster intervals.
+    """Measure how well judges agree: raw agreement, kappa, AC1 and alpha, with cluster intervals.
 
-    RUN is a run judged by a panel, or several runs over the same answers: other judges, the same judge again
-    (re-judge noise), or protocol batched against per_dimension. NAME=RUN gives it a name.
+    RUN is a run judged by a panel. Several runs must hold the same answers, graded by different judges, by the
+    same judge again (re-judge noise), or under different protocols (batched, per_dimension). NAME=RUN names a
+    run.
     """
     from value_retention.analysis.commands.outputs import check_outputs, run_inputs
     from value_retention.analysis.effects.compare import checked_settings
-    from value_retention.analysis.judges.agreement import judge_agreement, write_report
+    from value_retention.analysis.judges.agreement import judge_agreement
+    from value_retention.analysis.report.export import json_text, writing
     from value_retention.analysis.runs.load import load_runs
     from value_retention.analysis.runs.names import check_names
 
-    settings = checked_settings(level, resamples, seed, None)
+    checked_settings(level, resamples, seed, None)
     loaded = load_runs(runs)
     outputs = [str(path) for path in (json_file, csv_file) if path is not None]
     check_names(
@@ -60,13 +65,21 @@ def command(
     )
     check_outputs({"--json": json_file, "--csv": csv_file}, run_inputs(runs, loaded))
     report = judge_agreement(loaded, by=by, resamples=resamples, seed=seed, level=level)
-    written = write_report(report, settings, json_file, csv_file)
-    _show(report, level, resamples, seed)
-    for line in written:
-        click.echo(line)
+    if json_file is not None:
+        with writing(json_file):
+            json_file.write_text(json_text(report.to_dict()), encoding="utf-8")
+    if csv_file is not None:
+        rows = report.rows()
+        with writing(csv_file), csv_file.open("w", encoding="utf-8", newline="") as lines:
+            writer = csv.DictWriter(lines, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    _show(report)
+    for path in filter(None, (json_file, csv_file)):
+        click.echo(f"wrote {path}")
 
 
-def _show(report: AgreementReport, level: float, resamples: int, seed: int) -> None:
+def _show(report: AgreementReport) -> None:
     from value_retention.analysis.judges.leave_one_out import short_reason
     from value_retention.analysis.report.console import console, say
 
@@ -78,10 +91,10 @@ def _show(report: AgreementReport, level: float, resamples: int, seed: int) -> N
         _show_scores(out, benchmark, list(scores), reasons)
     say(
         out,
-        f"{level * 100:g} % intervals: agreement, percentile bootstrap over clusters ({resamples} resamples, "
-        f"seed {seed}); scores, cluster t. Missing: grades that fewer than two of the judges gave. Kappa and "
-        "alpha fall where nearly all answers pass or fail, also between judges that err as rarely: read them "
-        "beside the pass rate and AC1.",
+        f"{report.settings['level'] * 100:g} % intervals: percentile bootstrap over clusters for agreement "
+        f"({report.settings['resamples']} resamples, seed {report.settings['seed']}), cluster t for scores. "
+        "Missing: fewer than two of the judges gave a grade. Kappa and alpha fall when nearly all answers pass "
+        "or fail, even if the judges err as rarely as before: read them with the pass rate and AC1.",
         "dim",
     )
     for reason in sorted(reasons):
@@ -100,15 +113,12 @@ def _show_agreement(
     headings = ["Figure", "Clusters", "Grades", "Pass\n%", "Raw agreement\n%"]
     headings += ["Cohen's kappa"] if pair else []
     headings += ["Gwet's AC1", "Krippendorff's\nalpha"]
-    headings += ["Pass rate, second\nless first, points"] if pair else []
+    headings += ["Pass rate, second\nminus first, points"] if pair else []
     headings += ["Missing"]
-
-    def percent(value: float | None) -> str:
-        return number(None if value is None else value * 100) or "n/a"
 
     cells = []
     for row in rows:
-        rates = ", ".join(percent(rate) for rate in row.pass_rates)
+        rates = ", ".join("n/a" if rate is None else number(rate * 100) for rate in row.pass_rates)
         line = [row.name, str(row.clusters), str(row.compared), rates, _cell(row.raw, reasons, 100, 1)]
         line += [_cell(row.kappa, reasons)] if pair else []
         line += [_cell(row.ac1, reasons), _cell(row.alpha, reasons)]
@@ -125,27 +135,20 @@ def _show_scores(out: Console, benchmark: str, scores: list[JudgeScore], reasons
 
     panel = any(score.change is not None for score in scores)
     headings = ["Judges", "Questions of", "Clusters", "Score\n%"]
-    headings += ["less all judges\npoints"] if panel else []
+    headings += ["minus all judges\npoints"] if panel else []
     headings += ["Answers\nunscored"]
-
-    def cell(score: Score | None) -> str:
-        if score is None:
-            return ""
-        from value_retention.analysis.stats.inter_rater import Coefficient
-
-        return _cell(Coefficient(score.value, score.low, score.high, score.reason), reasons, 100, 1)
 
     rows = []
     for row in scores:
-        line = [row.panel, row.group, str(row.score.clusters), cell(row.score)]
-        line += [cell(row.change)] if panel else []
+        line = [row.panel, row.group, str(row.score.clusters), _cell(row.score, reasons, 100, 1)]
+        line += [_cell(row.change, reasons, 100, 1) if row.change else ""] if panel else []
         rows.append([*line, str(row.unscored)])
     sections = [a.panel != b.panel for a, b in pairwise(scores)]
     print_table(out, f"{TITLES.get(benchmark, benchmark)}: score by judge", headings, rows, sections)
 
 
-def _cell(found: Coefficient, reasons: set[str], scale: float = 1, digits: int = 2) -> str:
-    """Value and interval; where one is missing, the short form of its reason."""
+def _cell(found: Coefficient | Score, reasons: set[str], scale: float = 1, digits: int = 2) -> str:
+    """Return value and interval, or the short form of the reason that one is missing."""
     from value_retention.analysis.judges.leave_one_out import short_reason
     from value_retention.analysis.report.cells import number
 

@@ -1,4 +1,4 @@
-"""``value-retention calibrate``: draw what people label, and hold a judge against their labels."""
+"""``value-retention calibrate``: draw answers for people to label, and compare judges with the labels."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("paths", nargs=-1, required=True, metavar="[LABELS.csv] RUN...")
-@click.option("--draw", "count", type=int, help="Write a template of so many grades to label.")
-@click.option("-o", "--output", type=_FILE, help="With --draw: the template to write.")
+@click.option("--draw", "count", type=int, help="Draw this number of grades and write a template for labels.")
+@click.option("-o", "--output", type=_FILE, help="With --draw: template to write.")
 @click.option("--seed", default=0, show_default=True, help="With --draw: seed of the draw.")
 @click.option(
     "--data",
-    help="With --draw: where the guiding questions are read from: hub, hub:REPO@COMMIT, sample or a folder. "
-    "Without it they are left empty (bundled sample items are found by themselves).",
+    help="With --draw: source of the guiding questions: hub, hub:REPO@COMMIT, sample or a folder. Without it they "
+    "are empty, except for the bundled sample items.",
 )
 @click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals.")
-@click.option("--json", "json_file", type=_FILE, help="Everything that is shown.")
+@click.option("--json", "json_file", type=_FILE, help="Write all results to this JSON file.")
 def command(
     paths: tuple[str, ...],
     count: int | None,
@@ -42,14 +42,14 @@ def command(
     level: float,
     json_file: Path | None,
 ) -> None:
-    """Hold judges against labels by people, and correct scores for the judges' errors.
+    """Compare judges with labels by people, and correct scores for the errors of the judges.
 
     \b
-    value-retention calibrate --draw 200 RUN... -o labels.csv   what to label
-    value-retention calibrate labels.csv RUN...                 what the labels say
+    value-retention calibrate --draw 200 RUN... -o labels.csv   draw answers to label
+    value-retention calibrate labels.csv RUN...                 use the labels
 
-    LABELS.csv has the columns item, dimension, label (1 or C: passes, 0 or I: fails) and epoch or
-    answer_hash; also benchmark, variables (JSON), annotator, weight.
+    LABELS.csv needs the columns item, dimension, label (1 or C for pass, 0 or I for fail), and epoch or
+    answer_hash. Optional columns are benchmark, variables (JSON), annotator and weight.
     """
     from value_retention.analysis.commands.outputs import check_outputs, run_inputs
     from value_retention.analysis.effects.compare import checked_settings
@@ -61,17 +61,17 @@ def command(
     checked_settings(level, Settings.resamples, seed, None)
     if count is not None:
         if output is None:
-            raise InputError("--draw without a file to write", expected="-o labels.csv")
-        _refuse_given("an option that --draw does not take", ("json_file", "--json"), ("level", "--level"))
+            raise InputError("--draw needs a file to write", expected="-o labels.csv")
+        _refuse_given("not an option of --draw", ("json_file", "--json"), ("level", "--level"))
         runs = load_runs(paths)
         check_names([str(output), *_names(runs)], "RUN or -o")
         check_outputs({"-o": output}, run_inputs(paths, runs))
         _draw(runs, count, seed, data, output)
         return
-    _refuse_given("an option of --draw without it", ("output", "-o"), ("data", "--data"), ("seed", "--seed"))
+    _refuse_given("the option needs --draw", ("output", "-o"), ("data", "--data"), ("seed", "--seed"))
     if len(paths) < 2:
         raise InputError(
-            "labels without a run, or a run without labels",
+            "calibration needs labels and a run",
             found=paths[0],
             expected="LABELS.csv RUN..., or --draw 200 RUN... -o labels.csv",
         )
@@ -86,7 +86,7 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 
 def _refuse_given(what: str, *options: tuple[str, str]) -> None:
-    """Refuse options that would be ignored; each is its parameter's name and its own."""
+    """Refuse options that would be ignored, given as (parameter, option)."""
     from click.core import ParameterSource
 
     from value_retention.tasks.errors import InputError
@@ -105,16 +105,18 @@ def _draw(runs: Sequence[Run], count: int, seed: int, data: str | None, output: 
     found = draw(runs, count, seed)
     write_template(output, found.drawn, datasets)
     click.echo(
-        f"{len(found.drawn)} of {found.population} grades in {output}, from {found.strata} strata "
-        f"(dimension, English or not, pass or fail), seed {seed}."
+        f"Drew {len(found.drawn)} of {found.population} grades from {found.strata} strata (dimension, English or "
+        f"not, pass or fail) with seed {seed}; wrote {output}."
     )
     if found.ungraded:
-        click.echo(f"{found.ungraded} that no judge could grade are not among them.")
+        click.echo(f"Not drawn because they have no grade: {found.ungraded}.")
     if lacking := {benchmark for run in runs for benchmark in run.benchmarks()} - set(datasets):
-        click.echo(f"Without the guiding questions of {', '.join(sorted(lacking))}: --data brings them in.")
+        click.echo(
+            f"The guiding questions of {', '.join(sorted(lacking))} are missing; add them with --data."
+        )
     click.echo(
-        "Fill the column label with 1 (passes) or 0 (fails). The column weight says how a grade was drawn "
-        "and can hint at the judge's: hide it from the people who label, and keep it in the file."
+        "Fill the column label with 1 (pass) or 0 (fail). The column weight comes from the draw and can give the "
+        "judge's grade away: hide it from the people who label, but keep it in the file."
     )
 
 
@@ -160,13 +162,13 @@ def _show(result: Calibration, level: float) -> None:
         say(
             out,
             f"People: {result.people['annotators']:.0f} annotators, {result.people['compared']:.0f} grades "
-            f"that several labelled: {', '.join(listed)}.",
+            f"labelled by several: {', '.join(listed)}.",
         )
     say(
         out,
-        f"{level * 100:g} % intervals over clusters: rates, Wilson on the effective number of labels; "
-        "corrected scores, Rogan and Gladen with the interval of Lang and Reiczigel. A score is corrected "
-        "with the rates of its own group, as if the judge erred alike on all dimensions in it.",
+        f"{level * 100:g} % intervals over clusters: Wilson on the effective number of labels for rates; Rogan and "
+        "Gladen with the interval of Lang and Reiczigel for corrected scores. A score is corrected with the rates "
+        "of its group, on the assumption that the judge errs equally on all its dimensions.",
         "dim",
     )
     for note in result.notes:
@@ -238,6 +240,6 @@ def _show_scores(out: Console, scores: Sequence[CorrectedScore]) -> None:
         elif row.clipped and row.corrected is not None:
             say(
                 out,
-                f"* {where}: the estimate was {number(row.corrected.unclipped * 100)} %, outside 0 to 100: "
-                "these labels do not fit this score (too few, or the judge errs differently here).",
+                f"* {where}: the estimate is {number(row.corrected.unclipped * 100)} %, outside 0 to 100. "
+                "The labels do not fit this score: there are too few, or the judge errs differently here.",
             )

@@ -1,4 +1,4 @@
-"""``value-retention contamination``: training rows that share text with a benchmark question."""
+"""``value-retention contamination``: find training rows that share text with a benchmark question."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ import click
     default="hub",
     envvar="VALUE_RETENTION_DATA",
     show_default=True,
-    help="Questions to compare with: hub (the pinned commits), a folder in the hub's layout, or sample.",
+    help="Questions to compare with: hub (pinned commits), a folder with the hub's layout, or sample.",
 )
-@click.option("--benchmark", "benchmarks", multiple=True, help="anima_2_2 or moru; default both.")
-@click.option("--drop", type=click.Path(path_type=Path), help="Write the rows without the hits to this file.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Stamp to write [ROWS.stamp.json].")
-@click.option("--show", type=click.IntRange(min=0), default=20, show_default=True, help="Hits to list.")
+@click.option("--benchmark", "benchmarks", multiple=True, help="anima_2_2 or moru. Both if not given.")
+@click.option("--drop", type=click.Path(path_type=Path), help="Write the rows without a hit to this file.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Stamp to write. [default: ROWS.stamp.json]"
+)
+@click.option(
+    "--show", type=click.IntRange(min=0), default=20, show_default=True, help="Number of hits to list."
+)
 def command(
     rows: Path, data: str, benchmarks: tuple[str, ...], drop: Path | None, output: Path | None, show: int
 ) -> None:
-    """List the rows of ROWS that share text with a benchmark question, and stamp the rest.
+    """Find training rows that share text with a benchmark question, and write a stamp for training.
 
-    ROWS is what `python -m value_retention.train.data` wrote. A row is a hit when it shares 13 words in a
-    row, or the whole of a shorter question, with any question in any language. A row that holds no text is
-    refused. Training refuses rows without a clean stamp, and outside the miniature one that leaves a
-    benchmark out or knows its sample items only. The exit status is 1 when hits remain, 0 when the stamp is
-    clean.
+    ROWS is a file from `python -m value_retention.train.data`. A row is a hit if it shares 13 consecutive
+    words, or the whole of a shorter question, with any question in any language. Every row must have text.
+    Training requires a clean stamp. Except for the shipped samples, the stamp must cover both benchmarks, and
+    not only their sample items. The exit status is 1 if hits remain, and 0 if the stamp is clean.
     """
     from value_retention.analysis.commands.outputs import check_outputs
     from value_retention.analysis.planning.contamination import (
@@ -49,7 +52,7 @@ def command(
     check_names(map(str, filter(None, (rows, drop, output))), "ROWS, --drop or -o")
     target = rows if drop is None else drop
     path = output or target.with_name(f"{target.name}.stamp.json")
-    place = "-o" if output else "the stamp, which -o places elsewhere"
+    place = "-o" if output else "the stamp (choose another place with -o)"
     check_outputs({"--drop": drop, place: path}, [rows, *question_files(data)])
     lines = read_lines(rows)
     questions, sources = read_questions(data, benchmarks or BENCHMARKS)
@@ -62,7 +65,7 @@ def command(
     for hit in check.hits[:show]:
         click.echo(f"row {hit.row}: {hit.benchmark} item {hit.item} ({hit.language}): {hit.shared}")
     if len(check.hits) > show:
-        click.echo(f"and {len(check.hits) - show} more")
+        click.echo(f"... and {len(check.hits) - show} more")
     click.echo(f"{len(check.hits)} of {check.rows} rows share text with a question")
     dropped = 0
     if drop is not None:
@@ -76,8 +79,8 @@ def command(
     with writing(path):
         path.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     whole = {source.benchmark for source in sources if source.is_benchmark} == set(BENCHMARKS)
-    clean = (
-        "clean" if whole else "clean of these questions; only the miniature trains without both benchmarks"
+    result = (
+        "clean" if whole else "clean of these questions; only the shipped samples may train with this stamp"
     )
-    click.echo(f"wrote {path}: {'not clean' if check.hits else clean}")
+    click.echo(f"wrote {path}: {'not clean' if check.hits else result}")
     sys.exit(1 if check.hits else 0)

@@ -1,1 +1,1 @@
-"""How far judges can be trusted: agreement with each other, and calibration against people."""
+"""Reliability of judges: agreement with each other, and calibration against labels by people."""

@@ -1,31 +1,26 @@
-"""Agreement between judges on the same answers, and what the scores are by part of the panel."""
+"""Agreement between judges on the same answers, and scores by part of the panel."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from value_retention.analysis.effects.paired import Settings
 from value_retention.analysis.judges.leave_one_out import JudgeScore, judge_scores
 from value_retention.analysis.judges.raters import Rater, SharedGrades, shared_grades
 from value_retention.analysis.runs.load import Run
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats
 from value_retention.analysis.stats.inter_rater import NAMES, Coefficient, unit_sums, with_intervals
-from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json
 
 Kind = Literal["overall", "dimension", "language group", "language"]
 By = Literal["dimension", "language", "all"]
 Figure = tuple[Kind, str, NDArray[np.bool_]]
-"""Kind, name and the units it is over, mask of shape (n,)."""
+"""Kind, name and mask of the units, shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +29,19 @@ class Agreement:
 
     Attributes:
         benchmark: ``anima_2_2`` or ``moru``.
-        raters: Labels of the raters: two, or all of three and more.
-        kind: What `name` names.
+        raters: Labels of the raters: two, or all if there are more.
+        kind: Kind of group.
         name: ``overall``, a dimension, ``English``, ``non-English`` or a BCP-47 tag.
-        clusters: Clusters with a compared grade.
-        compared: Grades that two raters or more gave.
-        missing: Grades that fewer gave, although some rater was asked.
-        prevalence: Mean share of passes among the compared grades.
-        pass_rates: Each rater's share of passes among the compared grades.
-        raw: Share of agreeing pairs of grades.
+        clusters: Clusters with a compared unit.
+        compared: Units that two or more raters graded.
+        missing: Units that fewer raters graded.
+        prevalence: Mean share of passes among the compared units.
+        pass_rates: Share of passes of each rater among the compared units.
+        raw: Share of pairs of grades that agree.
         kappa: Cohen's kappa (two raters).
         ac1: Gwet's AC1.
         alpha: Krippendorff's alpha for nominal data.
-        shift: Second rater's pass rate less the first's (two raters).
+        shift: Pass rate of the second rater minus that of the first (two raters).
     """
 
     benchmark: str
@@ -67,29 +62,57 @@ class Agreement:
 
 @dataclass(frozen=True)
 class AgreementReport:
-    """What `judge_agreement` found."""
+    """Result of `judge_agreement`."""
 
+    settings: dict[str, float]
+    """``level``, ``resamples`` and ``seed``."""
     raters: tuple[tuple[str, str, Rater], ...]
     """Benchmark, label and rater."""
     agreements: tuple[Agreement, ...]
     scores: tuple[JudgeScore, ...]
     notes: tuple[str, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values. Rates, scores and coefficients are fractions; a null has its ``reason``."""
+        return {
+            "schema": "value-retention/agreement/1",
+            "units": "fractions, not per cent",
+            "settings": self.settings,
+            "raters": [{"benchmark": b, "label": label, **asdict(rater)} for b, label, rater in self.raters],
+            "agreement": [asdict(row) for row in self.agreements],
+            "scores": [asdict(row) for row in self.scores],
+            "notes": list(self.notes),
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a flat row per group and set of raters, for CSV."""
+        rows = []
+        for item in self.agreements:
+            row = asdict(item)
+            row["raters"] = " | ".join(item.raters)
+            row["pass_rates"] = canonical_json(list(item.pass_rates))
+            for name in NAMES:
+                found = row.pop(name)
+                row |= {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+                row[f"{name}_reason"] = found["reason"]
+            rows.append(row)
+        return rows
+
 
 def judge_agreement(
     runs: Sequence[Run], *, by: By = "all", resamples: int = 10_000, seed: int = 0, level: float = 0.95
 ) -> AgreementReport:
-    """Agreement between all judges of the runs, pair by pair and (three or more) together.
+    """Agreement between all judges of the runs, in pairs and, if there are three or more, together.
 
     Args:
         runs: Runs over the same answers.
-        by: Which figures beside the overall one: per dimension, per language, or both.
+        by: Groups in addition to the overall one: dimensions, languages or all.
         resamples: Bootstrap resamples of clusters.
-        seed: Their seed.
+        seed: Seed of the resampling.
         level: Confidence level.
 
     Raises:
-        InputError: runs of other answers, or no benchmark with two raters (see `shared_grades`).
+        InputError: The runs hold different answers, or no benchmark has two raters (see `shared_grades`).
     """
     found, lacking = shared_grades(runs)
     rows: list[Agreement] = []
@@ -98,6 +121,7 @@ def judge_agreement(
         for members in _rater_sets(len(shared.raters)):
             rows += [_agreement(shared, members, figure, (resamples, seed, level)) for figure in wanted]
     return AgreementReport(
+        {"level": level, "resamples": resamples, "seed": seed},
         tuple((s.benchmark, label, r) for s in found for label, r in zip(s.labels, s.raters, strict=True)),
         tuple(rows),
         tuple(score for shared in found for score in judge_scores(shared, level)),
@@ -112,7 +136,7 @@ def _rater_sets(count: int) -> Iterator[tuple[int, ...]]:
 
 
 def figures(shared: SharedGrades, by: By) -> Iterator[Figure]:
-    """The figures of a benchmark. A language of too few clusters is in its group only."""
+    """Yield the groups of a benchmark. A language with too few clusters is part of its language group only."""
     units = shared.units
     yield "overall", "overall", np.ones(len(units), bool)
     if by in ("dimension", "all"):
@@ -161,8 +185,8 @@ def _agreement(
 
 
 def _rate(grades: Floats) -> float | None:
-    there = grades[np.isfinite(grades)]
-    return float(there.mean()) if len(there) else None
+    known = grades[np.isfinite(grades)]
+    return float(known.mean()) if len(known) else None
 
 
 def _notes(shared: SharedGrades) -> Iterator[str]:
@@ -172,73 +196,12 @@ def _notes(shared: SharedGrades) -> Iterator[str]:
     listed = sorted(name for name, found in clusters.items() if len(found) < MIN_CLUSTERS)
     if listed:
         yield (
-            f"{shared.benchmark}: languages of fewer than {MIN_CLUSTERS} clusters are in their group only: "
-            f"{', '.join(listed)}."
+            f"{shared.benchmark}: languages with fewer than {MIN_CLUSTERS} clusters appear only in their "
+            f"language group: {', '.join(listed)}."
         )
     protocols = sorted({rater.protocol for rater in shared.raters})
     if len(protocols) > 1:
         yield (
-            f"{shared.benchmark}: protocols {' and '.join(protocols)} give scores that are not comparable; "
-            "what stands here is how far their grades agree."
+            f"{shared.benchmark}: scores under the protocols {' and '.join(protocols)} are not comparable; "
+            "only the agreement of their grades is shown."
         )
-
-
-def write_report(
-    report: AgreementReport, settings: Settings, json_file: Path | None, csv_file: Path | None
-) -> list[str]:
-    """Write what was asked for; one line per file written.
-
-    Raises:
-        InputError: a place that cannot be written.
-    """
-    for path in filter(None, (json_file, csv_file)):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w", encoding="utf-8", newline="") as lines:
-                if path == json_file:
-                    value = report_dict(report, settings)
-                    lines.write(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
-                else:
-                    rows = report_rows(report)
-                    writer = csv.DictWriter(lines, list(rows[0]))
-                    writer.writeheader()
-                    writer.writerows(rows)
-        except OSError as error:
-            raise InputError("a file that cannot be written", where=str(path), found=str(error)) from error
-    return [f"wrote {path}" for path in (json_file, csv_file) if path is not None]
-
-
-def report_dict(report: AgreementReport, settings: Settings) -> dict[str, Any]:
-    """The report as JSON values. Rates, scores and coefficients are fractions; null has its ``reason``."""
-    return {
-        "schema": "value-retention/agreement/1",
-        "units": "fractions, not per cent",
-        "settings": {"level": settings.level, "resamples": settings.resamples, "seed": settings.seed},
-        "raters": [{"benchmark": b, "label": label, **asdict(rater)} for b, label, rater in report.raters],
-        "agreement": [asdict(row) for row in report.agreements],
-        "scores": [asdict(row) for row in report.scores],
-        "notes": list(report.notes),
-    }
-
-
-def report_rows(report: AgreementReport) -> list[dict[str, Any]]:
-    """A flat row per figure and set of raters, for CSV."""
-    rows = []
-    for item in report.agreements:
-        row: dict[str, Any] = {
-            "benchmark": item.benchmark,
-            "raters": " | ".join(item.raters),
-            "kind": item.kind,
-            "name": item.name,
-            "clusters": item.clusters,
-            "compared": item.compared,
-            "missing": item.missing,
-            "prevalence": item.prevalence,
-            "pass_rates": canonical_json(list(item.pass_rates)),
-        }
-        for name in NAMES:
-            found: Coefficient = getattr(item, name)
-            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-            row[f"{name}_reason"] = found.reason
-        rows.append(row)
-    return rows

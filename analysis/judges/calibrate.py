@@ -1,4 +1,4 @@
-"""The scores of judged runs, corrected for what labels by people say about the judge."""
+"""Scores of judged runs, corrected for the errors of the judge that labels by people show."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from value_retention.tasks.record import AnswerRecord, GradeRecord, canonical_js
 
 @dataclass(frozen=True)
 class CorrectedScore:
-    """One run's score by one judge, and corrected for that judge's errors.
+    """Score of one run by one judge, as graded and corrected for the errors of the judge.
 
     Attributes:
         judge: The judge.
         run: The run.
         benchmark: ``anima_2_2`` or ``moru``.
         name: ``overall``, ``English`` or ``non-English``.
-        score: Mean over questions of this judge's grades alone.
-        corrected: The same, corrected; None where refused.
-        clipped: Whether the estimate lay outside [0, 1]: then the labels do not fit the score.
-        refused: Why it was not corrected.
-        label_clusters: Clusters of the labels that are passes, and of those that are fails, which the rates
-            of its correction stand on; None where there are none.
+        score: Mean over questions from the grades of this judge.
+        corrected: The corrected score; None if refused.
+        clipped: Whether the estimate was outside [0, 1], so that the labels do not fit the score.
+        refused: Why there is no corrected score.
+        label_clusters: Clusters of the labels that are passes and of those that are fails, on which the rates
+            of the correction are based; None without labels.
     """
 
     judge: str
@@ -61,7 +61,7 @@ class CorrectedScore:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What `calibrate` found. ``people``: agreement of annotators by coefficient, where there are two."""
+    """Result of `calibrate`. ``people``: agreement of annotators by coefficient, if there are two or more."""
 
     confusions: tuple[Confusion, ...]
     scores: tuple[CorrectedScore, ...]
@@ -69,19 +69,19 @@ class Calibration:
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values: rates and scores are fractions in [0, 1], a missing one is null."""
+        """Return JSON values: rates and scores are fractions in [0, 1], and a missing one is null."""
         return {"schema": "value-retention/calibrate/1", **asdict(self)}
 
 
 def calibrate(labels: Labels, runs: Sequence[Run], level: float = 0.95) -> Calibration:
-    """Hold every judge of the runs against the labels, and correct the runs' scores.
+    """Compare every judge of the runs with the labels, and correct the scores of the runs.
 
-    Judges of one name, settings and protocol are one judge in all runs. Sensitivity and specificity are taken
-    per benchmark and language group, over the runs whose answers were labelled; a score is corrected with
-    those of its own group.
+    A judge with the same name, settings and protocol is one judge in all runs. Sensitivity and specificity are
+    estimated per benchmark and language group, from the runs with labelled answers. A score is corrected with the
+    rates of its group.
 
     Args:
-        labels: What `match_labels` gave.
+        labels: Labels from `match_labels`.
         runs: Judged runs.
         level: Confidence level.
     """
@@ -100,7 +100,7 @@ def calibrate(labels: Labels, runs: Sequence[Run], level: float = 0.95) -> Calib
     names = dict(zip(judges, rater_labels(judges), strict=True))
     pooled: dict[tuple[Rater, str], list[JudgedGrade]] = {}
     for (judge, _, benchmark), graded in held.items():
-        # A run without labels says nothing about what the labels were drawn from.
+        # The labels were drawn from runs with labels; the grades of other runs must not weight them.
         if any(g.truth is not None for g in graded):
             pooled.setdefault((judge, benchmark), []).extend(graded)
     confusions = [
@@ -170,17 +170,17 @@ def _scores(
 def _rates_for(
     name: str, groups: Collection[str], known: Mapping[str, Confusion]
 ) -> tuple[Confusion | None, str | None]:
-    """The judge's rates for one group of questions, or why they cannot be had."""
+    """Return the rates of the judge for one group of questions, or the reason there are none."""
     if name not in known:
         return None, "no labels on these answers"
     unseen = [group for group in groups if group not in known]
     if name == "overall" and unseen:
-        return None, f"no labels on {' and '.join(unseen)} answers, which the score is over too"
+        return None, f"no labels on {' and '.join(unseen)} answers, which are part of the score"
     return known[name], known[name].refused
 
 
 def _people(labels: Labels) -> dict[str, float | None]:
-    """Agreement between the annotators on the answers that several of them labelled."""
+    """Return the agreement between annotators on the answers that several of them labelled."""
     names = sorted({name for votes in labels.votes.values() for name in votes})
     if len(names) < 2:
         return {}
@@ -199,8 +199,8 @@ def _people(labels: Labels) -> dict[str, float | None]:
 def _notes(labels: Labels, runs: Sequence[Run]) -> Iterator[str]:
     yield f"{labels.rows} labels on {len(labels.votes)} grades; {labels.blank} rows have no label."
     if labels.tied:
-        yield f"{labels.tied} are left out: annotators are evenly split."
+        yield f"{labels.tied} grades are left out because annotators are evenly split."
     if {truth.weight for truth in labels.truth.values()} not in ({1.0}, set()):
-        yield "The column weight is used for the rates; the counts are labels."
+        yield "The rates use the column weight; the counts are unweighted labels."
     if not all(record.data.is_benchmark for run in runs for record in run.records):
-        yield "Sample or synthetic items: NO benchmark."
+        yield "Sample or synthetic items: NOT the benchmark."

@@ -1,10 +1,10 @@
 """One judge against labels by people: confusion, sensitivity and specificity.
 
-Which answers people label often depends on the judge's grade (rare grades are drawn more often, doubtful ones
-are looked at), and then the plain shares are wrong. But how often the judge passes is known for all grades,
-so labels are weighted until their share of judged passes is that of all grades: the estimator of Begg and
-Greenes, Assessment of diagnostic tests when disease verification is subject to selection bias, Biometrics 39
-(1983), 207-215. Weights of a drawn template (`sampling`) are used within passes and within fails.
+Which answers people label often depends on the grade of the judge, for example if rare grades are drawn more often.
+The unweighted shares are then biased. The share of passes is known for all grades of the judge, so the labels are
+weighted to that share: the estimator of Begg and Greenes, Assessment of diagnostic tests when disease verification
+is subject to selection bias, Biometrics 39 (1983), 207-215. Within passes and within fails, the weights of a drawn
+template (`draw`) apply.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from value_retention.analysis.stats.misclassification import Proportion, effecti
 Kind = Literal["overall", "language group", "dimension"]
 
 MIN_LABELS = 10
-"""Fewer labels of a class, or fewer clusters than `MIN_CLUSTERS`, correct nothing."""
+"""Labels of each class that a correction needs, on at least `MIN_CLUSTERS` clusters."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class JudgedGrade:
     dimension: str
     grade: float | None
     truth: float | None
-    """What people say, 1 or 0; None where there is no label."""
+    """Label by people, 1 or 0; None without a label."""
     weight: float
-    """Of the label."""
+    """Weight of the label."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Rate:
         value: The rate, weighted (see the module); None without a label of its class.
         low: Lower end.
         high: Upper end.
-        labels: Labels of its class that the judge graded.
-        effective: Independent labels that they are worth.
-        clusters: Their clusters.
+        labels: Labels of its class on answers with a grade.
+        effective: Effective number of labels.
+        clusters: Clusters of the labels.
     """
 
     value: float | None
@@ -61,7 +61,7 @@ class Rate:
 
     @property
     def proportion(self) -> Proportion | None:
-        """The rate as an input of the correction; None without a label of its class."""
+        """The rate as input of the correction; None without a label of its class."""
         if self.value is None or self.effective is None:
             return None
         return Proportion(self.value, self.effective)
@@ -69,23 +69,23 @@ class Rate:
 
 @dataclass(frozen=True)
 class Confusion:
-    """One judge against people's labels on one group of grades. Counts are labels, not weighted.
+    """One judge against labels by people on one group of grades. Counts are unweighted labels.
 
     Attributes:
         judge: The judge.
         benchmark: ``anima_2_2`` or ``moru``.
-        kind: What `name` names.
+        kind: Kind of group.
         name: ``overall``, ``English``, ``non-English`` or a dimension.
         pass_pass: People pass, the judge passes.
         pass_fail: People pass, the judge fails.
         fail_pass: People fail, the judge passes.
         fail_fail: People fail, the judge fails.
-        missing: Labelled, but without a grade of this judge.
-        sensitivity: Share of people's passes that the judge passes.
-        specificity: Share of people's fails that the judge fails.
+        missing: Labels without a grade of this judge.
+        sensitivity: Share of the passes by people that the judge passes.
+        specificity: Share of the fails by people that the judge fails.
         informedness: Sensitivity + specificity - 1; None without labels of both classes.
         informedness_low: Lower end of its interval.
-        refused: Why nothing can be corrected with these rates; None where it can.
+        refused: Why these rates cannot correct a score; None if they can.
     """
 
     judge: str
@@ -107,12 +107,12 @@ class Confusion:
 def confusions_of(
     judge: str, benchmark: str, graded: list[JudgedGrade], level: float = 0.95
 ) -> Iterator[Confusion]:
-    """Confusion over all grades, per language group and per dimension, wherever there is a label.
+    """Yield the confusion over all grades, per language group and per dimension, if there is a label.
 
     Args:
         judge: The judge's label.
         benchmark: ``anima_2_2`` or ``moru``.
-        graded: All grades of the judge, without a label too.
+        graded: All grades of the judge, with and without a label.
         level: Confidence level.
     """
     parts: list[tuple[Kind, str, list[JudgedGrade]]] = [("overall", "overall", graded)]
@@ -161,28 +161,28 @@ def _refusal(
     for rate, which in ((right, "passes"), (wrong, "fails")):
         if rate.labels < MIN_LABELS or rate.clusters < MIN_CLUSTERS:
             return (
-                f"too few labels that are {which}: {rate.labels} on {rate.clusters} clusters, needed "
+                f"too few labels that are {which}: {rate.labels} on {rate.clusters} clusters; needs "
                 f"{MIN_LABELS} on {MIN_CLUSTERS}"
             )
     for grade, which, of_all in ((1.0, "passes", share), (0.0, "fails", 1 - share)):
         if of_all > 0 and not any(g.grade == grade for g in there):
-            return f"not identified: no label on an answer that the judge {which}, {of_all:.0%} of its grades"
+            return f"not identified: no labels on answers that the judge {which} ({of_all:.0%} of its grades)"
     if both is None or both[0] <= 0:
         total = 1 + both[0] if both else 1.0
         return f"not identified: sensitivity + specificity is {total:.2f}, no better than chance"
     if both[1] <= 0:
         return (
-            f"not identified: sensitivity + specificity is {1 + both[0]:.2f}, but its interval reaches down "
-            f"to {1 + both[1]:.2f}, and at 1 the judge knows nothing"
+            f"not identified: sensitivity + specificity is {1 + both[0]:.2f}, but its interval starts at "
+            f"{1 + both[1]:.2f}, and 1 is chance"
         )
     return None
 
 
 def _rate(there: list[JudgedGrade], share: float, which: float, level: float) -> Rate:
-    """Sensitivity (``which`` 1) or specificity (0), weighted to a share of judged passes.
+    """Return sensitivity (``which`` 1) or specificity (0), weighted to the share of judged passes.
 
-    The standard error is the linearised one over clusters; what varies between judged passes and judged fails
-    is taken out of it, because their shares are known.
+    The standard error is linearised over clusters. It excludes the variance between judged passes and judged
+    fails, because their shares are known.
     """
     own = [g for g in there if g.truth == which]
     if not own:

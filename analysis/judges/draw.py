@@ -1,4 +1,4 @@
-"""What people should label: graded answers, drawn from strata, with the judge's grade left out."""
+"""A template for labels by people: graded answers drawn from strata, without the grades."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from value_retention.tasks.rubric import guiding_question
 
 @dataclass(frozen=True, order=True)
 class Stratum:
-    """Grades that are drawn alike."""
+    """Grades with the same chance of being drawn."""
 
     benchmark: str
     dimension: str
     group: str
     """``English`` or ``non-English``."""
     grade: str
-    """``pass``, ``fail``, or ``split`` where judges are evenly divided."""
+    """``pass``, ``fail``, or ``split`` if judges are evenly divided."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A drawn target, the first answer it occurs in, and its weight (targets it stands for)."""
+    """A drawn target, the first answer with it, and its weight (the number of targets it represents)."""
 
     target: Target
     record: AnswerRecord
@@ -43,17 +43,17 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Draw:
-    """A template's content, and what it was drawn from."""
+    """The content of a template, and the size of the population."""
 
     drawn: tuple[Drawn, ...]
     population: int
     strata: int
     ungraded: int
-    """Answers and dimensions that no judge could grade; they are not drawn."""
+    """Targets without a grade, which are not drawn."""
 
 
 def strata_of(runs: Sequence[Run]) -> tuple[dict[Stratum, list[tuple[Target, AnswerRecord]]], int]:
-    """Everything that was graded, by stratum, and how much could not be graded."""
+    """Return the graded targets by stratum, and the number of targets without a grade."""
     grades: dict[Target, list[float]] = {}
     first: dict[Target, AnswerRecord] = {}
     for run in runs:
@@ -77,50 +77,51 @@ def strata_of(runs: Sequence[Run]) -> tuple[dict[Stratum, list[tuple[Target, Ans
                 "split" if share == 0.5 else "pass" if share > 0.5 else "fail",
             )
             strata.setdefault(stratum, []).append((target, record))
-    # Sorted, so that a draw depends on what was graded and on the seed, not on the order of the files.
+    # Sorted, so that a draw depends on the grades and the seed and not on the order of the files.
     ordered = {stratum: sorted(strata[stratum], key=lambda member: member[0]) for stratum in sorted(strata)}
     return ordered, sum(not given for given in grades.values())
 
 
 def allocate(sizes: Sequence[int], count: int) -> list[int]:
-    """How many to draw from each stratum: at least one, and in proportion to the root of its size.
+    """Allocate a draw to strata: at least one each, and in proportion to the square root of the size.
 
-    The root lies between equal shares (which spend most labels on rare strata) and proportional ones (which
-    hardly see them); Bankier, Am. Stat. 42 (1988), 174-177.
+    The root is between equal shares, which spend most labels on rare strata, and proportional shares, which
+    hardly draw from them (Bankier, Am. Stat. 42 (1988), 174-177).
 
     Args:
         sizes: Size of each stratum, at least 1.
-        count: How many to draw, between the number of strata and the sum of the sizes.
+        count: Number to draw, between the number of strata and the sum of the sizes.
     """
     taken = [1] * len(sizes)
     while sum(taken) < count:
-        # Highest averages: the next one goes where the root of the size is largest for what was taken.
+        # Highest averages: draw next where the root of the size is largest for the number already taken.
         free = [k for k in range(len(sizes)) if taken[k] < sizes[k]]
         taken[max(free, key=lambda k: (sizes[k] ** 0.5 / (taken[k] + 1), -k))] += 1
     return taken
 
 
 def draw(runs: Sequence[Run], count: int, seed: int = 0) -> Draw:
-    """Draw what people should label, at random within strata, in random order.
+    """Draw targets for labels at random within strata, in random order.
 
     Args:
         runs: Judged runs.
-        count: How many answers and dimensions.
+        count: Number of targets.
         seed: Seed of the draw.
 
     Raises:
-        InputError: nothing graded, or fewer than one per stratum.
+        InputError: The runs have no grade, or ``count`` is below the number of strata.
     """
     strata, ungraded = strata_of(runs)
     if not strata:
-        raise InputError("nothing to draw from: no grade in the runs", found=", ".join(r.name for r in runs))
+        raise InputError("the runs have no grades", found=", ".join(run.name for run in runs))
     population = sum(map(len, strata.values()))
     if count < len(strata):
         raise InputError(
-            "a draw with fewer labels than strata: some could not be weighted back",
+            "fewer labels than strata, and each stratum needs one",
             where="--draw",
             found=count,
-            expected=f"at least {len(strata)} (dimension, English or not, pass or fail); 200 is a start",
+            expected=f"at least {len(strata)} (dimension, English or not, pass or fail)",
+            hint="start with 200",
         )
     rng = np.random.default_rng(seed)
     shares = allocate([len(members) for members in strata.values()], min(count, population))
@@ -134,17 +135,17 @@ def draw(runs: Sequence[Run], count: int, seed: int = 0) -> Draw:
 
 
 def check_content(runs: Sequence[Run], datasets: Mapping[str, Dataset], where: str) -> None:
-    """Refuse data that the answers were not given to.
+    """Check that the runs were made with these data.
 
     Raises:
-        InputError: another content than the runs'.
+        InputError: The content differs.
     """
     for run in runs:
         for record in run.records:
             dataset = datasets.get(record.benchmark)
             if dataset is not None and record.data.content_hash != dataset.info.content_hash:
                 raise InputError(
-                    f"other data than {run.name} was asked from",
+                    f"the data differ from those of {run.name}",
                     where=where,
                     found=f"content hash {dataset.info.content_hash[:12]}",
                     expected=f"{record.data.content_hash[:12]}, revision {record.data.revision}",
@@ -155,12 +156,12 @@ def write_template(path: Path, drawn: Sequence[Drawn], datasets: Mapping[str, Da
     """Write the template: UTF-8 CSV with an empty label, and no grade.
 
     Args:
-        path: Where to; a file that is there is not written over, it may hold labels.
+        path: File to write. An existing file is not overwritten, because it may contain labels.
         drawn: What to label.
-        datasets: By benchmark, where at hand, for guiding question and indicators.
+        datasets: Data by benchmark, for guiding question and indicators; may lack a benchmark.
 
     Raises:
-        InputError: the file exists, or cannot be written.
+        InputError: The file exists or cannot be written.
     """
     try:
         with path.open("x", encoding="utf-8", errors="replace", newline="") as lines:
@@ -169,13 +170,13 @@ def write_template(path: Path, drawn: Sequence[Drawn], datasets: Mapping[str, Da
             writer.writerows(_row(one, datasets.get(one.target.benchmark)) for one in drawn)
     except FileExistsError as error:
         raise InputError(
-            "a file that exists: it may hold labels",
+            "the file exists and may contain labels",
             where=str(path),
             expected="a new file",
-            hint="name another with -o, or delete it",
+            hint="choose another with -o, or delete this one",
         ) from error
     except OSError as error:
-        raise InputError("the template cannot be written", where=str(path), found=str(error)) from error
+        raise InputError("cannot write the template", where=str(path), found=str(error)) from error
 
 
 def _row(one: Drawn, dataset: Dataset | None) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Labels by people: reading the file."""
+"""Read labels by people from a CSV file."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ COLUMNS = (
     "comment",
     "weight",
 )
-"""Columns of a label file, in the template's order; `NEEDED` ones and epoch or answer_hash must be there."""
+"""Columns of a label file in the order of the template. `NEEDED` and epoch or answer_hash are required."""
 
 VALUES = {"1": 1.0, "1.0": 1.0, "c": 1.0, "0": 0.0, "0.0": 0.0, "i": 0.0}
-"""What a label cell may hold, in lower case (a spreadsheet turns 1 beside a blank into 1.0)."""
+"""Accepted labels, in lower case. Spreadsheets write 1.0 for 1 if a column has blanks."""
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A row of the file that has a label."""
+    """A row with a label."""
 
     row: int
-    """As a spreadsheet counts: the header is row 1."""
+    """Row number as in a spreadsheet; the header is row 1."""
     benchmark: str | None
     item: str
     epoch: int | None
@@ -64,11 +64,10 @@ class LabelRow:
 
 
 def read_labels(path: Path) -> tuple[list[LabelRow], int]:
-    """Rows of a label file (UTF-8 CSV), and how many have no label yet.
+    """Return the labelled rows of a UTF-8 CSV file, and the number of rows without a label.
 
     Raises:
-        InputError: a file that cannot be read, unknown or missing columns, or a cell that is no label, no
-            epoch, no JSON or no weight, with its row.
+        InputError: The file cannot be read, columns are unknown, missing or duplicate, or a cell is invalid.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -78,7 +77,7 @@ def read_labels(path: Path) -> tuple[list[LabelRow], int]:
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
-            "a label file that cannot be read",
+            "cannot read the label file",
             where=str(path),
             found=f"{type(error).__name__}: {error}",
             expected="a CSV file in UTF-8",
@@ -87,7 +86,7 @@ def read_labels(path: Path) -> tuple[list[LabelRow], int]:
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise InputError(
-                "a row with more or fewer cells than the header", where=f"{path}, row {number}", found=row
+                "the row does not have as many cells as the header", where=f"{path}, row {number}", found=row
             )
         cells = {name: value.strip() for name, value in row.items()}
         if cells["label"]:
@@ -102,19 +101,19 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
         lacking.append("epoch or answer_hash")
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if unknown or lacking or twice:
-        wrong = [("unknown", unknown), ("missing", lacking), ("twice", twice)]
+        wrong = [("unknown", unknown), ("missing", lacking), ("duplicate", twice)]
         raise InputError(
-            "a label file with other columns",
+            "the label file has wrong columns",
             where=str(path),
             found="; ".join(f"{what}: {', '.join(map(repr, which))}" for what, which in wrong if which),
-            expected=f"{', '.join(NEEDED)}, and epoch or answer_hash; also {', '.join(COLUMNS)}",
+            expected=f"{', '.join(NEEDED)}, and epoch or answer_hash; optional: {', '.join(COLUMNS)}",
         )
 
 
 def _label(cells: dict[str, str], number: int, path: Path) -> LabelRow:
     def bad(column: str, expected: str) -> InputError:
         return InputError(
-            f"column {column!r} cannot be read",
+            f"invalid value in column {column!r}",
             where=f"{path}, row {number}",
             found=repr(cells[column]),
             expected=expected,
@@ -122,10 +121,10 @@ def _label(cells: dict[str, str], number: int, path: Path) -> LabelRow:
 
     label = VALUES.get(cells["label"].lower())
     if label is None:
-        raise bad("label", "1 or C (the answer passes), 0 or I (it fails), or nothing")
+        raise bad("label", "1 or C (pass), 0 or I (fail), or empty")
     for column in ("item", "dimension"):
         if not cells[column]:
-            raise bad(column, "a text")
+            raise bad(column, "text")
     epoch = None
     if text := cells.get("epoch"):
         try:
@@ -133,7 +132,7 @@ def _label(cells: dict[str, str], number: int, path: Path) -> LabelRow:
         except (ValueError, OverflowError):
             epoch = 0
         if epoch < 1:
-            raise bad("epoch", "a whole number from 1")
+            raise bad("epoch", "a whole number of at least 1")
     if epoch is None and not cells.get("answer_hash"):
         raise bad("epoch" if "epoch" in cells else "answer_hash", "an epoch, or an answer_hash")
     variables = None
@@ -143,7 +142,7 @@ def _label(cells: dict[str, str], number: int, path: Path) -> LabelRow:
         except ValueError:
             value = None
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-            raise bad("variables", 'a JSON object of texts, such as {"animal": "hen"}')
+            raise bad("variables", 'a JSON object with text values, such as {"animal": "hen"}')
         variables = canonical_json(value)
     weight = 1.0
     if "weight" in cells:
@@ -152,7 +151,7 @@ def _label(cells: dict[str, str], number: int, path: Path) -> LabelRow:
         except ValueError:
             weight = 0.0
         if not 0 < weight < float("inf"):
-            raise bad("weight", "a number above 0 (or no such column)")
+            raise bad("weight", "a number above 0, or no column weight")
     return LabelRow(
         number,
         cells.get("benchmark") or None,

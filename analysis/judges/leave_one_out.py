@@ -1,7 +1,7 @@
 """Scores by part of a panel: each judge alone, and the panel without each judge in turn.
 
-A score that moves when one judge is left out rests on that judge. The same grading as everywhere
-(`tasks.grading`) is applied to the grades of the judges that are kept.
+A score that changes when one judge is left out depends on that judge. `tasks.grading` computes the scores from
+the grades of the remaining judges.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ SHORT = {
 
 
 def short_reason(reason: str) -> str:
-    """What stands in a cell where a value or its interval is missing."""
+    """Return the text of a cell for a missing value or interval."""
     return SHORT.get(reason, "unstable")
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean score over questions, in [0, 1], with its cluster t interval; ``reason`` says why any is missing.
+    """Mean score over questions, in [0, 1], with its cluster t interval.
 
     Attributes:
-        value: The mean; None where no question has a score.
+        value: The mean; None if no question has a score.
         low: Lower end.
         high: Upper end.
         se: Cluster-robust standard error.
-        questions: Questions that have a score.
+        questions: Questions with a score.
         clusters: Their clusters.
-        reason: Why value or interval is missing.
+        reason: Why the value or the interval is missing.
     """
 
     value: float | None
@@ -79,7 +79,7 @@ class JudgeScore:
         panel: ``all judges``, ``JUDGE alone`` or ``without JUDGE``.
         group: ``overall``, ``English`` or ``non-English``.
         score: The score.
-        change: Less the score of all judges, over the questions that have both; None below three judges.
+        change: Difference from the score of all judges, over questions with both; None below three judges.
         unscored: Answers without any grade of these judges.
     """
 
@@ -92,7 +92,7 @@ class JudgeScore:
 
 
 def regraded(record: AnswerRecord, grades: Sequence[GradeRecord]) -> AnswerRecord:
-    """The record as it would be with these grades alone."""
+    """Return the record with these grades only."""
     scores = dimension_scores(record.dimensions, grades)
     overall = overall_score(scores, record.weights)
     return replace(
@@ -108,7 +108,7 @@ def regraded(record: AnswerRecord, grades: Sequence[GradeRecord]) -> AnswerRecor
 
 @dataclass(frozen=True, eq=False)
 class QuestionColumn:
-    """One score per question, NaN where there is none: arrays of shape (questions,)."""
+    """One score per question, NaN if it has none: arrays of shape (questions,)."""
 
     clusters: tuple[str, ...]
     english: tuple[bool, ...]
@@ -118,7 +118,7 @@ class QuestionColumn:
 
 
 def question_column(records: Sequence[AnswerRecord]) -> QuestionColumn:
-    """Overall score of every question, epochs averaged."""
+    """Return the overall score of every question, averaged over epochs."""
     by_item: dict[str, list[AnswerRecord]] = {}
     for record in records:
         by_item.setdefault(record.item, []).append(record)
@@ -132,7 +132,7 @@ def question_column(records: Sequence[AnswerRecord]) -> QuestionColumn:
 
 
 def groups_of(english: Sequence[bool]) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and mask of all questions, the English ones and the others; one language group is not split."""
+    """Yield name and mask of all questions and, if there are both, of the English and the other ones."""
     mask = np.array(english, dtype=bool)
     yield GROUPS[0], np.ones(len(mask), bool)
     if mask.any() and not mask.all():
@@ -141,11 +141,11 @@ def groups_of(english: Sequence[bool]) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def mean_score(clusters: Sequence[str], scores: Floats, level: float = 0.95) -> Score:
-    """Mean over the questions that have a score, with its cluster t interval.
+    """Return the mean over questions with a score, and its cluster t interval.
 
     Args:
         clusters: Cluster of each question.
-        scores: Score of each, NaN where missing, shape (questions,).
+        scores: Score of each, NaN if missing, shape (questions,).
         level: Confidence level.
     """
     there = np.isfinite(scores)
@@ -167,9 +167,9 @@ def mean_score(clusters: Sequence[str], scores: Floats, level: float = 0.95) -> 
 
 
 def judge_scores(shared: SharedGrades, level: float = 0.95) -> list[JudgeScore]:
-    """Scores of all judges together, of each alone and, with three or more, without each.
+    """Return the scores of each judge alone and, for three or more judges, of all and without each.
 
-    Judges under different protocols are not put into one panel: their scores are not comparable.
+    Judges under different protocols do not form a panel, because their scores are not comparable.
 
     Args:
         shared: Grades side by side.

@@ -1,4 +1,4 @@
-"""Which answers a file of labels is about, and what people say of each."""
+"""Match labels to answers, and take the majority of annotators."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, canonical_json
 
 MANY = 5
-"""Rows named in a message; the rest are counted."""
+"""Rows listed in a message; the rest are counted."""
 
 
 @dataclass(frozen=True, order=True)
 class Target:
-    """What a label is about: a text, whatever run or epoch gave it, on a dimension."""
+    """What a label is about: the text of an answer, from any run or epoch, on a dimension."""
 
     benchmark: str
     item: str
@@ -29,12 +29,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Truth:
-    """The people's verdict on one target."""
+    """The majority label of one target."""
 
     label: float
-    """1 or 0: what most annotators said."""
+    """1 or 0."""
     weight: float
-    """How many targets it stands for; 1 in a file that was not drawn."""
+    """Number of targets it represents; 1 in a file that was not drawn."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Labels:
     """A label file, matched to answers.
 
     Attributes:
-        truth: Verdict by target.
-        votes: Every annotator's label by target, for the agreement between people.
+        truth: Majority label by target.
+        votes: Labels of every annotator by target, for the agreement between people.
         rows: Rows with a label.
-        blank: Rows without one.
-        tied: Targets on which annotators are evenly split; they are left out.
+        blank: Rows without a label.
+        tied: Targets on which annotators are evenly split, which are left out.
     """
 
     truth: dict[Target, Truth]
@@ -57,7 +57,7 @@ class Labels:
 
 
 def targets_of(record: AnswerRecord) -> list[Target]:
-    """Everything about an answer that a label can be about: what it was, or can be, graded on."""
+    """Return the targets of an answer: everything that it was or can be graded on."""
     pairs = dict.fromkeys((g.dimension, canonical_json(g.variables)) for g in record.grades)
     return [Target(record.benchmark, record.item, record.answer_hash, *pair) for pair in pairs]
 
@@ -66,20 +66,20 @@ def match_labels(rows: Sequence[LabelRow], blank: int, runs: Sequence[Run], path
     """Find the target of every label.
 
     Args:
-        rows: What `read_labels` gave.
+        rows: Rows from `read_labels`.
         blank: Rows without a label.
         runs: Judged runs.
         path: The file, for messages.
 
     Raises:
-        InputError: no labels, rows that match no answer or more than one, or labels of one annotator that
-            contradict each other; the rows are named.
+        InputError: There are no labels, a row matches no answer or several, or one annotator gave
+            contradictory labels.
     """
     if not rows:
         raise InputError(
-            "a label file without labels",
+            "the file has no labels",
             where=str(path),
-            found=f"{blank} rows, each with an empty label",
+            found=f"{blank} rows with an empty label",
             expected="1 or 0 in the column label",
         )
     index: dict[str, list[tuple[int, Target]]] = {}
@@ -101,7 +101,7 @@ def match_labels(rows: Sequence[LabelRow], blank: int, runs: Sequence[Run], path
             where=str(path),
             found=_named(lost),
             expected="item, epoch or answer_hash, dimension and variables of an answer in the runs",
-            hint="is the run whose answers were labelled among the RUNs?",
+            hint="add the run with the labelled answers",
         )
     return _verdicts(found, blank, path)
 
@@ -130,10 +130,10 @@ def _ambiguous(row: LabelRow, candidates: Iterable[Target], path: Path) -> Input
         if len({getattr(target, column) for target in targets}) > 1
     ]
     return InputError(
-        f"a label that could be about {len(targets)} answers",
+        f"the label matches {len(targets)} answers",
         where=f"{path}, {row}",
         found=f"answers that differ in {' and '.join(columns)}",
-        expected=f"the column {' and '.join(columns)}",
+        expected=f"a value in {' and '.join(columns)}",
     )
 
 
@@ -144,17 +144,13 @@ def _verdicts(found: Sequence[tuple[LabelRow, Target]], blank: int, path: Path) 
     for row, target in found:
         first = given.setdefault((target, row.annotator), row)
         if first.label != row.label or weights.get(target, row.weight) != row.weight:
-            what = "labels" if first.label != row.label else "weights"
+            labels = first.label != row.label
             raise InputError(
-                f"two {what} for one answer that contradict each other",
+                f"contradictory {'labels' if labels else 'weights'} for one answer",
                 where=str(path),
                 found=f"{first} and {row}",
-                expected="one label per answer and annotator"
-                if what == "labels"
-                else "one weight per answer",
-                hint="name the people in the column annotator: the majority counts"
-                if what == "labels" and not row.annotator
-                else None,
+                expected="one label per answer and annotator" if labels else "one weight per answer",
+                hint="name people in the column annotator" if labels and not row.annotator else None,
             )
         weights[target] = row.weight
         votes.setdefault(target, {})[row.annotator] = row.label

@@ -1,7 +1,7 @@
-"""Grades of several judges on the same answers, side by side: which judge gave which grade to what.
+"""Grades of several judges on the same answers, side by side.
 
-A rater is one pass of one judge: the same judge asked twice is two raters, and so is the same judge under
-another protocol. A unit is what one grade is about: an answer on one dimension with one set of variables.
+A rater is one pass of one judge: a judge that grades twice, or under two protocols, is two raters. A unit is
+what one grade is about: an answer on one dimension with one set of variables.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, canoni
 AnswerKey = tuple[str, int]
 """Item and epoch."""
 
-
 Reply = tuple[str, str | None, float | None]
-"""Prompt hash, the judge's words, the grade."""
+"""Prompt hash, text of the reply, grade."""
 
 
 @dataclass(frozen=True, order=True)
@@ -38,7 +37,7 @@ class Rater:
     """``per_dimension`` or ``batched``."""
     run: str
     place: int = 0
-    """0, or 1, 2, ... where a panel holds the same judge several times."""
+    """Counts from 0 if a panel has the same judge several times."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +60,17 @@ class Unit:
 
 @dataclass(frozen=True, eq=False)
 class SharedGrades:
-    """Grades of one benchmark's answers that all runs hold.
+    """Grades of one benchmark on the answers that all runs hold.
 
     Attributes:
         benchmark: ``anima_2_2`` or ``moru``.
         raters: The R raters.
-        labels: A short name for each that tells it from the others.
+        labels: A short, unique name for each.
         units: The n units that any rater was asked about.
-        grades: 1, 0, or NaN where there is no grade; shape (n, R).
+        grades: 1, 0 or, without a grade, NaN; shape (n, R).
         answers: One record per shared answer.
-        by_answer: For each of `answers`, the raters' positions and their grades of it.
-        notes: What a reader has to know about the data.
+        by_answer: Grades of each of `answers`, each with the position of its rater.
+        notes: Remarks on the data for the reader.
     """
 
     benchmark: str
@@ -85,10 +84,10 @@ class SharedGrades:
 
 
 def graded_by(record: AnswerRecord, run: str) -> Iterator[tuple[Rater, GradeRecord]]:
-    """Every grade of an answer with the rater who gave it.
+    """Yield every grade of an answer with its rater.
 
     Raises:
-        InputError: a grade that is a mean of several.
+        InputError: A grade is a mean of several.
     """
     seen: Counter[tuple[str, str, str]] = Counter()
     panel: dict[str, list[str]] = {}
@@ -97,10 +96,10 @@ def graded_by(record: AnswerRecord, run: str) -> Iterator[tuple[Rater, GradeReco
     for grade in record.grades:
         if grade.judge.endswith(MEAN):
             raise InputError(
-                "only means over several grades, where single grades are needed",
+                "the log has only mean grades, and single grades are needed",
                 where=f"item {record.item} epoch {record.epoch}, {grade.dimension}",
                 found=grade.judge,
-                expected="a log with the judges' replies in its events",
+                expected="a log whose events hold the replies of the judges",
             )
         key = (grade.dimension, canonical_json(grade.variables), grade.judge)
         settings = panel.get(grade.judge, ["{}"])
@@ -111,7 +110,7 @@ def graded_by(record: AnswerRecord, run: str) -> Iterator[tuple[Rater, GradeReco
 
 
 def rater_labels(raters: Sequence[Rater]) -> tuple[str, ...]:
-    """The shortest names that tell raters apart: the judge, then settings, protocol, run as needed."""
+    """Return short, unique names: the judge, and as needed settings, protocol, run and pass."""
     labels = [rater.judge for rater in raters]
     for part in ("settings", "protocol", "run", "place"):
         groups: dict[str, list[int]] = {}
@@ -121,8 +120,10 @@ def rater_labels(raters: Sequence[Rater]) -> tuple[str, ...]:
             values = [getattr(raters[index], part) for index in members]
             if len(set(values)) < 2:
                 continue
-            texts = _differing(values) if part == "settings" else [str(value) for value in values]
-            if part == "place":
+            texts = values
+            if part == "settings":
+                texts = _differing(values)
+            elif part == "place":
                 texts = [f"pass {value + 1}" for value in values]
             for index, text in zip(members, texts, strict=True):
                 labels[index] = f"{label} ({text})"
@@ -130,7 +131,7 @@ def rater_labels(raters: Sequence[Rater]) -> tuple[str, ...]:
 
 
 def _differing(settings: Sequence[str]) -> list[str]:
-    """Of several settings, only the keys in which they differ."""
+    """Return the settings in which the judges differ, as text."""
     parsed = [json.loads(text) for text in settings]
     keys = sorted({key for values in parsed for key in values})
     differ = [k for k in keys if len({canonical_json(values.get(k)) for values in parsed}) > 1]
@@ -138,16 +139,16 @@ def _differing(settings: Sequence[str]) -> list[str]:
 
 
 def shared_grades(runs: Sequence[Run]) -> tuple[list[SharedGrades], list[str]]:
-    """Grades of the same answers side by side, benchmark by benchmark.
+    """Put the grades of the same answers side by side, benchmark by benchmark.
 
-    A run counts for the benchmarks that it was judged on: `value-retention judge` writes a file per benchmark,
-    which are runs of their own where a benchmark was judged more than once.
+    A run need not hold every benchmark: `value-retention judge` writes one file per benchmark, and each file is a
+    run if a benchmark was judged more than once.
 
     Returns:
-        One `SharedGrades` for each benchmark with two raters or more, and for the others why there is none.
+        One `SharedGrades` for each benchmark with two or more raters, and for the others the reasons.
 
     Raises:
-        InputError: no benchmark with two raters, runs of different answers, or an answer that occurs twice.
+        InputError: No benchmark has two raters, the runs hold different answers, or an answer occurs twice.
     """
     found: list[SharedGrades] = []
     lacking: list[str] = []
@@ -156,7 +157,7 @@ def shared_grades(runs: Sequence[Run]) -> tuple[list[SharedGrades], list[str]]:
         held = {name: records for name, records in answers.items() if records}
         judged = {name: records for name, records in held.items() if any(r.grades for r in records.values())}
         notes = [
-            f"{benchmark}: none of the {len(records)} answers of {name} is judged."
+            f"{benchmark}: {name} has {len(records)} answers and no grades."
             for name, records in held.items()
             if name not in judged
         ]
@@ -169,24 +170,28 @@ def shared_grades(runs: Sequence[Run]) -> tuple[list[SharedGrades], list[str]]:
             names = "; ".join(f"{name}: {len(records)} answers" for name, records in judged.items())
             why = "the runs share no answer"
             if shared is not None:
-                why = f"{shared.labels[0]} judged alone" if shared.labels else "no shared answer is judged"
-            notes.append(f"{benchmark}: no agreement, {why} ({names}).")
+                why = (
+                    f"{shared.labels[0]} is the only judge"
+                    if shared.labels
+                    else "no shared answer has a grade"
+                )
+            notes.append(f"{benchmark}: no agreement, because {why} ({names}).")
         lacking += notes
     if not found:
         raise InputError(
-            "nothing to agree with",
+            "agreement needs two judges on the same answers",
             found=" ".join(lacking),
-            expected="a panel, or the same answers in every run, judged by several judges or several times",
+            expected="a run judged by a panel, or several runs of the same answers",
             hint="judge the same answers again: value-retention judge RUN --judge JUDGE",
         )
     return found, lacking
 
 
 def answers_of(run: Run, benchmark: str) -> dict[AnswerKey, AnswerRecord]:
-    """A run's answers to one benchmark.
+    """Return the answers of a run to one benchmark.
 
     Raises:
-        InputError: an item that occurs twice in one epoch.
+        InputError: An item occurs twice in one epoch.
     """
     found: dict[AnswerKey, AnswerRecord] = {}
     for record in run.records:
@@ -195,11 +200,11 @@ def answers_of(run: Run, benchmark: str) -> dict[AnswerKey, AnswerRecord]:
         key = (record.item, record.epoch)
         if key in found:
             raise InputError(
-                "an answer that occurs twice",
+                "duplicate answer",
                 where=f"{run.name} ({', '.join(run.files)})",
                 found=f"{benchmark} item {record.item}, epoch {record.epoch}",
                 expected="each item once per epoch",
-                hint="give every run its own folder: two runs were read as one",
+                hint="two runs may share a folder: give each its own",
             )
         found[key] = record
     return found
@@ -252,11 +257,11 @@ def _refuse_other_answers(
     if differ:
         item, epoch = differ[0]
         raise InputError(
-            f"{one[0]} and {other[0]} hold different answers: agreement needs the same ones",
+            f"{one[0]} and {other[0]} hold different answers",
             where=f"{benchmark} item {item}, epoch {epoch}, and {len(differ) - 1} more of {len(keys)}",
-            found=f"answer {one[1][differ[0]].answer_hash[:12]} and {other[1][differ[0]].answer_hash[:12]}",
-            expected="one answer, judged twice",
-            hint="to compare two models use: value-retention compare",
+            found=f"answers {one[1][differ[0]].answer_hash[:12]} and {other[1][differ[0]].answer_hash[:12]}",
+            expected="the same answers in every run",
+            hint="to compare two models, use value-retention compare",
         )
 
 
@@ -265,7 +270,7 @@ def _units(
     by_answer: list[list[tuple[Rater, GradeRecord]]],
     position: dict[Rater, int],
 ) -> tuple[list[Unit], list[tuple[int, int, float | None]], list[dict[int, Reply]]]:
-    """Units, (unit, rater, grade), and per unit each rater's reply."""
+    """Return units, grades as (unit, rater, grade), and for each unit the replies by rater."""
     units: list[Unit] = []
     rows: list[tuple[int, int, float | None]] = []
     replies: list[dict[int, Reply]] = []
@@ -287,30 +292,30 @@ def _answer_notes(
 ) -> Iterator[str]:
     first = next(iter(runs.values()))[keys[0]]
     if not first.data.is_benchmark:
-        yield f"{benchmark}: sample or synthetic items, NO benchmark."
+        yield f"{benchmark}: sample or synthetic items, NOT the benchmark."
     for name, answers in runs.items():
         if len(answers) > len(keys):
             extra = len(answers) - len(keys)
             yield f"{benchmark}: {extra} of the {len(answers)} answers of {name} are not in every run."
     parsers = {record.parser for answers in runs.values() for record in answers.values()}
     if len(parsers) > 1:
-        yield f"{benchmark}: the grade parser differs ({', '.join(sorted(parsers))})."
+        yield f"{benchmark}: different grade parsers ({', '.join(sorted(parsers))})."
 
 
 def _reply_notes(
     raters: list[Rater], labels: Sequence[str], replies: list[dict[int, Reply]]
 ) -> Iterator[str]:
-    """Pairs asked in other words under one protocol, and passes of one judge that are the same text."""
+    """Note pairs with different prompts under one protocol, and passes of one judge with equal replies."""
     for a in range(len(raters)):
         for b in range(a + 1, len(raters)):
             both = [(unit[a], unit[b]) for unit in replies if a in unit and b in unit]
             other = sum(x[0] != y[0] for x, y in both)
             pair = f"{labels[a]} and {labels[b]}"
             if other and raters[a].protocol == raters[b].protocol:
-                yield f"{pair}: asked with different prompts on {other} of {len(both)} grades."
+                yield f"{pair}: different prompts for {other} of {len(both)} grades."
             same = bool(both) and all(x == y and x[1] is not None for x, y in both)
             if same and raters[a].judge == raters[b].judge:
                 yield (
-                    f"{pair}: every reply is the same text, so one is a copy of the other or the judge is "
-                    "deterministic. This does not measure re-judge noise."
+                    f"{pair}: all replies have the same text. One run is a copy of the other, or the judge is "
+                    "deterministic; this does not measure re-judge noise."
                 )

@@ -1,8 +1,8 @@
-"""Do training rows share text with benchmark questions? N-grams of normalised text, in every language.
+"""Training rows that share text with benchmark questions: n-grams of normalised text, in every language.
 
-`value_retention.train` never sees a benchmark, so the comparison stands here, between the two: it reads
-the rows file that ``python -m value_retention.train.data`` wrote and the questions that
-`value_retention.tasks.load` reads, and writes a stamp that training asks for.
+`value_retention.train` must not read a benchmark, so the comparison is here. It takes the rows file from
+``python -m value_retention.train.data`` and the questions from `value_retention.tasks.load`, and writes the stamp
+that training requires.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
 
 N = 13
-"""Length of a shared run of tokens, as in the overlap checks of Brown et al. 2020 (arXiv 2005.14165, C)."""
+"""Number of shared tokens in a row, as in the overlap checks of Brown et al. 2020 (arXiv 2005.14165, C)."""
 STAMP_SCHEMA = 1
 NORMALISATION = (
     "NFKC, case folded, marks kept, format characters dropped; words, or characters where unspaced"
@@ -32,7 +34,7 @@ BENCHMARKS: dict[str, Benchmark] = {"anima_2_2": ANIMA_2_2, "moru": MORU}
 
 @dataclass(frozen=True)
 class Question:
-    """A benchmark question, or its English translation where the data holds one."""
+    """A benchmark question, or its English translation from the data."""
 
     benchmark: str
     item: str
@@ -42,13 +44,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Source:
-    """Which questions were compared."""
+    """The questions of one benchmark that were compared."""
 
     benchmark: str
     data: str
     revision: str
     is_benchmark: bool
-    """False for the bundled sample items, which no score is reported on."""
+    """False for the bundled sample items."""
     questions: int
 
 
@@ -67,7 +69,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome for one rows file."""
+    """The result for one rows file."""
 
     rows: int
     hits: tuple[Hit, ...]
@@ -77,18 +79,14 @@ class Check:
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """(a token, a format character). Built from the Unicode categories: `\\w` of the standard library cuts
-    words of Indic scripts at their vowel signs, which are marks and no letters."""
-    import sys
+    """Patterns of a token and of format characters, from Unicode categories.
 
-    marks, formats = [], []
-    for code in range(sys.maxunicode + 1):
-        category = unicodedata.category(chr(code))
-        if category[0] == "M":
-            marks.append(code)
-        elif category == "Cf":
-            formats.append(code)
-    # Scripts written without spaces: Thai, Lao, Myanmar, Khmer, kana, ideographs; one token per character.
+    The standard library's `\\w` would cut words of Indic scripts at their vowel signs, which are marks.
+    """
+    categories = [unicodedata.category(chr(code)) for code in range(sys.maxunicode + 1)]
+    marks = [code for code, category in enumerate(categories) if category[0] == "M"]
+    formats = [code for code, category in enumerate(categories) if category == "Cf"]
+    # Scripts without spaces, one token per character: Thai, Lao, Myanmar, Khmer, kana, ideographs.
     unspaced = (
         "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
         "\U00020000-\U0003ffff"
@@ -99,7 +97,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def _ranges(codes: Sequence[int]) -> str:
-    """Code points as the inside of a character class."""
+    """Return the code points as the inside of a character class."""
     spans: list[tuple[int, int]] = []
     for code in codes:
         if spans and spans[-1][1] == code - 1:
@@ -113,7 +111,7 @@ _ASCII_TOKEN = re.compile("[a-z0-9]+")
 
 
 def tokens(text: str) -> list[str]:
-    """Tokens of a text after normalisation: words, or single characters of scripts without spaces."""
+    """Split a normalised text into words, or into characters for scripts without spaces."""
     if text.isascii():
         return _ASCII_TOKEN.findall(text.lower())
     token, formats = _patterns()
@@ -122,10 +120,10 @@ def tokens(text: str) -> list[str]:
 
 
 def read_questions(data: str, benchmarks: Iterable[str] = BENCHMARKS) -> tuple[list[Question], list[Source]]:
-    """Every question of the benchmarks, in every language, with the English translations beside them.
+    """Read every question of the benchmarks in every language, and the English translations.
 
     Args:
-        data: As in `value_retention.tasks.load.load`: ``hub``, ``sample``, a folder.
+        data: ``hub``, ``sample`` or a folder, as in `value_retention.tasks.load.load`.
         benchmarks: Keys of `BENCHMARKS`.
 
     Raises:
@@ -148,7 +146,7 @@ def read_questions(data: str, benchmarks: Iterable[str] = BENCHMARKS) -> tuple[l
 
 
 def question_files(data: str) -> Iterator[Path]:
-    """Files of a data folder that hold a benchmark; none where the data is no folder."""
+    """Yield the benchmark files of a data folder; none for ``hub`` and ``sample``."""
     if data in ("hub", "sample"):
         return
     tables = (table for b in BENCHMARKS.values() for table in (b.questions, b.dimensions))
@@ -158,10 +156,10 @@ def question_files(data: str) -> Iterator[Path]:
 
 
 class Index:
-    """Questions, ready to be looked for in texts.
+    """Index of questions for the search in texts.
 
     Args:
-        questions: What to look for. One of fewer than `N` tokens is looked for as a whole.
+        questions: Questions to search for. One with fewer than `N` tokens must occur as a whole.
     """
 
     def __init__(self, questions: Sequence[Question]) -> None:
@@ -174,7 +172,7 @@ class Index:
         self.vocabulary = {token for gram in self.grams for token in gram}
 
     def find(self, text: str) -> tuple[Question, str] | None:
-        """The first question that a text shares a run of tokens with, and that run; None without one."""
+        """Return the first question that a text shares tokens with, and the shared text; None without one."""
         for run in self._known_runs(tokens(text)):
             for size in self.sizes:
                 for start in range(len(run) - size + 1):
@@ -185,20 +183,14 @@ class Index:
         return None
 
     def _known_runs(self, split: list[str]) -> Iterator[list[str]]:
-        """Stretches of tokens that all occur in questions: only within one can a gram be found."""
-        run: list[str] = []
-        for token in split:
-            if token in self.vocabulary:
-                run.append(token)
-            elif run:
-                yield run
-                run = []
-        if run:
-            yield run
+        """Yield stretches of tokens that all occur in questions; an n-gram cannot match outside them."""
+        for known, run in groupby(split, key=self.vocabulary.__contains__):
+            if known:
+                yield list(run)
 
 
 def texts_of(row: Any) -> Iterator[str]:
-    """Every text of a training row, whatever its shape; the role of a message is no text."""
+    """Yield every text of a training row of any shape, except the roles of messages."""
     if isinstance(row, str):
         yield row
     elif isinstance(row, dict):
@@ -211,15 +203,15 @@ def texts_of(row: Any) -> Iterator[str]:
 
 
 def read_lines(path: str | Path) -> list[bytes]:
-    """Lines of a rows file, as they are.
+    """Return the lines of a rows file, unchanged.
 
     Raises:
-        InputError: There is no such file, or nothing in it.
+        InputError: The file does not exist or is empty.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            "no such rows file",
+            "rows file not found",
             where=str(path),
             hint="write it with `python -m value_retention.train.data --config ARM.yaml -o rows.jsonl`",
         )
@@ -237,11 +229,11 @@ def check_rows(
     Args:
         lines: JSON, one row each.
         questions: What must not be trained on.
-        sources: Where the questions came from.
+        sources: Source of the questions.
         where: Name of the rows file, for messages.
 
     Raises:
-        InputError: A line is not JSON, or a row holds no text: nothing in it could be compared.
+        InputError: A line is invalid JSON, or a row has no text to compare.
     """
     index = Index(questions)
     hits: list[Hit] = []
@@ -250,46 +242,45 @@ def check_rows(
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise InputError("a line is not JSON", where=f"{where}, line {number}", found=error) from error
+            raise InputError("invalid JSON", where=f"{where}, line {number}", found=error) from error
         texts = [text for text in texts_of(row) if text.strip()]
         if not texts:
             empty.append(number)
         for text in texts:
-            found = index.find(text)
-            if found is not None:
+            if found := index.find(text):
                 question, shared = found
                 hits.append(Hit(number, question.benchmark, question.item, question.language, shared))
                 break
     if empty:
         raise InputError(
-            "rows that hold no text: nothing in them can be compared with a question",
+            "rows without text: they cannot be compared with a question",
             where=f"{where}, line {empty[0]}",
             found=f"{len(empty)} of {len(lines)} rows, the first {lines[empty[0] - 1][:80].decode(errors='replace')}",
-            expected="a text in every row, as `python -m value_retention.train.data` writes them",
-            hint="take them out, or look whether this is the right file",
+            expected="text in every row, as `python -m value_retention.train.data` writes it",
+            hint="remove these rows, or check that this is the right file",
         )
     return Check(len(lines), tuple(hits), tuple(sources), questions_hash(questions))
 
 
 def questions_hash(questions: Iterable[Question]) -> str:
-    """SHA-256 over the normalised questions, whatever their order."""
+    """Return a SHA-256 over the normalised questions that does not depend on their order."""
     lines = sorted(f"{q.benchmark}\t{q.item}\t{q.language}\t{' '.join(q.tokens)}" for q in questions)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def without_hits(lines: Sequence[bytes], check: Check) -> list[bytes]:
-    """The lines without a hit, in their order."""
+    """Return the lines without a hit."""
     bad = {hit.row for hit in check.hits}
     return [line for number, line in enumerate(lines, 1) if number not in bad]
 
 
 def stamp(content: bytes, check: Check, *, dropped: int = 0) -> dict[str, Any]:
-    """What training asks for: which rows were compared with which questions, and how many hits remain.
+    """Return the stamp for training: which rows were compared with which questions, and the number of hits.
 
     Args:
-        content: The rows file that the stamp is for.
+        content: Bytes of the rows file.
         check: Its comparison.
-        dropped: Rows with a hit that were taken out before.
+        dropped: Rows with a hit that were removed before.
     """
     return {
         "schema": STAMP_SCHEMA,
