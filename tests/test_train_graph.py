@@ -50,7 +50,7 @@ def test_every_arm_starts_from_the_merged_midtraining_and_is_checked_merged_and_
     assert "contamination_unchecked" not in output
 
 
-def test_a_finished_step_is_not_redone(tmp_path: Path) -> None:
+def test_a_finished_step_is_not_repeated(tmp_path: Path) -> None:
     assert trained(steps(tmp_path, "STUDY=tiny")) == ["midtrain", *(arm for arm in ARMS if arm in MINIATURE)]
     done = tmp_path / "out" / "tiny" / "done"
     done.mkdir(parents=True)
@@ -66,9 +66,9 @@ MINIATURE = ("sft-dolly", "sft-magicoder", "grpo-rlhflow", "grpo-magicoder")
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"), [("JUDGE", "say which judge"), ("DOCUMENTS", "FILE with a text column")]
+    ("missing", "said"), [("JUDGE", "JUDGE=provider/model"), ("DOCUMENTS", "DOCUMENTS=FILE")]
 )
-def test_what_the_real_study_needs_is_asked_for(missing: str, said: str, tmp_path: Path) -> None:
+def test_missing_settings_of_the_real_study_are_named(missing: str, said: str, tmp_path: Path) -> None:
     options = [option for option in STUDY if not option.startswith(missing)]
     done = subprocess.run(
         ["make", "-n", "-f", str(GRAPH), *options], cwd=tmp_path, capture_output=True, text=True

@@ -1,10 +1,10 @@
 # The study as a graph: base -> mid-training -> one branch per arm -> merge -> evaluate -> compare.
 #
-#   make -f train/paper.mk STUDY=tiny                  the miniature, on a CPU, offline
+#   make -f train/paper.mk STUDY=tiny                  the miniature: CPU, offline
 #   make -f train/paper.mk STUDY=llama31-8b DOCUMENTS=documents.jsonl RLHFLOW_REVISION=COMMIT JUDGE=...
 #
-# Finished steps are not redone, stopped ones go on from their last checkpoint, and -j runs branches side by
-# side (with one GPU per branch: -j1 on a single one). Every step is one command that can be run by hand.
+# Finished steps are not repeated, and a stopped step resumes from its last checkpoint. -j runs branches in parallel
+# and needs a GPU for each; use -j1 with a single GPU. Every step is one command that you can also run by hand.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -15,21 +15,21 @@ OUT ?= out/$(STUDY)
 PY ?= python
 LM_EVAL ?= lm_eval
 VALUE_RETENTION ?= value-retention
-# How a script is started: `accelerate launch --config_file fsdp-8gpu.yaml -m` for several GPUs.
+# Launcher of the scripts; for several GPUs `accelerate launch --config_file fsdp-8gpu.yaml -m`.
 LAUNCH ?= $(PY) -m
-# More options for every training script, such as --config llama31-8b/full-8gpu.yaml
+# Additional options for every training script, such as --config llama31-8b/full-8gpu.yaml
 TRAIN_FLAGS ?=
 
 SFT := sft-dolly sft-magicoder sft-alpaca
 GRPO := grpo-rlhflow grpo-magicoder grpo-ultrafeedback
-# The replication arms (sft-alpaca, grpo-ultrafeedback) are left out of the miniature for its time.
+# The miniature leaves out the replication arms (sft-alpaca, grpo-ultrafeedback) to save time.
 ARMS ?= $(if $(filter tiny,$(STUDY)),sft-dolly sft-magicoder grpo-rlhflow grpo-magicoder,$(SFT) $(GRPO))
 TRAINED := midtrain $(ARMS)
 CHECKPOINTS := base $(TRAINED)
 DONE := $(OUT)/done
 
 ifeq ($(STUDY),tiny)
-# The miniature: everything is shipped, the questions are the sample items, the judge is lexical.
+# The miniature: shipped rows, sample items as questions, lexical judge.
 BASE := $(OUT)/base
 TOKENIZER := --tokenizer $(BASE)
 DATA ?= sample
@@ -40,22 +40,22 @@ EVAL_MODEL ?= --model hf --device cpu --batch_size 33
 EVAL_FLAGS ?= --gen_kwargs max_gen_toks=128
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
-# Several threads are slower than one on matrices this small.
+# On matrices this small, several threads are slower than one.
 export OMP_NUM_THREADS := 1
 else
 BASE := meta-llama/Llama-3.1-8B
 BASE_REVISION := d04e592bb4f6aa9cfee91e2e20afa771667e1d4b
 TOKENIZER := --tokenizer $(BASE) --tokenizer_revision $(BASE_REVISION)
 DATA ?= hub
-# A judge that you pay for: no default. See the README for how judges are named.
-JUDGE ?= $(error say which judge: JUDGE=provider/model)
+# A paid judge, so there is no default. The README explains the names of judges.
+JUDGE ?= $(error set a judge: JUDGE=provider/model)
 EPOCHS ?= 5
 DTYPE ?= bfloat16
 EVAL_MODEL ?= --model vllm
 EVAL_FLAGS ?=
-ROWS_FLAGS_midtrain ?= --dataset $(or $(DOCUMENTS),$(error DOCUMENTS=FILE with a text column is needed))
+ROWS_FLAGS_midtrain ?= --dataset $(or $(DOCUMENTS),$(error set the documents: DOCUMENTS=FILE with a text column))
 ROWS_FLAGS_grpo-rlhflow ?= $(if $(RLHFLOW_REVISION),--dataset_revision $(RLHFLOW_REVISION))
-# vLLM needs the chat template of a checkpoint; the base model has none, so it is saved with one first.
+# vLLM needs a chat template in the checkpoint. The base model has none, so it is saved with one first.
 endif
 
 all: compare
@@ -65,7 +65,7 @@ merge: $(TRAINED:%=$(DONE)/merge-%)
 eval: $(CHECKPOINTS:%=$(DONE)/eval-%)
 compare: $(OUT)/comparison.json
 
-# One step, one marker, written when the step's command has succeeded.
+# Each step writes a marker after its command has succeeded.
 define done
 	@mkdir -p $(DONE) && touch $@
 endef
@@ -77,7 +77,7 @@ $(DONE)/merge-base:
 BASE_READY := $(DONE)/merge-base
 base_folder := $(BASE)
 else
-# The base as the others are: with the chat template and both end tokens, from the pinned commit.
+# The base in the form of the other checkpoints: with chat template and both end tokens, from the pinned commit.
 $(DONE)/merge-base:
 	$(PY) -m value_retention.train.merge --model $(BASE) --revision $(BASE_REVISION) --dtype $(DTYPE) \
 		--output $(OUT)/base-merged
@@ -86,7 +86,7 @@ BASE_READY :=
 base_folder := $(OUT)/base-merged
 endif
 
-# What would be trained on, without the rows that share text with a benchmark question, and its stamp.
+# The training rows without those that share text with a benchmark question, and their stamp.
 $(DONE)/rows-%: $(BASE_READY)
 	$(PY) -m value_retention.train.data --config $(STUDY)/$*.yaml $(TOKENIZER) $(ROWS_FLAGS_$*) \
 		-o $(OUT)/rows/$*.all.jsonl
@@ -116,7 +116,7 @@ $(DONE)/eval-%: $(DONE)/merge-%
 		--log_samples --output_path $(OUT)/logs/$*
 	$(done)
 
-# Every checkpoint against the mid-trained one: what post-training did to the values.
+# Compare every checkpoint with the mid-trained one.
 $(OUT)/comparison.json: $(CHECKPOINTS:%=$(DONE)/eval-%)
 	$(VALUE_RETENTION) compare $(foreach name,$(CHECKPOINTS),$(name)=$(OUT)/logs/$(name)) \
 		--baseline midtrain --json $@
