@@ -63,8 +63,8 @@ class RewardArguments:
         4096, "longest text for the reward model in tokens; longer texts lose the start of the prompt"
     )
     reward_batch_size: int = _option(8, "texts per pass of the reward model")
-    reward_functions: list[str] | None = _option(
-        None, "dotted paths, such as value_retention.train.rewards.code_shape"
+    reward_functions: list[str] | None = field(
+        default=None, metadata={"help": "dotted paths, such as value_retention.train.rewards.code_shape"}
     )
 
 

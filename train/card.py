@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from value_retention.train.data import Report
-from value_retention.train.errors import TrainError, say
+from value_retention.train.errors import TrainError, is_first_process, say
 from value_retention.train.source import COMMIT
 
 CARD = "value_retention_run.json"
@@ -58,7 +58,9 @@ class Card:
     schema: int = 1
 
     def write(self, folder: str | Path) -> None:
-        """Write the card into a folder, atomically."""
+        """Write the card into a folder, atomically and once, not once per process."""
+        if not is_first_process():
+            return
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{CARD}.{os.getpid()}"

@@ -29,29 +29,13 @@ class Example:
     """The assistant's turn after the prompt, if the data set has one."""
 
 
+Format = tuple[Callable[[Row], Example], tuple[str, ...]]
+"""Function that reads a row, and the columns that it needs."""
+
+
 def text(row: Row) -> Example:
     """Plain documents, column ``text``."""
-    return Example(text=_filled(row, "text"))
-
-
-def dolly(row: Row) -> Example:
-    """databricks/databricks-dolly-15k: instruction, context (may be empty), response, category."""
-    return _turn(_filled(row, "instruction"), _optional(row, "context"), _filled(row, "response"))
-
-
-def alpaca(row: Row) -> Example:
-    """tatsu-lab/alpaca: instruction, input (may be empty), output."""
-    return _turn(_filled(row, "instruction"), _optional(row, "input"), _filled(row, "output"))
-
-
-def magicoder(row: Row) -> Example:
-    """ise-uiuc/Magicoder-Evol-Instruct-110K: instruction, response."""
-    return _turn(_filled(row, "instruction"), "", _filled(row, "response"))
-
-
-def oss_instruct(row: Row) -> Example:
-    """ise-uiuc/Magicoder-OSS-Instruct-75K: problem, solution (and lang, which the problem states)."""
-    return _turn(_filled(row, "problem"), "", _filled(row, "solution"))
+    return Example(text=_stripped(row["text"], "text"))
 
 
 def rlhflow(row: Row) -> Example:
@@ -67,16 +51,29 @@ def ultrafeedback(row: Row) -> Example:
     return Example(prompt=_conversation(chosen[:-1]), answer=_stripped(chosen[-1].get("content"), "chosen"))
 
 
-FORMATS: dict[str, tuple[Callable[[Row], Example], tuple[str, ...]]] = {
+def _dialogues(question: str, answer: str, context: str | None = None) -> Format:
+    """Format of a data set with the columns question, answer and, if named, context, which may be empty."""
+
+    def read(row: Row) -> Example:
+        content = _stripped(row[question], question)
+        extra = row[context] if context else None
+        if isinstance(extra, str) and extra.strip():
+            content += f"\n\n{extra.strip()}"
+        return Example(prompt=({"role": "user", "content": content},), answer=_stripped(row[answer], answer))
+
+    return read, (question, context, answer) if context else (question, answer)
+
+
+FORMATS: dict[str, Format] = {
     "text": (text, ("text",)),
-    "dolly": (dolly, ("instruction", "context", "response")),
-    "alpaca": (alpaca, ("instruction", "input", "output")),
-    "magicoder": (magicoder, ("instruction", "response")),
-    "oss_instruct": (oss_instruct, ("problem", "solution")),
+    "dolly": _dialogues("instruction", "response", context="context"),  # databricks/databricks-dolly-15k
+    "alpaca": _dialogues("instruction", "output", context="input"),  # tatsu-lab/alpaca
+    "magicoder": _dialogues("instruction", "response"),  # ise-uiuc/Magicoder-Evol-Instruct-110K
+    "oss_instruct": _dialogues("problem", "solution"),  # ise-uiuc/Magicoder-OSS-Instruct-75K
     "rlhflow": (rlhflow, ("context_messages",)),
     "ultrafeedback": (ultrafeedback, ("chosen",)),
 }
-"""Name in a config -> (function, required columns)."""
+"""By the name in a config."""
 
 
 def stage_row(example: Example, stage: str) -> dict[str, Any]:
@@ -122,11 +119,6 @@ def check_columns(rows: Iterable[Any], dataset_format: str, where: str) -> None:
         )  # fmt: skip
 
 
-def _turn(instruction: str, context: str, answer: str) -> Example:
-    content = f"{instruction}\n\n{context}" if context else instruction
-    return Example(prompt=({"role": "user", "content": content},), answer=answer)
-
-
 def _conversation(messages: Any) -> tuple[Message, ...]:
     if not isinstance(messages, list) or not messages:
         raise UnusableRowError("empty conversation")
@@ -140,16 +132,7 @@ def _conversation(messages: Any) -> tuple[Message, ...]:
     return tuple(turns)
 
 
-def _filled(row: Row, column: str) -> str:
-    return _stripped(row[column], column)
-
-
 def _stripped(value: Any, what: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise UnusableRowError(f"empty {what}")
     return value.strip()
-
-
-def _optional(row: Row, column: str) -> str:
-    value = row[column]
-    return value.strip() if isinstance(value, str) else ""

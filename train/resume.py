@@ -122,5 +122,4 @@ class Guard(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Write the card into the checkpoint."""
-        if state.is_world_process_zero:
-            self.card.write(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+        self.card.write(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")

@@ -14,7 +14,7 @@ from trl import get_peft_config, get_quantization_config
 from value_retention.train.arguments import DataArguments, RewardArguments
 from value_retention.train.card import Card, describe_parent, make_card, refuse_stale
 from value_retention.train.data import Rows, build_rows, describe
-from value_retention.train.errors import TrainError, is_first_process, say
+from value_retention.train.errors import TrainError, say
 from value_retention.train.resume import Guard, newest_whole_checkpoint
 from value_retention.train.rewards import load_rewards
 from value_retention.train.stamp import check_stamp
@@ -112,8 +112,7 @@ def prepare(
     if refuse_stale(card, training.output_dir):
         say(f"{training.output_dir} already holds this run, complete")
         return None
-    if is_first_process():
-        card.write(training.output_dir)
+    card.write(training.output_dir)
     return rows, tokenizer, card
 
 
@@ -144,11 +143,9 @@ def train_and_save(trainer: Any, guard: Guard, data: DataArguments) -> None:
     if checkpoint:
         say(f"resuming from {checkpoint}")
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
-    first = trainer.is_world_process_zero()
     if guard.stopping and trainer.state.global_step < trainer.state.max_steps:
         guard.card.status = "stopped"
-        if first:
-            guard.card.write(folder)
+        guard.card.write(folder)
         say(f"stopped at step {trainer.state.global_step}; run the same command again to resume")
         sys.exit(STOPPED)
     model = trainer.accelerator.unwrap_model(trainer.model)
@@ -158,8 +155,7 @@ def train_and_save(trainer: Any, guard: Guard, data: DataArguments) -> None:
     trainer.save_state()
     guard.card.status = "complete"
     guard.card.result = summary(trainer, metrics)
-    if first:
-        guard.card.write(folder)
+    guard.card.write(folder)
     say(f"wrote {folder}: {guard.card.result}")
 
 

@@ -119,10 +119,10 @@ def _show_agreement(
     cells = []
     for row in rows:
         rates = ", ".join("n/a" if rate is None else number(rate * 100) for rate in row.pass_rates)
-        line = [row.name, str(row.clusters), str(row.compared), rates, _cell(row.raw, reasons, 100, 1)]
-        line += [_cell(row.kappa, reasons)] if pair else []
-        line += [_cell(row.ac1, reasons), _cell(row.alpha, reasons)]
-        line += [_cell(row.shift, reasons, 100, 1)] if pair else []
+        line = [row.name, str(row.clusters), str(row.compared), rates, cell(row.raw, reasons, 100, 1)]
+        line += [cell(row.kappa, reasons)] if pair else []
+        line += [cell(row.ac1, reasons), cell(row.alpha, reasons)]
+        line += [cell(row.shift, reasons, 100, 1)] if pair else []
         cells.append([*line, str(row.missing)])
     sections = [a.kind != b.kind for a, b in pairwise(rows)]
     title = f"{TITLES.get(benchmark, benchmark)}: {' and '.join(raters)}"
@@ -140,14 +140,14 @@ def _show_scores(out: Console, benchmark: str, scores: list[JudgeScore], reasons
 
     rows = []
     for row in scores:
-        line = [row.panel, row.group, str(row.score.clusters), _cell(row.score, reasons, 100, 1)]
-        line += [_cell(row.change, reasons, 100, 1) if row.change else ""] if panel else []
+        line = [row.panel, row.group, str(row.score.clusters), cell(row.score, reasons, 100, 1)]
+        line += [cell(row.change, reasons, 100, 1) if row.change else ""] if panel else []
         rows.append([*line, str(row.unscored)])
     sections = [a.panel != b.panel for a, b in pairwise(scores)]
     print_table(out, f"{TITLES.get(benchmark, benchmark)}: score by judge", headings, rows, sections)
 
 
-def _cell(found: Coefficient | Score, reasons: set[str], scale: float = 1, digits: int = 2) -> str:
+def cell(found: Coefficient | Score, reasons: set[str], scale: float = 1, digits: int = 2) -> str:
     """Return value and interval, or the short form of the reason that one is missing."""
     from value_retention.analysis.judges.leave_one_out import short_reason
     from value_retention.analysis.report.cells import number

@@ -205,33 +205,27 @@ def _show_confusions(out: Console, title: str, rows: list[Confusion]) -> None:
 
 
 def _show_scores(out: Console, scores: Sequence[CorrectedScore]) -> None:
+    from value_retention.analysis.commands.agreement import cell
     from value_retention.analysis.judges.leave_one_out import short_reason
     from value_retention.analysis.report.cells import TITLES, interval, number
     from value_retention.analysis.report.console import print_table, say
 
     cells = []
-    reasons = dict.fromkeys(row.score.reason for row in scores if row.score.reason is not None)
+    reasons: set[str] = set()
     for row in scores:
-        shown = corrected = "no score"
-        if row.score.value is not None:
-            shown = number(row.score.value * 100)
-        if row.score.low is not None and row.score.high is not None:
-            shown += f" {interval(row.score.low * 100, row.score.high * 100)}"
-        elif row.score.value is not None:
-            shown += f" ({short_reason(row.score.reason or '')})"
-        if row.corrected is None:
-            corrected = "refused"
-        else:
+        corrected = "refused"
+        if row.corrected is not None:
             ends = interval(row.corrected.low * 100, row.corrected.high * 100)
             corrected = f"{number(row.corrected.value * 100)}{'*' if row.clipped else ''} {ends}"
         labelled = ", ".join(map(str, row.label_clusters or ())) or "none"
         title = TITLES.get(row.benchmark, row.benchmark)
         clusters = str(row.score.clusters)
-        cells.append([row.run, title, row.judge, row.name, clusters, shown, corrected, labelled])
+        score = cell(row.score, reasons, 100, 1)
+        cells.append([row.run, title, row.judge, row.name, clusters, score, corrected, labelled])
     headings = ["Run", "Benchmark", "Judge", "Questions", "Clusters", "Score by judge\n%", "Corrected\n%"]
     headings += ["Clusters of labels\npass, fail"]
     print_table(out, "Scores, corrected for the judge's errors", headings, cells)
-    for reason in reasons:
+    for reason in sorted(reasons):
         say(out, f"{short_reason(reason)}: {reason}.", "dim")
     for row in scores:
         where = f"{row.run}, {TITLES.get(row.benchmark, row.benchmark)}, {row.judge}, {row.name}"
