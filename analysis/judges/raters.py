@@ -96,7 +96,7 @@ def graded_by(record: AnswerRecord, run: str) -> Iterator[tuple[Rater, GradeReco
     for grade in record.grades:
         if grade.judge.endswith(MEAN):
             raise InputError(
-                "the log has only mean grades, and single grades are needed",
+                "the log has only means over several grades, and single grades are needed",
                 where=f"item {record.item} epoch {record.epoch}, {grade.dimension}",
                 found=grade.judge,
                 expected="a log whose events hold the replies of the judges",
