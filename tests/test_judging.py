@@ -262,7 +262,7 @@ def test_a_journal_that_cannot_be_written_is_one_plain_message(
 ) -> None:
     journal = Journal(tmp_path / "journal")
     journal.close()
-    with pytest.raises(InputError, match="the journal cannot be written"):
+    with pytest.raises(InputError, match="cannot write the journal"):
         run(dataset, answers, [Judge("j", fair, connections=5, delay=1.0)], journal=journal)
 
 
