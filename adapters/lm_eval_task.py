@@ -142,23 +142,31 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             content=self.loaded.info.content_hash,
             shard=self._world,
         )
-        self.store.resume(self._instances or [])
+        self.store.resume(self._requests)
 
     @property
     def instances(self) -> list[Any]:
         """The requests still to be made. After generation, all requests."""
-        pending = self._instances or []
-        return pending if self._filtered else [i for i in pending if i.repeats]
+        return self._requests if self._filtered else [i for i in self._requests if i.repeats]
+
+    @property
+    def _requests(self) -> list[Any]:
+        return super().instances or []
 
     def sampling(self) -> dict[str, Any]:
         """Sampling settings, for the record."""
         return {**(self.config.generation_kwargs or {}), **self._request_settings}
 
+    @property
+    def _predict_only(self) -> bool:
+        """Whether the command has --predict_only, for which lm-eval replaces the metrics."""
+        return any(metric["metric"] == "bypass" for metric in self.config.metric_list or [])
+
     # -- judging ----------------------------------------------------------------------------------------
 
     @property
     def _judging(self) -> bool:
-        if not self.settings.judges or "bypass" in self._metric_fn_list:
+        if not self.settings.judges or self._predict_only:
             return False
         # With tensor parallelism every process reports rank 0: only the first one calls the judge.
         return self._world[1] > 1 or os.environ.get("LOCAL_RANK", "0") == "0"
@@ -167,14 +175,14 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         """Judge all answers of this process in one batch. The records become the filtered responses."""
         assert self.store is not None
         self._filtered = True
-        self.store.collect(self._instances)
+        self.store.collect(self._requests)
         answers = [
             Answer.of(self.items[instance.doc["id"]], epoch, text)
-            for instance in self._instances
+            for instance in self._requests
             for epoch, text in enumerate(instance.resps, start=1)
         ]
         records = iter(self._judge(answers))
-        for instance in self._instances:
+        for instance in self._requests:
             instance.filtered_resps[FILTER] = [next(records).to_json() for _ in instance.resps]
 
     def _judge(self, answers: Sequence[Answer]) -> list[AnswerRecord]:
@@ -227,7 +235,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
 
     def process_results(self, doc: dict[str, Any], results: list[list[str]]) -> dict[str, Any]:
         """One question's contribution to each metric."""
-        if "bypass" in self._metric_fn_list:
+        if self._predict_only:
             return {"bypass": None}
         if not self.settings.judges:
             return {"not_judged": 1.0}
@@ -251,7 +259,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
 
     def aggregation(self) -> dict[str, Callable[[list[Any]], float]]:
         """Aggregation functions by metric. They return NaN only if nothing could be scored."""
-        if "bypass" in self._metric_fn_list:
+        if self._predict_only:
             return {"bypass": lambda _: 999.0}
         return {name: self._aggregate(name) for name in self._metric_names()}
 

@@ -32,7 +32,7 @@ TESTS = Path(__file__).parent
 
 
 def timed(command: Sequence[str | Path], work: Path, **env: str) -> float:
-    """Wall seconds of a whole process that has to succeed."""
+    """Wall seconds of a process, which must succeed."""
     start = time.monotonic()
     done = helpers.run(*command, cwd=work, timeout=900, **env)
     seconds = time.monotonic() - start
@@ -108,7 +108,7 @@ def judged(dataset: Dataset, answers: list[Answer], *server: str, **args: object
 def against_upstream(rounds: int = 3) -> None:
     """Ours over upstream: 570 answers and 2,535 grades each, the three in turn, medians of the ratios."""
     if not (helpers.REAL / "anima").is_dir():
-        print("harness: needs the gated ANIMA rows in ../shared/data/hub/anima")
+        print("harness: the comparison with upstream needs the gated ANIMA rows in ../shared/data/hub/anima")
         return
     connections = ("--max-connections", "64", "--display", "none")
     roles = ("--model", helpers.MODEL, "--model-role", f"grader={helpers.JUDGE}")
@@ -157,7 +157,7 @@ def against_upstream(rounds: int = 3) -> None:
 
 
 def journal() -> None:
-    """Time of the journal per grade, and of resuming a run that was finished."""
+    """Time of the journal per grade, and time to resume a finished run."""
     dataset = load(ANIMA_2_2, str(helpers.REAL) if (helpers.REAL / "anima").is_dir() else "sample")
     answers = [
         Answer.of(item, epoch, f"An answer to {item.id}.") for item in dataset.items for epoch in range(1, 6)

@@ -2,8 +2,8 @@
 
     python tests/scripted_server.py --latency 0.02 --replies plain
 
-prints its base URL, then serves until it is killed. `GET /stats` gives the counts. Judge prompts are told
-from questions by their data markers, so one server plays both parts.
+prints its base URL, then serves until it is killed. `GET /stats` returns the counts. Data markers distinguish
+judge prompts from questions, so one server plays both parts.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def judge_reply(prompt: str, kind: str) -> str:
 
 
 class Server:
-    """The script: latency, kinds of reply, faults."""
+    """The script: latency, kinds of reply, faults, rate limit."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.latency, self.replies, self.fault_rate = args.latency, args.replies, args.fault_rate
@@ -99,7 +99,7 @@ class Server:
         return web.json_response(self.answer(body, text, judging))
 
     def answer(self, body: dict[str, Any], text: str, judging: bool) -> dict[str, Any]:
-        """The reply to one call, counted."""
+        """Count a call and return the reply."""
         self.stats["judge" if judging else "model"] += 1
         self.order.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
         if judging:
@@ -131,19 +131,19 @@ class Server:
         return web.json_response({**self.stats, "judge_repeated": repeated, "kinds": self.kinds})
 
     async def get_calls(self, request: web.Request) -> web.Response:
-        """SHA-256 of the last message of every call that was answered, in order."""
+        """SHA-256 of the last message of each answered call, in order."""
         return web.json_response(self.order)
 
 
 def last_text(body: dict[str, Any]) -> str:
-    """The last message, of a call to either of OpenAI's APIs."""
+    """The last message of a call to either of OpenAI's APIs."""
     messages = body["messages"] if "messages" in body else body["input"]
     content = messages if isinstance(messages, str) else messages[-1]["content"]
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
-    """The reply in the form of the API that was called."""
+    """The reply in the form of the API in use."""
     if "input" in body:
         return response(body, text)
     tokens = len(json.dumps(body["messages"])) // 4
@@ -186,10 +186,12 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--replies", choices=["plain", "unreadable", "blind"], default="plain")
     parser.add_argument("--fault-rate", type=float, default=0.0)
-    parser.add_argument("--down", action="store_true", help="every judge call is a 503")
+    parser.add_argument("--down", action="store_true", help="answer 503 to every judge call")
     parser.add_argument("--stall", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=int, default=10**9, help="judge calls at once; 429 to any above")
+    parser.add_argument(
+        "--limit", type=int, default=10**9, help="answer 429 above this number of judge calls in flight"
+    )
     args = parser.parse_args()
     asyncio.run(serve(args))
 

@@ -29,14 +29,14 @@ def answers(dataset: Dataset) -> list[Answer]:
     return [Answer.of(item, epoch, f"On {item.id}, {epoch}.") for item in dataset.items for epoch in (1, 2)]
 
 
-def after(pool: Connections, replies: int) -> float:
+def after(pool: Connections, replies: int, seconds: float = 1.0) -> float:
     """The limit after so many replies while every slot is taken."""
 
     async def work() -> float:
         for _ in range(replies):
             while pool.slots.available_tokens >= 1:
                 pool.slots.acquire_on_behalf_of_nowait(object())
-            pool.succeeded()
+            pool.grow(seconds)
         return pool.slots.total_tokens
 
     return asyncio.run(work())
@@ -45,7 +45,7 @@ def after(pool: Connections, replies: int) -> float:
 def test_the_limit_doubles_per_round_until_the_first_rate_limit_and_then_grows_by_one() -> None:
     pool = Connections()
     assert after(pool, START) == 2 * START
-    pool.rate_limited(pool.decreases)
+    pool.shrink(pool.decreases)
     shrunk = pool.slots.total_tokens
     assert START < shrunk < 2 * START
     assert after(pool, int(shrunk) + 1) == shrunk + 1
@@ -55,23 +55,32 @@ def test_the_limit_doubles_per_round_until_the_first_rate_limit_and_then_grows_b
 def test_a_round_of_rate_limits_shrinks_it_once_and_never_below_one() -> None:
     pool = Connections()
     for _ in range(START):
-        pool.rate_limited(0)
+        pool.shrink(0)
     assert START / 2 < pool.slots.total_tokens < START
     for _ in range(100):
-        pool.rate_limited(pool.decreases)
+        pool.shrink(pool.decreases)
     assert pool.slots.total_tokens == 1
 
 
 def test_free_slots_are_no_reason_to_grow() -> None:
     pool = Connections()
     for _ in range(100):
-        pool.succeeded()
+        pool.grow(1.0)
     assert pool.slots.total_tokens == START
+
+
+def test_slow_replies_stop_the_growth() -> None:
+    pool = Connections()
+    reached = after(pool, START, seconds=1.0)
+    assert after(pool, 300, seconds=3.0) < 2 * reached
+    slow = pool.slots.total_tokens
+    assert after(pool, 300, seconds=3.0) == slow
+    assert after(pool, 300, seconds=1.0) > slow
 
 
 def test_the_users_limit_stays() -> None:
     pool = Connections(5)
-    pool.rate_limited(0)
+    pool.shrink(0)
     assert (after(pool, 100), pool.most) == (5, 5)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import anyio
 import pytest
-from inspect_ai.log._transcript import Transcript, init_transcript, transcript
+from inspect_ai.log import Transcript, transcript
+from inspect_ai.log._transcript import init_transcript
 from inspect_ai.model import (
     ContentReasoning,
     ContentText,
@@ -16,10 +17,11 @@ from inspect_ai.model import (
     ModelAPI,
     ModelOutput,
     ModelUsage,
+    RetryDecision,
     get_model,
     modelapi,
 )
-from inspect_ai.model._model import RetryDecision, init_model_usage, model_usage
+from inspect_ai.model._model import init_model_usage, model_usage
 
 from value_retention.adapters.judges.journal import Reply
 from value_retention.adapters.judges.models import LexicalJudge, ModelJudge, describe, make_judges

@@ -1,7 +1,7 @@
 """How many calls of one judge are in flight at once: a number that the user set, or one that adapts.
 
-The adaptive limit grows while the provider keeps up and shrinks when it answers 429: slow start, then additive
-increase and multiplicative decrease, as in TCP (Chiu and Jain 1989; Jacobson 1988). Inspect's own
+The adaptive limit grows while the provider keeps up and shrinks when it does not: slow start, then additive
+increase and multiplicative decrease, as in TCP (Jacobson 1988; Chiu and Jain 1989). Inspect's own
 `adaptive_connections` acts only inside `Model.generate`, which judging outside an eval does not use.
 """
 
@@ -15,6 +15,8 @@ MOST = 256
 """Calls in flight at most, where the user set no limit."""
 DECREASE = 0.85
 """Factor on a rate limit. Slow start overshoots by a factor of 2 at most, which takes five decreases."""
+SLOWER = 2.0
+"""A provider keeps up while replies take no more than this factor longer than at the start."""
 
 
 class Connections:
@@ -32,20 +34,31 @@ class Connections:
         self._limit = float(self.slots.total_tokens)
         self.decreases = 0
         """How often the limit shrank. A call remembers the number at its start."""
+        self._replies = 0
+        self._at_start = self._recent = (
+            0.0  # mean seconds of a reply: the first START, and about the last round
+        )
 
-    def succeeded(self) -> None:
-        """Grow after a reply: twofold per round until the first rate limit, then by one call per round.
+    def grow(self, seconds: float) -> None:
+        """Count a reply: the limit doubles per round until it first shrinks, then grows by one call per round.
 
-        A round is as many replies as there are slots. Slots that nobody needs say nothing about the provider.
-        """
-        if self.slots.available_tokens < 1:
-            self._set(self._limit + (1 / self._limit if self.decreases else 1))
-
-    def rate_limited(self, decreases: int) -> None:
-        """Shrink after a 429, once per round.
+        A round is as many replies as there are slots. The limit stays while slots are free, or replies slow.
 
         Args:
-            decreases: `decreases` when the call began. A call that is older than the last decrease tells
+            seconds: Time that the request took.
+        """
+        self._replies += 1
+        self._recent += (seconds - self._recent) / min(self._replies, self._limit)
+        if self._replies <= START:
+            self._at_start = self._recent
+        if self.slots.available_tokens < 1 and self._recent <= SLOWER * self._at_start:
+            self._set(self._limit + (1 / self._limit if self.decreases else 1))
+
+    def shrink(self, decreases: int) -> None:
+        """Shrink after a rate limit or a timeout, once per round.
+
+        Args:
+            decreases: `decreases` when the call began. A call that is older than the last decrease says
                 nothing about the present limit.
         """
         if decreases == self.decreases:

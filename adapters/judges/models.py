@@ -183,15 +183,15 @@ class ModelJudge:
         An empty reply is a fault of the service unless its content filter caused it: it is requested again,
         and kept if it stays empty.
         """
-        decreases = self._pool.decreases
+        decreases, start = self._pool.decreases, time.monotonic()
         try:
             output = await self._generate(prompt, schema)
         except Exception as caught:
             failure = self._failure(_root(caught), retries)
-            if failure.rate_limited:
-                self._pool.rate_limited(decreases)
+            if failure.rate_limited or isinstance(caught, TimeoutError):
+                self._pool.shrink(decreases)
             return None, failure
-        self._pool.succeeded()
+        self._pool.grow(time.monotonic() - start)
         if not output.completion.strip() and output.stop_reason != "content_filter":
             return output, _Failure("empty reply", _backoff(retries))
         return output, None
