@@ -1,26 +1,24 @@
 """Let lm-evaluation-harness find the tasks of this package without ``--include_path``.
 
-lm-eval scans its own ``tasks`` folder and the user's include paths, nothing else. The ``.pth`` file that is
-installed with this package calls `install` at interpreter start; it only appends a finder to
-``sys.meta_path`` and does nothing more until ``lm_eval.tasks.manager`` is imported. Setting
-``VALUE_RETENTION_NO_DISCOVERY`` switches it off.
+lm-eval scans only its own ``tasks`` folder and the user's include paths. The ``.pth`` file that is installed
+with this package calls `install` at interpreter start. That adds a finder to ``sys.meta_path``, which does
+nothing until ``lm_eval.tasks.manager`` is imported. ``VALUE_RETENTION_NO_DISCOVERY`` switches it off.
 
-This module is imported at every interpreter start: it must not import anything that is not loaded anyway.
+This module is imported at every interpreter start: it imports only what is loaded anyway.
 """
 
 import sys
 
 TARGET = "lm_eval.tasks.manager"
-OURS = {"anima_2_2", "moru_multi", "moru_en", "moru_ms", "moru_hi"}
 
 
 class _ManagerFinder:
-    """Finds nothing itself: wraps the loader of one module."""
+    """Wraps the loader of one module. Finds nothing itself."""
 
     asking = False
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
-        """Return the ordinary spec of `TARGET` with a loader that also patches ``TaskManager``."""
+        """Return the usual spec of `TARGET`, with a loader that also patches ``TaskManager``."""
         if name != TARGET or self.asking:
             return None
         from importlib.util import find_spec
@@ -43,7 +41,7 @@ class _ManagerFinder:
 
 
 def _add_tasks_folder(manager):  # type: ignore[no-untyped-def]
-    """Make ``TaskManager`` scan our folder after lm-eval's own and before the user's include paths."""
+    """Make ``TaskManager`` scan our folder after lm-eval's and before the user's include paths."""
     from functools import wraps
     from pathlib import Path
 
@@ -57,17 +55,12 @@ def _add_tasks_folder(manager):  # type: ignore[no-untyped-def]
             import value_retention.tasks
 
             paths = [Path(next(iter(value_retention.tasks.__path__))), *paths]
-            if OURS.intersection(",".join(sys.argv).replace("=", ",").split(",")):
-                from value_retention.adapters.judges.judge_processes import start_early
-
-                # Judges take seconds to import: as long as lm-eval now takes to read its thousands of files.
-                start_early(kwargs.get("metadata"))
         original(self, verbosity, paths or None, include_defaults, *args, **kwargs)
 
     manager.TaskManager.__init__ = init
 
 
 def install() -> None:
-    """Arm the finder; harmless when called twice or when lm-eval's manager is already imported."""
+    """Add the finder. Does nothing if it is there already, or if lm-eval's manager is imported already."""
     if TARGET not in sys.modules and not any(isinstance(f, _ManagerFinder) for f in sys.meta_path):
         sys.meta_path.insert(0, _ManagerFinder())

@@ -1,8 +1,8 @@
-"""Generated answers on disk as they arrive in lm-eval, and back from there after a kill.
+"""Save lm-eval's answers to disk as they arrive, and restore them after a kill.
 
-lm-eval hands a task its answers only when all of them are there; a run killed before that would pay for
-them twice. Every model of lm-eval reports each answer to its cache hook when it has it, cache or no cache,
-so that hook is listened to (see `_listen`).
+lm-eval passes answers to a task only when all of them are complete; a run killed before that would pay for
+them twice. Every model of lm-eval reports each answer to its cache hook at once, with or without a cache, so
+this module listens to that hook (see `_listen`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _complete_stores: list[AnswerStore] = []
 class AnswerStore:
     """The answers of one task in one process, in the run's journal.
 
-    One journal serves all tasks of a run. Without ``VALUE_RETENTION_JOURNAL`` a task that was finished starts
-    anew on the next run, and an unfinished one is continued; with it, whatever the file holds is used.
+    One journal serves all tasks of a run. A finished task starts over on the next run, and an unfinished one
+    continues. With ``VALUE_RETENTION_JOURNAL``, everything in that file is used again.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class AnswerStore:
         self._round = int(journal.get(self._note) or 0)
         self._writer = f"{self._note} {self._round}"
         self.round = str(self._round or "")
-        """Tells this run's judge replies from those of earlier ones in the same journal."""
+        """Separates this run's judge replies from those of earlier runs in the same journal."""
         self._saved: dict[int, list[str]] = {}
         self._wanted: dict[str, int] = {}
         self._seen: dict[str, int] = {}
@@ -58,13 +58,13 @@ class AnswerStore:
 
         Args:
             task: Task name.
-            model: Arguments of the model; a local checkpoint that changed is another model.
-            sampling: How it is asked.
+            model: Arguments of the model. A local checkpoint that changed is another model.
+            sampling: Sampling settings.
             content: Hash of the data.
             shard: Rank and world size.
 
         Raises:
-            InputError: another process is at the same run.
+            InputError: this run is already in progress.
         """
         named = os.environ.get(JOURNAL_VARIABLE)
         if named:
@@ -77,7 +77,7 @@ class AnswerStore:
             label = Path(str(pretrained or model.get("model") or "model")).name[:40]
             path = journal_folder() / f"{label}-{digest}.sqlite"
         sampled = hashlib.sha256(canonical_json([sampling, content]).encode()).hexdigest()[:16]
-        # Twice in one process (a notebook): the second run is a new one, or goes on with an interrupted one.
+        # A second run in one process (a notebook) starts over, or continues an interrupted one.
         for earlier in [s for s in _complete_stores if s.journal.path == str(path) and s.task == task]:
             earlier.finish()
             _complete_stores.remove(earlier)
@@ -85,7 +85,7 @@ class AnswerStore:
             _open_stores.remove(earlier)
             earlier.release()
         journal = Journal(path)
-        # Under tensor parallelism all processes say rank 0 and are one run: the first holds the lock.
+        # With tensor parallelism all processes report rank 0 and are one run: the first one holds the lock.
         first = os.environ.get("LOCAL_RANK", "0") == "0" or shard[1] > 1
         lock = _lock(f"{path}.{task}-{shard[0]}.lock") if first else None
         store = cls(journal, task, shard, sampled, lock)
@@ -94,7 +94,7 @@ class AnswerStore:
         return store
 
     def resume(self, instances: Sequence[Any]) -> None:
-        """Take the saved answers of these requests, and ask for that many fewer."""
+        """Assign saved answers to these requests, and reduce their repeats by that number."""
         saved = self.journal.answers(self._writer)
         found = 0
         for instance in instances:
@@ -107,22 +107,22 @@ class AnswerStore:
             self._wanted[key] = self._wanted.get(key, 0) + instance.repeats
             found += len(mine)
         logger.info(
-            "value_retention: answers and grades are kept in %s (%d answers of an unfinished run are there)",
+            "value_retention: journal of answers and grades: %s (holds %d answers of an unfinished run)",
             self.journal.path,
             found,
         )
 
     def heard(self, prompt: object, text: object) -> None:
-        """An answer arrived."""
+        """Save an answer that arrived."""
         key = _key(prompt)
         if isinstance(text, str) and self._seen.get(key, 0) < self._wanted.get(key, 0):
             self._seen[key] = self._seen.get(key, 0) + 1
             self.journal.add_answer(key, _text(text), self._writer)
 
     def collect(self, instances: Sequence[Any]) -> None:
-        """Give every request all its answers: saved ones first. What no hook reported is saved now.
+        """Give each request all its answers, saved ones first. Save those that no hook reported.
 
-        Padding that lm-eval adds to even out data-parallel ranks is cut off.
+        Drops the padding that lm-eval adds to data-parallel ranks.
         """
         if self in _open_stores:
             _open_stores.remove(self)
@@ -138,10 +138,10 @@ class AnswerStore:
             instance.repeats = len(instance.resps)
 
     def complete(self) -> None:
-        """Everything of this task is there; other tasks and lm-eval's own results may still follow.
+        """Mark this task as complete. Other tasks, and lm-eval's own results, may still follow.
 
-        Only when the process ends well does the next run of this task start anew (unless a journal is named
-        for it); killed before, it finds everything here.
+        The next run of this task starts over only if this process ends normally (and no journal is named).
+        After a kill, the next run finds everything here.
         """
         if not _complete_stores:
             atexit.register(_finish_all)
@@ -150,10 +150,10 @@ class AnswerStore:
         _failures.pop((self.journal.path, self.task), None)
 
     def fail(self, message: str) -> None:
-        """Grades of this task are missing: say so at the end, and make the command's exit status 1.
+        """Report missing grades at the end of the process, with exit status 1.
 
-        lm-eval has other tasks to finish and results to write, so nothing is raised. Its command gives a task
-        no say in the exit status; elsewhere (a notebook, a test) only the message is logged.
+        Nothing is raised, since lm-eval has other tasks to finish and results to write. Outside lm-eval's
+        command (in a notebook or a test) the message is only logged.
         """
         logger.error(message)
         command = Path(sys.argv[0]).name if sys.argv else ""
@@ -164,13 +164,13 @@ class AnswerStore:
         self.release()
 
     def release(self) -> None:
-        """Let another process do the same run."""
+        """Release the lock on this run."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def finish(self) -> None:
-        """The next run of this task starts anew."""
+        """Make the next run of this task start over."""
         if not os.environ.get(JOURNAL_VARIABLE):
             self.journal.put(self._note, str(self._round + 1))
         self.release()
@@ -198,7 +198,7 @@ def _finish_all() -> None:
 
 
 def _listen() -> None:
-    """Let the open stores hear of every answer that any lm-eval model reports to its cache hook."""
+    """Pass each answer that an lm-eval model reports to its cache hook to the open stores."""
     from lm_eval.api.model import CacheHook
 
     original = CacheHook.add_partial
@@ -216,12 +216,12 @@ def _listen() -> None:
 
 
 def _key(prompt: object) -> str:
-    """SHA-256 of a prompt; chat requests carry theirs in a field."""
+    """SHA-256 of a prompt. Chat requests hold theirs in a field."""
     return hashlib.sha256(str(getattr(prompt, "prompt", prompt)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _text(answer: object) -> str:
-    """lm-eval marks an answer that never came by a placeholder of its own: that is an empty answer."""
+    """The text of an answer. lm-eval's placeholder for a failed request becomes an empty answer."""
     from lm_eval.models.api_models import LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER
 
     text = answer if isinstance(answer, str) else ""
@@ -229,7 +229,7 @@ def _text(answer: object) -> str:
 
 
 def _fingerprint(pretrained: object) -> list[tuple[str, int, int]]:
-    """Names, sizes, times of a local checkpoint's files: trained anew in place it is another model."""
+    """Names, sizes and times of a local checkpoint's files: after training in place it is another model."""
     folder = Path(str(pretrained)) if pretrained else None
     if folder is None or not folder.is_dir():
         return []
@@ -238,7 +238,7 @@ def _fingerprint(pretrained: object) -> list[tuple[str, int, int]]:
 
 
 _failures: dict[tuple[str, str], str] = {}
-"""Journal and task to what is missing of it; a later run in this process that has all takes it away."""
+"""Message by journal and task. A later complete run in this process removes it."""
 
 
 def _fail() -> None:
@@ -252,10 +252,10 @@ def _fail() -> None:
 
 
 def _lock(path: str) -> int | None:
-    """Hold a lock file until it is closed or this process ends; None where there are no such locks.
+    """Lock a file until it is closed or this process ends. None if the platform has no such locks.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds the lock.
     """
     try:
         import fcntl
@@ -263,16 +263,16 @@ def _lock(path: str) -> int | None:
         return None
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        # A lock of this process alone: a child that it forks and that outlives it must not keep it.
+        # The lock belongs to this process alone: a forked child that outlives it must not hold it.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(file)
         if error.errno not in (errno.EACCES, errno.EAGAIN):
             return None  # a file system without locks
         raise InputError(
-            "another process is at this run: the same task, model and settings",
+            "this run is already in progress (same task, model and settings)",
             where=path.removesuffix(".lock"),
-            expected="one at a time, or they would share their answers",
-            hint="wait for it, or set VALUE_RETENTION_JOURNAL_DIR to another folder for a second run",
+            expected="one process at a time: two would share their answers",
+            hint="wait until it ends, or set VALUE_RETENTION_JOURNAL_DIR to another folder for a second run",
         ) from None
     return file

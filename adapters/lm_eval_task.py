@@ -1,7 +1,7 @@
 """The benchmarks as lm-evaluation-harness tasks: load, generate, judge, metrics.
 
-lm-eval generates all answers of a task before it filters them, and one `apply_filters` call sees them all,
-so judging is one concurrent batch there. What moves a score is in `value_retention.tasks`.
+lm-eval generates all answers of a task before it filters them, and one `apply_filters` call sees them all, so
+judging is one concurrent batch. Everything that affects a score is in `value_retention.tasks`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any
 import datasets
 from lm_eval.api.task import ConfigurableTask
 
-from value_retention.adapters.judges.judge_processes import Job, Text, judge_processes
-from value_retention.adapters.judges.judging import Options, Tally, judge_answers, request_count, run_async
+from value_retention.adapters.judges.judging import Options, Tally, judge_batch, request_count
 from value_retention.adapters.judges.models import describe, make_judges
 from value_retention.adapters.lm_eval_answers import AnswerStore
 from value_retention.adapters.settings import public_args, read_settings
@@ -32,20 +31,20 @@ from value_retention.tasks.record import AnswerRecord, JudgeInfo, RunInfo, cavea
 logger = logging.getLogger("lm_eval.value_retention")
 
 FILTER = "none"
-"""lm-eval's name for an unnamed filter; the tables print it."""
+"""lm-eval's name for an unnamed filter, as its tables print it."""
 
 show_input_errors_plainly()
 
 
 class JudgedTask(ConfigurableTask):  # type: ignore[misc]
-    """An open-ended task whose answers are graded by judges.
+    """A task with open-ended questions, graded by judges.
 
     Args:
-        config: The YAML with lm-eval's metadata. ``dataset_path`` chooses the benchmark, and
-            ``dataset_kwargs: {language: ms}`` makes a task of one language.
+        config: The YAML with lm-eval's metadata. ``dataset_path`` selects the benchmark, and
+            ``dataset_kwargs: {language: ms}`` selects one language.
 
     Raises:
-        InputError: no judge chosen, or data or settings that cannot be used: before anything is generated.
+        InputError: no judge, or invalid data or settings. Raised before anything is generated.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -54,7 +53,8 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         self.settings = read_settings(self._metadata, os.environ).require_judge()
         self.language: str | None = (config.get("dataset_kwargs") or {}).get("language")
         config["repeats"] = self.settings.epochs or config.get("repeats", 1)
-        judges = self._check_judges()
+        # Check the judges before anything is generated. Judging makes new ones: a client belongs to its loop.
+        judges = [judge.info for judge in make_judges(self.settings.judges or (), self.settings.judge_args)]
         super().__init__(config=config)
         self.items = {item.id: item for item in self.loaded.items}
         self._label(judges)
@@ -64,19 +64,8 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         self._filtered = False
         self.store: AnswerStore | None = None
 
-    def _check_judges(self) -> list[JudgeInfo]:
-        """The judges, found fit for use; made anew for judging, since a client belongs to its event loop."""
-        self._processes = judge_processes(self.settings)
-        infos = self._processes.infos() if self._processes else None
-        if infos is None:
-            self._processes = None
-            infos = [
-                judge.info for judge in make_judges(self.settings.judges or (), self.settings.judge_args)
-            ]
-        return infos
-
     def _label(self, judges: Sequence[JudgeInfo]) -> None:
-        """Say in the results what was asked and who judged; in the table, what is no benchmark figure."""
+        """Write benchmark, data and judges to the results, and the caveats to the table."""
         notes = caveats(self.loaded.info, judges)
         if notes:
             self.config.task_alias = f"{self.task_name} ({'; '.join(notes)})"
@@ -97,7 +86,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             "%s: %d questions from %s %s", self.task_name, len(self.loaded), info.source, info.revision
         )
         if not info.is_benchmark:
-            logger.warning("%s: bundled sample items; scores are NO benchmark result", self.task_name)
+            logger.warning("%s: bundled sample items; scores are NOT benchmark results", self.task_name)
         for row in info.dropped:
             logger.warning("%s: row %s is not scored: %s", self.task_name, row.row, row.reason)
         logger.info("%s: judge: %s", self.task_name, judges)
@@ -105,7 +94,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
     # -- data -------------------------------------------------------------------------------------------
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Load the items (never through the cache of `datasets` when they are in a folder)."""
+        """Load the items. Items in a folder never go through the cache of `datasets`."""
         self.loaded = self._load(_benchmark(self.config.dataset_path))
         rows = [
             {"id": item.id, "question": item.question, "language": item.language, "cluster": item.cluster}
@@ -119,24 +108,24 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             return load(benchmark, self.settings.data, languages)
         if languages is not None and self.language not in [language_tag(name) for name in languages]:
             raise InputError(
-                "the chosen languages leave this task without a question",
+                "no questions in the chosen languages",
                 where=f"task {self.config.task}, key 'languages'",
                 found=", ".join(languages),
                 expected=self.language,
-                hint="name the tasks of those languages instead (moru_en, moru_ms, moru_hi)",
+                hint="choose the tasks of those languages (moru_en, moru_ms, moru_hi)",
             )
         return load(benchmark, self.settings.data, (self.language,))
 
     def fewshot_docs(self) -> None:
-        """No examples: the questions are open."""
+        """Return no examples: the questions are open-ended."""
 
     # -- generation -------------------------------------------------------------------------------------
 
     def build_all_requests(self, **kwargs: Any) -> None:
-        """Build the requests; answers that an interrupted run left behind are not asked for again."""
+        """Build the requests, without those that an interrupted run has answered already."""
         if kwargs.get("cache_requests"):
-            # lm-eval's cache knows the task's name, but neither its data nor its languages and epochs.
-            logger.warning("%s: --cache_requests is not used, it would bring back other data", self.task_name)
+            # lm-eval's cache is keyed by the task's name, not by data, languages and epochs.
+            logger.warning("%s: ignoring --cache_requests: it may return other data", self.task_name)
             kwargs |= {"cache_requests": False, "rewrite_requests_cache": False}
         super().build_all_requests(**kwargs)
         self._world = (int(kwargs.get("rank", 0)), int(kwargs.get("world_size", 1)))
@@ -153,42 +142,50 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             content=self.loaded.info.content_hash,
             shard=self._world,
         )
-        self.store.resume(self._instances or [])
+        self.store.resume(self._requests)
 
     @property
     def instances(self) -> list[Any]:
-        """The requests still to be made; all of them once the answers are there."""
-        pending = self._instances or []
-        return pending if self._filtered else [i for i in pending if i.repeats]
+        """The requests still to be made. After generation, all requests."""
+        return self._requests if self._filtered else [i for i in self._requests if i.repeats]
+
+    @property
+    def _requests(self) -> list[Any]:
+        return super().instances or []
 
     def sampling(self) -> dict[str, Any]:
-        """How answers are sampled, as the record names it."""
+        """Sampling settings, for the record."""
         return {**(self.config.generation_kwargs or {}), **self._request_settings}
+
+    @property
+    def _predict_only(self) -> bool:
+        """Whether the command has --predict_only, for which lm-eval replaces the metrics."""
+        return any(metric["metric"] == "bypass" for metric in self.config.metric_list or [])
 
     # -- judging ----------------------------------------------------------------------------------------
 
     @property
     def _judging(self) -> bool:
-        if not self.settings.judges or "bypass" in self._metric_fn_list:
+        if not self.settings.judges or self._predict_only:
             return False
-        # Under tensor parallelism every process says rank 0: only the first may call the judge.
+        # With tensor parallelism every process reports rank 0: only the first one calls the judge.
         return self._world[1] > 1 or os.environ.get("LOCAL_RANK", "0") == "0"
 
     def apply_filters(self) -> None:
-        """Judge every answer of this process, in one batch; the records become the filtered responses."""
+        """Judge all answers of this process in one batch. The records become the filtered responses."""
         assert self.store is not None
         self._filtered = True
-        self.store.collect(self._instances)
-        texts = [
-            (self.items[instance.doc["id"]], epoch, text)
-            for instance in self._instances
+        self.store.collect(self._requests)
+        answers = [
+            Answer.of(self.items[instance.doc["id"]], epoch, text)
+            for instance in self._requests
             for epoch, text in enumerate(instance.resps, start=1)
         ]
-        records = iter(self._judge(texts))
-        for instance in self._instances:
+        records = iter(self._judge(answers))
+        for instance in self._requests:
             instance.filtered_resps[FILTER] = [next(records).to_json() for _ in instance.resps]
 
-    def _judge(self, texts: Sequence[Text]) -> list[AnswerRecord]:
+    def _judge(self, answers: Sequence[Answer]) -> list[AnswerRecord]:
         from tqdm import tqdm
 
         assert self.store is not None
@@ -203,23 +200,12 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         )
         journal = self.store.journal
         protocol = args.get("protocol", "per_dimension")
-        total = request_count(self.loaded, [item for item, *_ in texts], len(names), protocol)
+        total = request_count(self.loaded, [answer.item for answer in answers], len(names), protocol)
         with tqdm(total=total, desc=f"Judging {self.task_name}", unit="call", disable=not total) as bar:
-            done = None
-            if self._processes and total:
-                job = Job(self.loaded, texts, names, args, run, journal.path, self.store.round)
-                done = self._processes.judge(job, bar.update)
-            if done is None:
-                bar.reset()
-                options = Options.of(args, journal=journal, round=self.store.round, advance=bar.update)
-                answers = [Answer.of(*text) for text in texts]
-                judges = make_judges(names, args)
-                done = (
-                    run_async(lambda: judge_answers(self.loaded, answers, judges, run, options)),
-                    options.tally,
-                )
-        records, tally = done
-        self._report_end(tally, total)
+            options = Options.of(args, journal=journal, round=self.store.round, advance=bar.update)
+            judges = make_judges(names, args, single_loop=True)
+            records = judge_batch(self.loaded, answers, judges, run, options)
+        self._report_end(options.tally, total)
         return records
 
     def _report_end(self, tally: Tally, total: int) -> None:
@@ -227,9 +213,9 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         where = self.store.journal.path
         if tally.errors:
             self.store.fail(
-                f"{self.task_name}: {tally.errors} of {total} judge calls failed ({tally.last_error}). Every "
-                f"answer and grade is in {where}; run the same command again to ask for the missing only, or "
-                "`value-retention judge` on the samples."
+                f"{self.task_name}: {tally.errors} of {total} judge calls failed ({tally.last_error}). All "
+                f"answers and grades are in {where}. Run the same command again to repeat the failed calls "
+                "only, or run `value-retention judge` on the samples."
             )
         else:
             self.store.complete()
@@ -248,14 +234,14 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
     # -- metrics ----------------------------------------------------------------------------------------
 
     def process_results(self, doc: dict[str, Any], results: list[list[str]]) -> dict[str, Any]:
-        """One question's part in every metric."""
-        if "bypass" in self._metric_fn_list:
+        """One question's contribution to each metric."""
+        if self._predict_only:
             return {"bypass": None}
         if not self.settings.judges:
             return {"not_judged": 1.0}
         question = question_scores([AnswerRecord.from_json(text) for text in results[0]])
         values = metric_values(question, self.loaded.benchmark.weighted)
-        # Every document has every metric, None where it has no part: ranks must agree on the keys.
+        # Each document has each metric, None if it does not contribute: ranks must agree on the keys.
         return {name: values.get(name) for name in self._metric_names()}
 
     def _metric_names(self) -> list[str]:
@@ -272,8 +258,8 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         return [*names, "unscored", "missing_grades"]
 
     def aggregation(self) -> dict[str, Callable[[list[Any]], float]]:
-        """Metric name to the function over all questions. NaN only where nothing could be scored."""
-        if "bypass" in self._metric_fn_list:
+        """Aggregation functions by metric. They return NaN only if nothing could be scored."""
+        if self._predict_only:
             return {"bypass": lambda _: 999.0}
         return {name: self._aggregate(name) for name in self._metric_names()}
 
@@ -287,7 +273,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         return aggregate
 
     def higher_is_better(self) -> dict[str, bool]:
-        """Everything but what is missing."""
+        """True for each metric except the counts of missing scores."""
         return {name: name not in ("unscored", "missing_grades", "not_judged") for name in self.aggregation()}
 
 
@@ -295,4 +281,9 @@ def _benchmark(dataset_path: str | None) -> Benchmark:
     for benchmark in BENCHMARKS.values():
         if benchmark.questions.repo == dataset_path:
             return benchmark
-    raise InputError("a task of no known benchmark", where="dataset_path", found=repr(dataset_path))
+    raise InputError(
+        "unknown benchmark",
+        where="dataset_path",
+        found=repr(dataset_path),
+        expected=", ".join(benchmark.questions.repo for benchmark in BENCHMARKS.values()),
+    )

@@ -1,4 +1,4 @@
-"""What a user may set, from ``--metadata`` or ``-T`` over the environment over the packaged default."""
+"""User settings: ``--metadata`` or ``-T`` first, then the environment, then the packaged default."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from value_retention.tasks.errors import InputError
 KEYS = ("judge", "judge_args", "data", "epochs", "languages")
 ENVIRONMENT = {key: f"VALUE_RETENTION_{key.upper()}" for key in KEYS}
 
-# Settings of the judge that can move a grade: recorded, and part of what makes runs comparable.
+# Judge settings that can change a grade. They are recorded, and runs are comparable only if they agree.
 SCORING_ARGS = (
     "temperature",
     "top_p",
@@ -29,7 +29,7 @@ SCORING_ARGS = (
     "parse_retries",
     "protocol",
 )
-# Settings of the tested model that a record names.
+# Settings of the tested model that records hold.
 SAMPLING_ARGS = (
     "temperature",
     "top_p",
@@ -41,16 +41,18 @@ SAMPLING_ARGS = (
     "reasoning_effort",
     "reasoning_tokens",
 )
-# Settings that cannot: how fast, how patiently, by which route.
-TRANSPORT_ARGS = ("max_connections", "max_retries", "attempt_timeout", "batch", "base_url", "processes")
-MAX_CONNECTIONS = 32
-"""Calls of a judge that are under way at once, where nothing else is set."""
+# Judge settings that cannot change a grade.
+TRANSPORT_ARGS = ("max_connections", "max_retries", "attempt_timeout", "base_url")
+_REMOVED_ARGS = {
+    "batch": "provider batch mode was removed: it needed changes to private classes of Inspect",
+    "processes": "judge processes were removed: judging in one process is as fast",
+}
 PROTOCOLS = ("per_dimension", "batched")
 
 CHOICES = (
-    "judge=PROVIDER/MODEL (any Inspect model name, such as openai/gpt-5-mini; several between commas make a "
-    "panel), judge=lexical (offline, not an LLM, for trying things out), or judge=none (save the answers and "
-    "judge them later with `value-retention judge`)"
+    "judge=PROVIDER/MODEL (any Inspect model name, such as openai/gpt-5-mini; separate the judges of a panel "
+    "by commas), judge=lexical (offline, not an LLM, for trying things out), or judge=none (save the answers "
+    "and judge them later with `value-retention judge`)"
 )
 
 _SECRET_KEY = re.compile(
@@ -67,7 +69,7 @@ _SECRET_VALUE = re.compile(
 )
 _NO_SECRETS = {"", "none", "empty", "dummy", "local", "null"}
 
-# Judge settings that are numbers: the type and the least value (None: any).
+# Numeric judge settings: type and minimum (None: any).
 _NUMBERS: dict[str, tuple[type, int | None]] = {
     "temperature": (float, 0),
     "top_p": (float, 0),
@@ -81,25 +83,13 @@ _NUMBERS: dict[str, tuple[type, int | None]] = {
     "max_connections": (int, 1),
     "max_retries": (int, 0),
     "attempt_timeout": (int, 1),
-    "processes": (int, 0),
 }
-# The same for the batch mode, where ``batch`` is an object: the keys of Inspect's BatchConfig.
-_BATCH: dict[str, tuple[type, int | None]] = {
-    "size": (int, 1),
-    "max_size": (int, 1),
-    "send_delay": (float, 0),
-    "tick": (float, 0),
-    "max_batches": (int, 1),
-    "max_consecutive_check_failures": (int, 1),
-}
-_BATCH_SIZE = 100
-"""Calls that Inspect waits for before it submits a batch, where nothing else is set."""
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A run's choices. `judges` is None when nobody chose, and empty for ``none``."""
+    """The settings of a run. `judges` is None if no judge is set, and empty for ``none``."""
 
     judges: tuple[str, ...] | None = None
     judge_args: dict[str, Any] = field(default_factory=dict)
@@ -108,14 +98,14 @@ class Settings:
     languages: tuple[str, ...] | None = None
 
     def require_judge(self) -> Settings:
-        """The same settings, if somebody chose a judge.
+        """Return these settings if they name a judge.
 
         Raises:
-            InputError: naming the three choices.
+            InputError: no judge is set. The message names the three choices.
         """
         if self.judges is None:
             raise InputError(
-                "no judge is configured, and a model must not judge itself unnoticed",
+                "no judge is configured (a model must not judge itself unnoticed)",
                 where="metadata key 'judge' (or the environment variable VALUE_RETENTION_JUDGE)",
                 expected=CHOICES,
             )
@@ -125,14 +115,18 @@ class Settings:
 def read_settings(
     values: Mapping[str, Any], environ: Mapping[str, str], options: Mapping[str, str] | None = None
 ) -> Settings:
-    """Settings from a harness's key-value pairs and the environment; the pairs win.
+    """Read settings from a harness's key-value pairs and the environment. The pairs take precedence.
 
-    Keys of others (model arguments share the mapping in lm-eval) are left alone, unless one is a secret or
-    looks like a misspelling of ours. Messages name a key as `options` has it, where it came from a command's
-    option and not from metadata.
+    In lm-eval, model arguments share the mapping: unknown keys are ignored unless one holds a secret or looks
+    like a misspelling of ours.
+
+    Args:
+        values: Key-value pairs.
+        environ: Environment variables.
+        options: Command-line option of each key, for error messages. Without it they name the metadata key.
 
     Raises:
-        InputError: a secret, a misspelt key, or a value that cannot be used.
+        InputError: a secret, a misspelt key, or an invalid value.
     """
     refuse_secrets(values, "--metadata or --model_args")
     _refuse_misspelt(values)
@@ -158,10 +152,10 @@ def read_settings(
 
 
 def refuse_secrets(values: Mapping[str, Any], where: str) -> None:
-    """Refuse a key or token among values that a harness writes into its results.
+    """Refuse secrets in values that a harness writes to its results.
 
     Raises:
-        InputError: naming the key, never the value.
+        InputError: a secret. The message names the key, never the value.
     """
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -173,7 +167,7 @@ def refuse_secrets(values: Mapping[str, Any], where: str) -> None:
         named = _SECRET_KEY.search(str(key)) and str(value).strip().lower() not in _NO_SECRETS
         if value is not None and (named or (isinstance(value, str) and _SECRET_VALUE.search(value))):
             raise InputError(
-                "a secret here would be written into the results file",
+                "a secret here would be written to the results file",
                 where=f"{where}, key {key!r}",
                 expected="secrets in the environment only",
                 hint="export the provider's variable (OPENAI_API_KEY, HF_TOKEN, ...) and leave the key out",
@@ -181,7 +175,7 @@ def refuse_secrets(values: Mapping[str, Any], where: str) -> None:
 
 
 def public_args(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Model arguments for the record: ours and the harness's bookkeeping left out."""
+    """Model arguments for the record, without our keys and the harness's bookkeeping."""
     skip = {*KEYS, "version", "config_source", "token", "api_key"}
     return {key: value for key, value in sorted(values.items()) if key not in skip}
 
@@ -192,11 +186,11 @@ def _refuse_misspelt(values: Mapping[str, Any]) -> None:
         if name in KEYS:
             continue
         close = difflib.get_close_matches(name.lower(), KEYS, n=1, cutoff=0.8)
-        # No model argument begins so: such a key was meant for us.
+        # No model argument starts with "judge".
         close = close or (["judge_args"] if name.lower().startswith("judge") else [])
         if close:
             raise InputError(
-                "a misspelt key",
+                "misspelt key",
                 where="--metadata",
                 found=repr(name),
                 expected=f"{close[0]!r} (the keys are {', '.join(KEYS)})",
@@ -204,7 +198,7 @@ def _refuse_misspelt(values: Mapping[str, Any]) -> None:
 
 
 def names_of(value: object) -> list[str]:
-    """A list, or text with commas (brackets allowed, as shells and YAML leave them)."""
+    """Names from a list, or from comma-separated text (brackets allowed, as shells and YAML leave them)."""
     if isinstance(value, list | tuple):
         return [str(part).strip() for part in value]
     parts = str(value).strip().removeprefix("[").removesuffix("]").split(",")
@@ -216,7 +210,7 @@ def _judges(value: object, where: str) -> tuple[str, ...]:
     if names == ["none"]:
         return ()
     if not names or "none" in names or len(set(names)) != len(names):
-        raise InputError("a judge that cannot be used", where=where, found=repr(value), expected=CHOICES)
+        raise InputError("invalid judge", where=where, found=repr(value), expected=CHOICES)
     return tuple(names)
 
 
@@ -225,17 +219,22 @@ def _judge_args(value: object, where: str) -> dict[str, Any]:
         try:
             value = json.loads(value)
         except ValueError as error:
-            # The text itself may hold a secret.
-            raise InputError("judge_args is no JSON object", where=where, found=str(error)) from None
+            # Do not show the text: it may hold a secret.
+            raise InputError("invalid JSON in judge_args", where=where, found=str(error)) from None
     if not isinstance(value, dict):
-        raise InputError("judge_args is no object", where=where, found=repr(value))
+        raise InputError("judge_args is not a JSON object", where=where, found=repr(value))
     refuse_secrets(value, where)
-    # null stands for what is set where nothing is.
+    # null means not set.
     value = {key: setting for key, setting in value.items() if setting is not None}
+    for key, reason in _REMOVED_ARGS.items():
+        if key in value:
+            raise InputError(
+                reason, where=f"{where}, {key}", found=repr(value[key]), expected=f"no {key!r} setting"
+            )
     unknown = [key for key in value if key not in SCORING_ARGS + TRANSPORT_ARGS]
     if unknown:
         raise InputError(
-            "an unknown judge setting",
+            "unknown judge setting",
             where=where,
             found=", ".join(map(repr, unknown)),
             expected=", ".join(SCORING_ARGS + TRANSPORT_ARGS),
@@ -243,54 +242,18 @@ def _judge_args(value: object, where: str) -> dict[str, Any]:
     for key, (kind, least) in _NUMBERS.items():
         if key in value:
             _check_number(value[key], kind, least, f"{where}, {key}")
-    if value.get("batch"):
-        _check_batch(value["batch"], value, f"{where}, batch")
     if value.get("reasoning_effort") not in (None, *_EFFORTS):
         raise InputError(
-            "an unknown reasoning effort",
+            "unknown reasoning effort",
             where=where,
             found=repr(value["reasoning_effort"]),
             expected=", ".join(_EFFORTS),
         )
     if value.get("protocol", PROTOCOLS[0]) not in PROTOCOLS:
         raise InputError(
-            "an unknown protocol", where=where, found=repr(value["protocol"]), expected=" or ".join(PROTOCOLS)
+            "unknown protocol", where=where, found=repr(value["protocol"]), expected=" or ".join(PROTOCOLS)
         )
     return value
-
-
-def _check_batch(batch: object, args: Mapping[str, Any], where: str) -> None:
-    size: Any = _BATCH_SIZE
-    if isinstance(batch, dict):
-        unknown = [key for key in batch if key not in _BATCH]
-        if unknown:
-            raise InputError(
-                "an unknown batch setting",
-                where=where,
-                found=", ".join(map(repr, unknown)),
-                expected=", ".join(_BATCH),
-            )
-        for key, (kind, least) in _BATCH.items():
-            if batch.get(key) is not None:
-                _check_number(batch[key], kind, least, f"{where}, {key}")
-        size = batch.get("size") or size
-    elif batch is not True:
-        _check_number(batch, int, 1, where)
-        size = batch
-    if (connections := args.get("max_connections")) is not None and connections < size:
-        raise InputError(
-            "fewer connections than a batch has calls",
-            where=where,
-            found=f"max_connections {connections}, size {size}",
-            expected="no max_connections: all calls wait for their batches at once",
-        )
-    if args.get("attempt_timeout") is not None:
-        raise InputError(
-            "a timeout for calls that wait for their batch, up to a day",
-            where=where,
-            found=f"attempt_timeout {args['attempt_timeout']}",
-            expected="no attempt_timeout",
-        )
 
 
 def _check_number(number: object, kind: type, least: int | None, where: str) -> None:
@@ -298,11 +261,11 @@ def _check_number(number: object, kind: type, least: int | None, where: str) -> 
     right = isinstance(number, accepted) and not isinstance(number, bool) and math.isfinite(number)
     if not right or (least is not None and number < least):  # type: ignore[operator]
         raise InputError(
-            "a judge setting out of range",
+            "judge setting out of range",
             where=where,
             found=repr(number),
-            expected=("a whole number" if kind is int else "a number")
-            + ("" if least is None else f" from {least}"),
+            expected=("a whole number" if kind is int else "a finite number")
+            + ("" if least is None else f" of at least {least}"),
         )
 
 
@@ -313,6 +276,6 @@ def _epochs(value: object, where: str) -> int:
         epochs = 0
     if epochs < 1:
         raise InputError(
-            "epochs out of range", where=where, found=repr(value), expected="a whole number from 1"
+            "epochs out of range", where=where, found=repr(value), expected="a whole number of at least 1"
         )
     return epochs

@@ -1,11 +1,14 @@
 """Every measurement of performance: ``make bench``, or ``python tests/bench.py NAME...`` for some.
 
-Names: harness (our runs against the upstream eval on a scripted server at 20 ms and 64 connections), journal,
-faults, analysis, train. Without a name all are run, in that order. Quiet machine, or the ratios mean little.
+Names: harness (judging on a scripted server: ours against upstream, latency, rate limits, CPU), journal,
+faults, analysis, train. Without a name all run, in that order. The ratios need a quiet machine.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -17,18 +20,19 @@ from pathlib import Path
 import helpers
 
 from value_retention.adapters.judges.journal import CallKey, Journal, Reply
-from value_retention.adapters.judges.judging import Options, judge_answers, run_async
+from value_retention.adapters.judges.judging import Options, judge_answers, judge_batch, run_async
 from value_retention.adapters.judges.models import make_judges
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import RunInfo
+from value_retention.tasks.rubric import item_calls
 
 TESTS = Path(__file__).parent
 
 
 def timed(command: Sequence[str | Path], work: Path, **env: str) -> float:
-    """Wall seconds of a whole process that has to succeed."""
+    """Wall seconds of a process, which must succeed."""
     start = time.monotonic()
     done = helpers.run(*command, cwd=work, timeout=900, **env)
     seconds = time.monotonic() - start
@@ -36,10 +40,75 @@ def timed(command: Sequence[str | Path], work: Path, **env: str) -> float:
     return seconds
 
 
-def harness(rounds: int = 3) -> None:
+def harness() -> None:
+    """Whole evals against upstream's, then judging alone at a judge's usual latency and under a rate limit."""
+    against_upstream()
+    dataset, answers = many_answers()
+    judged(dataset, answers[:1])  # imports
+    seconds, cpu, _ = judged(dataset, answers, "--latency", "0.02", max_connections=64)
+    calls = sum(item_calls(dataset, answer.item) for answer in answers)
+    print(f"harness: {cpu * 1000 / calls:.2f} ms CPU per grade, {calls} grades in {seconds:.1f} s at 20 ms")
+    seconds, _, lost = judged(dataset, answers, "--latency", "1", "--limit", str(ALLOWED))
+    print(
+        f"harness: {calls} calls of 1 s in {seconds:.1f} s, {seconds / (calls / ALLOWED):.2f} of the time with "
+        f"{ALLOWED} always in flight (goal at most 1.5), {lost} grades lost"
+    )
+    limited = ("--latency", "0.5", "--limit", "32")
+    fixed, _, _ = judged(dataset, answers, *limited, max_connections=32)
+    seconds, _, lost = judged(dataset, answers, *limited)
+    print(
+        f"harness: 429 above 32 calls in flight: {seconds:.1f} s, {seconds / fixed:.2f} of a fixed limit of 32 "
+        f"(goal at most 1.2), {lost} grades lost (goal 0)"
+    )
+
+
+ALLOWED = 256
+"""Calls at once that the scripted judge takes in the bench of latency."""
+CALLS = 2535
+"""Judge calls of a checkpoint on ANIMA 2.2."""
+
+
+def many_answers() -> tuple[Dataset, list[Answer]]:
+    """Answers to the bundled items that take as many judge calls as a checkpoint does."""
+    dataset = load(ANIMA_2_2, "sample")
+    answers: list[Answer] = []
+    calls = 0
+    for epoch in itertools.count(1):
+        for item in dataset.items:
+            if calls >= CALLS:
+                return dataset, answers
+            answers.append(Answer.of(item, epoch, f"Answer {epoch}. " * 200))
+            calls += item_calls(dataset, item)
+    raise AssertionError
+
+
+def judged(dataset: Dataset, answers: list[Answer], *server: str, **args: object) -> tuple[float, float, int]:
+    """Judge answers on a scripted server: wall seconds, CPU seconds, grades lost.
+
+    Args:
+        dataset: Their items.
+        answers: To be judged.
+        server: Options of the scripted server.
+        args: Judge settings.
+    """
+
+    def cpu() -> float:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return used.ru_utime + used.ru_stime
+
+    with helpers.scripted_server(*server) as running, tempfile.TemporaryDirectory() as folder:
+        os.environ |= running.environment
+        book = Journal(Path(folder) / "journal.sqlite")
+        judges = make_judges([helpers.JUDGE], args, single_loop=True)
+        began, used = time.monotonic(), cpu()
+        records = judge_batch(dataset, answers, judges, RunInfo("bench", "0", "model"), Options(journal=book))
+        return time.monotonic() - began, cpu() - used, sum(record.grades_missing for record in records)
+
+
+def against_upstream(rounds: int = 3) -> None:
     """Ours over upstream: 570 answers and 2,535 grades each, the three in turn, medians of the ratios."""
     if not (helpers.REAL / "anima").is_dir():
-        print("harness: needs the gated ANIMA rows in ../shared/data/hub/anima")
+        print("harness: the comparison with upstream needs the gated ANIMA rows in ../shared/data/hub/anima")
         return
     connections = ("--max-connections", "64", "--display", "none")
     roles = ("--model", helpers.MODEL, "--model-role", f"grader={helpers.JUDGE}")
@@ -79,7 +148,7 @@ def harness(rounds: int = 3) -> None:
                 f"  lm_eval {a:.1f} s, our inspect eval {b:.1f} s, upstream's {c:.1f} s",
                 flush=True,
             )
-    for name, goal in (("lm_eval", 0.5), ("inspect", 0.8)):
+    for name, goal in (("lm_eval", 0.55), ("inspect", 0.75)):
         found = sorted(ratios[name])
         print(
             f"harness: {name} / upstream: {found[len(found) // 2]:.2f} ({found[0]:.2f} to {found[-1]:.2f}, "
@@ -88,7 +157,7 @@ def harness(rounds: int = 3) -> None:
 
 
 def journal() -> None:
-    """Time of the journal per grade, and of resuming a run that was finished."""
+    """Time of the journal per grade, and time to resume a finished run."""
     dataset = load(ANIMA_2_2, str(helpers.REAL) if (helpers.REAL / "anima").is_dir() else "sample")
     answers = [
         Answer.of(item, epoch, f"An answer to {item.id}.") for item in dataset.items for epoch in range(1, 6)

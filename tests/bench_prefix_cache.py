@@ -1,13 +1,13 @@
-"""What the order of judge calls is worth to a judge with a prefix cache, measured on a real vLLM server.
+"""Measure how much a judge's prefix cache gains from the order of the calls, on a real vLLM server.
 
     .venv-vllm/bin/python tests/bench_prefix_cache.py
 
-A judge's prompt begins with question and answer, and ends with a criterion. The calls of one answer follow
-each other (`value_retention.tasks.rubric.judge_calls`), so a server can take their common beginning from its
-cache. Here the judge prompts of the bundled ANIMA-shaped items, with answers of 1,200 of the model's tokens,
-go to a fresh server in that order, then to another fresh server shuffled; the cache holds a few dozen
-prompts, as a real judge's holds a part of a run. The model is tiny and untrained: the share of tokens
-served from the cache is that of any model with these lengths, the times are this machine's.
+A judge's prompt starts with question and answer, and ends with a criterion. The calls of one answer follow
+each other (`value_retention.tasks.rubric.judge_calls`), so a server can take their common prefix from its
+cache. This script sends the judge prompts of the bundled items, with answers of 1,200 tokens, to a fresh server
+in that order, and then shuffled to another fresh server. The cache holds a few dozen prompts, as a real judge's
+cache holds a part of a run. The model is tiny and untrained: the share of tokens from the cache holds for any
+model with these lengths, the times only for this machine.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class Measured:
 
     @property
     def hit_rate(self) -> float:
-        """Share of the prompts' tokens that the server took from its cache, in [0, 1]."""
+        """Share of prompt tokens that the server took from its cache, in [0, 1]."""
         return self.cached_tokens / self.prompt_tokens
 
 
 def answer_text(tokenizer: Any, tokens: int, seed: str) -> str:
-    """A text of about so many tokens, no two alike."""
+    """A text of about `tokens` tokens, different for each seed."""
     words = [word for text in sample_texts() for word in text.split()]
     chance = random.Random(seed)
     ids = tokenizer.encode(" ".join(chance.choices(words, k=tokens)), add_special_tokens=False)
@@ -72,9 +72,9 @@ def judge_prompts(dataset: Dataset, tokenizer: Any, epochs: int, tokens: int) ->
 
 
 def most_from_cache(tokenizer: Any, answers: Sequence[Sequence[str]]) -> float:
-    """The hit rate if every call after an answer's first took all whole blocks that it shares with it.
+    """The hit rate if each call took all whole blocks that it shares with the first call of its answer.
 
-    What calls of different answers to one question share comes on top: its text, where it fills a block.
+    Calls of different answers to one question share the question too, where it fills a block. This adds to it.
     """
     shared = total = 0
     for prompts in answers:
@@ -119,7 +119,7 @@ def measure(
     options += ["--max-num-seqs", str(args.connections)]
     options += ["--num-gpu-blocks-override", str(args.cache_tokens // BLOCK)]
     with vllm_server(model, logs / f"{order}.log", *options) as server:
-        # The first request compiles and loads; it shares nothing with the others.
+        # The first request compiles and loads. It shares nothing with the others.
         asyncio.run(send(server, iter(["warm"]), 1, args.reply_tokens))
         before = [server.counter(f"prefix_cache_{name}") for name in ("queries", "hits")]
         start = time.perf_counter()
@@ -169,7 +169,7 @@ def main() -> None:
 
 
 def report(ours: Measured, mixed: Measured, best: float) -> None:
-    """Print the table; exit with an error if the two passes did not ask the same."""
+    """Print the table. Exit with an error if the two passes differ in their number of tokens."""
     print(
         f"{'order':<10}{'seconds':>9}{'prompt tokens':>15}{'computed':>12}{'tokens/s':>10}{'from cache':>12}"
     )

@@ -1,15 +1,16 @@
-"""Kill and injure judging, and count what was lost and what was repeated.
+"""Kill and disturb judging, and count lost grades and repeated calls.
 
     python tests/faults.py --kills 20
 
-prints the fault table; `test_faults.py` runs the same in small. "Repeated" are calls whose reply was in the
-journal when the process was killed and that were made again: it must be 0. Calls that were under way at a
-kill had no reply yet and are made again; they are counted apart.
+prints the fault table; `test_faults.py` runs a small version. "Repeated" counts calls that were made again
+although their reply was in the journal when the process was killed: it must be 0. Calls in flight at a kill
+have no reply yet and are made again; "in flight" counts them.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -47,7 +48,7 @@ class Row:
     lost: int
     """Grades missing at the end."""
     equal: bool
-    """Whether the records are those of an uninterrupted run."""
+    """Whether the records equal those of an uninterrupted run."""
 
     def __str__(self) -> str:
         return (
@@ -56,7 +57,7 @@ class Row:
         )
 
 
-HEADER = f"{'run':66s} | kills | injected | retries | calls | under way | repeated | lost | records equal"
+HEADER = f"{'run':66s} | kills | injected | retries | calls | in flight | repeated | lost | records equal"
 
 
 def answered(server: helpers.Server) -> list[str]:
@@ -76,8 +77,10 @@ def journalled(folder: Path) -> set[str]:
     return found
 
 
-def kill_at(command: Sequence[str | Path], server: helpers.Server, calls: int, **env: str) -> bool:
-    """Start a command and kill it (SIGKILL) at that many calls; False if it ended before."""
+def kill_at(
+    command: Sequence[str | Path], server: helpers.Server, calls: int, how: signal.Signals, **env: str
+) -> bool:
+    """Start a command and send it a signal after that many calls. False if it ended before."""
     process = subprocess.Popen(
         [str(part) for part in command],
         env=helpers.environment(**env),
@@ -87,7 +90,7 @@ def kill_at(command: Sequence[str | Path], server: helpers.Server, calls: int, *
     while process.poll() is None:
         stats = server.stats()
         if stats["judge"] + stats["model"] >= calls:
-            os.kill(process.pid, signal.SIGKILL)
+            os.kill(process.pid, how)
             process.wait()
             return True
         time.sleep(0.01)
@@ -104,8 +107,9 @@ def killed_again_and_again(
     kills: Sequence[int],
     what: str,
     model_calls: int = 0,
+    how: Sequence[signal.Signals] = (signal.SIGKILL,),
 ) -> Row:
-    """Kill a command at each of the numbers of calls, let it finish, compare with an undisturbed run.
+    """Kill a command at each of the numbers of calls, let it finish, and compare with an undisturbed run.
 
     Args:
         command: From the server's URL.
@@ -113,16 +117,17 @@ def killed_again_and_again(
         expected: What it must end with.
         kills: Calls (of model and judge) after which it is killed.
         what: Name of the row.
-        model_calls: Answers that the command asks for.
+        model_calls: Answers that the command generates.
+        how: Signals, in turn.
     """
     journals = output.with_name(output.name + "-journal")
     with helpers.scripted_server("--latency", "0.02") as server:
         env = server.environment | {"VALUE_RETENTION_JOURNAL_DIR": str(journals)}
         repeated, made = 0, 0
-        for calls in [*kills, None]:
+        for calls, with_signal in zip([*kills, None], itertools.cycle(how), strict=False):
             before, seen = journalled(journals), len(answered(server))
             if calls is not None:
-                made += kill_at(command(server.url), server, calls, **env)
+                made += kill_at(command(server.url), server, calls, with_signal, **env)
             else:
                 done = helpers.run(*command(server.url), **env)
                 assert done.returncode == 0, done.stderr[-3000:]
@@ -202,10 +207,16 @@ def judge_killed(saved: Path, expected: Records, output: Path, kills: int) -> Ro
 
 
 def lm_eval_killed(expected: Records, output: Path, kills: Sequence[int]) -> Row:
-    """lm_eval killed while it generates (66 calls) and while it judges."""
-    what = f"lm_eval, killed at calls {', '.join(map(str, kills))}"
+    """lm_eval killed while it generates (66 calls), and stopped with Ctrl-C while it judges, in turn."""
+    what = f"lm_eval, killed or interrupted at calls {', '.join(map(str, kills))}"
     return killed_again_and_again(
-        lambda url: lm_eval_command(url, output, helpers.JUDGE), output, expected, kills, what, model_calls=66
+        lambda url: lm_eval_command(url, output, helpers.JUDGE),
+        output,
+        expected,
+        kills,
+        what,
+        model_calls=66,
+        how=(signal.SIGKILL, signal.SIGINT),
     )
 
 

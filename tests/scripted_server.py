@@ -2,8 +2,8 @@
 
     python tests/scripted_server.py --latency 0.02 --replies plain
 
-prints its base URL, then serves until it is killed. `GET /stats` gives the counts. Judge prompts are told
-from questions by their data markers, so one server plays both parts.
+prints its base URL, then serves until it is killed. `GET /stats` returns the counts. Data markers distinguish
+judge prompts from questions, so one server plays both parts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import re
 from typing import Any
 
 from aiohttp import web
-from scripted_batches import Batches
 
 PARTS = [
     "It depends on what the animal can feel.",
@@ -65,19 +64,17 @@ def judge_reply(prompt: str, kind: str) -> str:
 
 
 class Server:
-    """The script: latency, kinds of reply, faults."""
+    """The script: latency, kinds of reply, faults, rate limit."""
 
-    def __init__(
-        self, latency: float, replies: str, fault_rate: float, down: bool, stall: float, seed: int
-    ) -> None:
-        self.latency, self.replies, self.fault_rate = latency, replies, fault_rate
-        self.down, self.stall = down, stall
-        self.random = random.Random(seed)
-        self.stats: dict[str, int] = {"model": 0, "judge": 0, "judge_repeated": 0, "faults": 0}
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.latency, self.replies, self.fault_rate = args.latency, args.replies, args.fault_rate
+        self.down, self.stall, self.limit = args.down, args.stall, args.limit
+        self.random = random.Random(args.seed)
+        self.stats: dict[str, int] = {"model": 0, "judge": 0, "judge_repeated": 0, "faults": 0, "limited": 0}
         self.kinds: dict[str, int] = {}
         self.answered: dict[str, int] = {}
         self.order: list[str] = []
-        self.batches = Batches(self.batched)
+        self.in_flight = 0
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -86,7 +83,14 @@ class Server:
             return web.Response()
         text = last_text(body)
         judging = is_judge_prompt(text)
-        await asyncio.sleep(self.latency)
+        if judging and self.in_flight >= self.limit:
+            self.stats["limited"] += 1
+            return web.json_response({"error": {"message": "slow down"}}, status=429)
+        self.in_flight += judging
+        try:
+            await asyncio.sleep(self.latency)
+        finally:
+            self.in_flight -= judging
         if judging:
             if self.down:
                 return web.json_response({"error": {"message": "down for maintenance"}}, status=503)
@@ -95,17 +99,12 @@ class Server:
         return web.json_response(self.answer(body, text, judging))
 
     def answer(self, body: dict[str, Any], text: str, judging: bool) -> dict[str, Any]:
-        """The reply to one call, counted."""
+        """Count a call and return the reply."""
         self.stats["judge" if judging else "model"] += 1
         self.order.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
         if judging:
             self.answered[text] = self.answered.get(text, 0) + 1
         return completion(body, judge_reply(text, self.replies) if judging else model_answer(text))
-
-    def batched(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The reply to one call of a batch."""
-        text = last_text(body)
-        return self.answer(body, text, is_judge_prompt(text))
 
     async def fault(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         kind = ["429", "500", "closed", "broken", "stall", "empty"][self.stats["faults"] % 6]
@@ -129,23 +128,22 @@ class Server:
 
     async def get_stats(self, request: web.Request) -> web.Response:
         repeated = sum(count - 1 for count in self.answered.values())
-        counts = {**self.stats, "judge_repeated": repeated, "batches": self.batches.sizes}
-        return web.json_response({**counts, "kinds": self.kinds})
+        return web.json_response({**self.stats, "judge_repeated": repeated, "kinds": self.kinds})
 
     async def get_calls(self, request: web.Request) -> web.Response:
-        """SHA-256 of the last message of every call that was answered, in order."""
+        """SHA-256 of the last message of each answered call, in order."""
         return web.json_response(self.order)
 
 
 def last_text(body: dict[str, Any]) -> str:
-    """The last message, of a call to either of OpenAI's APIs."""
+    """The last message of a call to either of OpenAI's APIs."""
     messages = body["messages"] if "messages" in body else body["input"]
     content = messages if isinstance(messages, str) else messages[-1]["content"]
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
-    """The reply in the form of the API that was called."""
+    """The reply in the form of the API in use."""
     if "input" in body:
         return response(body, text)
     tokens = len(json.dumps(body["messages"])) // 4
@@ -188,29 +186,19 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--replies", choices=["plain", "unreadable", "blind"], default="plain")
     parser.add_argument("--fault-rate", type=float, default=0.0)
-    parser.add_argument("--down", action="store_true", help="every judge call is a 503")
+    parser.add_argument("--down", action="store_true", help="answer 503 to every judge call")
     parser.add_argument("--stall", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--batch-delay", type=float, default=0.0, help="seconds; twice as long for the second batch"
+        "--limit", type=int, default=10**9, help="answer 429 above this number of judge calls in flight"
     )
-    parser.add_argument("--batch-refuse", type=int, default=0, help="submissions of batches that fail")
-    parser.add_argument("--batch-take-first", action="store_true", help="the first submission does not fail")
-    parser.add_argument("--batch-fail", type=int, default=0, help="calls that fail inside a batch")
-    parser.add_argument("--batch-reject", type=int, default=0, help="calls that are a 400 inside a batch")
-    parser.add_argument("--batch-forbidden", action="store_true", help="every upload is a 401")
     args = parser.parse_args()
     asyncio.run(serve(args))
 
 
 async def serve(args: argparse.Namespace) -> None:
-    server = Server(args.latency, args.replies, args.fault_rate, args.down, args.stall, args.seed)
-    batches = server.batches
-    batches.delay, batches.refuse, batches.fail = args.batch_delay, args.batch_refuse, args.batch_fail
-    batches.take_first = args.batch_take_first
-    batches.reject, batches.forbidden = args.batch_reject, args.batch_forbidden
+    server = Server(args)
     app = web.Application(client_max_size=64 * 2**20)
-    batches.add_routes(app)
     app.router.add_post("/v1/chat/completions", server.chat)
     app.router.add_post("/v1/responses", server.chat)
     app.router.add_get("/stats", server.get_stats)

@@ -1,4 +1,4 @@
-"""`value-retention judge` and `plan`: what is asked, written and refused. The judges are made by hand."""
+"""`value-retention judge` and `plan`: which calls are made, what is written, what is refused. Judges are fakes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Judges:
         self.text = "GRADE: C"
         self.asked = 0
 
-    def make(self, names: list[str], args: dict[str, Any]) -> list[Any]:
+    def make(self, names: list[str], args: dict[str, Any], single_loop: bool = False) -> list[Any]:
         settings = {key: args[key] for key in SCORING_ARGS if key in args and key != "protocol"}
         return [_Judge(self, JudgeInfo(name, settings)) for name in names]
 
@@ -54,6 +54,9 @@ class _Judge:
         if self.judges.fails(self.judges.asked):
             return Reply(None, "BadRequestError: 400")
         return Reply(self.judges.text, input_tokens=100, output_tokens=10)
+
+    async def close(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -136,7 +139,7 @@ def test_a_second_fill_asks_nothing(failed: Path, judges: Judges, tmp_path: Path
     asked, files = judges.asked, sorted(tmp_path.rglob("*.records.jsonl"))
     again = judge(run, *options)
     assert (again.exit_code, judges.asked) == (0, asked), again.output
-    assert "nothing is left to fill" in again.output
+    assert "no missing grades" in again.output
     assert sorted(tmp_path.rglob("*.records.jsonl")) == files
 
 
@@ -183,7 +186,7 @@ def test_a_call_that_is_refused_for_good_need_not_hold_up_the_rest(saved: Path, 
     judges.asked = 0
     done = judge(saved, "--judge", JUDGE, "--allow-missing")
     assert (done.exit_code, judges.asked) == (0, 1), done.output
-    assert "1 grades are missing (BadRequestError: 400); they are written as missing" in done.stderr
+    assert "judge_error" in done.stderr
     records = only(saved)
     assert (failed_grades(records), sum(record.grades_missing for record in records)) == (1, 1)
     # To fill it in vain leaves the folder as it is.
@@ -198,22 +201,22 @@ def test_a_call_that_is_refused_for_good_need_not_hold_up_the_rest(saved: Path, 
 
 def test_a_fill_keeps_judges_and_settings(failed: Path, judges: Judges, tmp_path: Path) -> None:
     for run in (failed, tmp_path / "nowhere"):
-        assert "--fill alone" in refused(judge(run, "--fill", "--judge", JUDGE))
+        assert "either --fill or --judge" in refused(judge(run, "--fill", "--judge", JUDGE))
     message = refused(judge(failed, "--fill", "--judge-args", '{"temperature": 0}'))
     assert "found: temperature 0" in message
     assert "expected: no temperature" in message
     assert judges.asked == 0
     assert judge(failed, "--fill").exit_code == 0
     # Refused with nothing to fill, too.
-    assert "--fill alone" in refused(judge(failed, "--fill", "--judge", JUDGE))
+    assert "either --fill or --judge" in refused(judge(failed, "--fill", "--judge", JUDGE))
 
 
-def test_a_fill_refuses_a_judge_or_a_prompt_that_is_another_by_now(failed: Path, judges: Judges) -> None:
+def test_a_fill_refuses_a_judge_or_a_prompt_that_has_changed(failed: Path, judges: Judges) -> None:
     (name,) = written(failed)
     records = read_records(failed / name)
     for change, message in (
-        ({"rubric_hash": "0" * 64}, "another judge prompt"),
-        ({"judges": (JudgeInfo(JUDGE, {"verbosity": "low"}),)}, "cannot be set up as they were"),
+        ({"rubric_hash": "0" * 64}, "judge prompt has changed"),
+        ({"judges": (JudgeInfo(JUDGE, {"verbosity": "low"}),)}, "settings have changed"),
     ):
         changed = [dataclasses.replace(record, **change) for record in records]  # type: ignore[arg-type]
         (failed / name).write_text("".join(record.to_json() + "\n" for record in changed), "utf-8")
@@ -225,7 +228,7 @@ def test_a_fill_refuses_a_judge_or_a_prompt_that_is_another_by_now(failed: Path,
 
 
 @pytest.mark.parametrize("names", [["lab/a,lab/b"], ["lab/a", "lab/b"], ["lab/a, lab/b", "lab/c"]])
-def test_judges_between_commas_are_a_panel(saved: Path, judges: Judges, names: list[str]) -> None:
+def test_several_judges_are_a_panel(saved: Path, judges: Judges, names: list[str]) -> None:
     done = judge(saved, *(part for name in names for part in ("--judge", name)))
     assert done.exit_code == 0, done.output
     found = {tuple(info.name for info in record.judges) for record in only(saved)}
@@ -235,15 +238,15 @@ def test_judges_between_commas_are_a_panel(saved: Path, judges: Judges, names: l
 @pytest.mark.parametrize(
     ("names", "variable", "expected"),
     [
-        ([], None, ["no judge is named", "where: --judge", "VALUE_RETENTION_JUDGE"]),
-        (["none"], None, ["judges nothing", "where: --judge"]),
-        (["lab/a,none"], None, ["judges nothing"]),
-        (["lab/a", "lab/b,lab/a"], None, ["named twice", "found: lab/a\n"]),
-        ([], "lab/a,lab/a", ["named twice", "where: environment variable VALUE_RETENTION_JUDGE"]),
+        ([], None, ["no judge given", "where: --judge", "VALUE_RETENTION_JUDGE"]),
+        (["none"], None, ["judge=none", "where: --judge"]),
+        (["lab/a,none"], None, ["judge=none"]),
+        (["lab/a", "lab/b,lab/a"], None, ["duplicate judge", "found: lab/a\n"]),
+        ([], "lab/a,lab/a", ["duplicate judge", "where: environment variable VALUE_RETENTION_JUDGE"]),
         (["gpt-5"], None, ["unknown judge", "where: --judge", "found: gpt-5"]),
     ],
 )
-def test_judges_that_cannot_be_are_refused_with_the_choices_there_are(
+def test_invalid_judges_are_refused_with_the_choices(
     saved: Path,
     judges: Judges,
     monkeypatch: pytest.MonkeyPatch,
@@ -286,12 +289,13 @@ def journals(tmp_path: Path) -> list[int]:
     return found
 
 
-def test_the_route_may_change_on_the_way(saved: Path, judges: Judges, tmp_path: Path) -> None:
-    """What was paid for before an interruption is not asked again by more patient settings."""
+def test_transport_settings_may_change_after_an_interruption(
+    saved: Path, judges: Judges, tmp_path: Path
+) -> None:
     judges.fails = lambda number: number == 2
     assert judge(saved, "--judge", JUDGE).exit_code == 1
     calls, judges.asked = judges.asked, 2
-    args = json.dumps({"max_connections": 4, "max_retries": 9, "attempt_timeout": 300, "processes": 0})
+    args = json.dumps({"max_connections": 4, "max_retries": 9, "attempt_timeout": 300})
     assert judge(saved, "--judge", JUDGE, "--judge-args", args).exit_code == 0
     assert (judges.asked - 2, journals(tmp_path)) == (1, [calls])
 
@@ -324,14 +328,14 @@ def test_killed_between_two_files_the_rest_is_written_and_nothing_asked(
 
 
 @pytest.mark.parametrize("args", ['{"temperature": 0.5}', '{"protocol": "batched"}', '{"parse_retries": 1}'])
-def test_what_moves_a_grade_may_not(saved: Path, judges: Judges, tmp_path: Path, args: str) -> None:
+def test_scoring_settings_may_not(saved: Path, judges: Judges, tmp_path: Path, args: str) -> None:
     judges.fails = lambda number: number == 2
     assert judge(saved, "--judge", JUDGE).exit_code == 1
     judge(saved, "--judge", JUDGE, "--judge-args", args)
     assert len(journals(tmp_path)) == 2
 
 
-def test_the_replies_of_a_fill_are_no_second_pass(failed: Path, judges: Judges) -> None:
+def test_a_fill_and_a_second_pass_do_not_share_replies(failed: Path, judges: Judges) -> None:
     """An interrupted fill leaves a journal with the first pass's replies; another pass asks for its own."""
     judges.fails = lambda number: True
     assert judge(failed, "--fill").exit_code == 1
@@ -349,7 +353,7 @@ PRICE = ("--price-in", "1", "--price-out", "2")
 
 @pytest.mark.parametrize("amount", ["nan", "inf", "-inf", "-1"])
 @pytest.mark.parametrize("option", ["--budget", "--price-in", "--price-out"])
-def test_no_sum_of_money_is_no_budget(saved: Path, judges: Judges, option: str, amount: str) -> None:
+def test_amounts_are_finite_and_not_negative(saved: Path, judges: Judges, option: str, amount: str) -> None:
     given = {"--budget": "1", "--price-in": "1", "--price-out": "2", option: amount}
     done = judge(saved, "--judge", JUDGE, *(part for pair in given.items() for part in pair))
     assert done.exit_code == 2
@@ -358,10 +362,10 @@ def test_no_sum_of_money_is_no_budget(saved: Path, judges: Judges, option: str, 
 
 
 @pytest.mark.parametrize("amount", [math.nan, math.inf, -1.0])
-def test_a_budget_knows_no_other_numbers(amount: float) -> None:
-    with pytest.raises(InputError, match="no sum of money"):
+def test_a_budget_rejects_other_numbers(amount: float) -> None:
+    with pytest.raises(InputError, match="budget out of range"):
         Budget(amount, {})
-    with pytest.raises(ValueError, match="a price of"):
+    with pytest.raises(ValueError, match="finite number"):
         Price(1.0, amount)
     budget = Budget(1.0, {"j": Price(1.0, 1.0)})
     assert budget.allows("j", "prompt")
@@ -370,20 +374,20 @@ def test_a_budget_knows_no_other_numbers(amount: float) -> None:
 
 
 @pytest.mark.parametrize("amount", [".nan", ".inf", "-1", "nan"])
-def test_a_price_file_with_no_sum_of_money_is_refused(tmp_path: Path, amount: str) -> None:
+def test_a_price_file_with_such_an_amount_is_refused(tmp_path: Path, amount: str) -> None:
     file = tmp_path / "prices.yaml"
     file.write_text(f"date: 2026-11-01\nprices: {{lab/j: {{input: {amount}, output: 1}}}}\n")
-    with pytest.raises(InputError, match=r"(?s)price file.*prices\.yaml.*a price of"):
+    with pytest.raises(InputError, match=r"(?s)price file.*prices\.yaml.*finite number"):
         read_prices(file)
 
 
 @pytest.mark.parametrize("option", ["--price-in", "--price-out"])
-def test_half_a_price_is_refused(saved: Path, judges: Judges, option: str) -> None:
+def test_one_price_without_the_other_is_refused(saved: Path, judges: Judges, option: str) -> None:
     for budget in ([], ["--budget", "1"]):
         message = refused(judge(saved, "--judge", JUDGE, option, "1", *budget))
-        assert "half a price" in message
+        assert "need each other" in message
         assert f"found: {option} alone" in message
-    assert "half a price" in refused(plan(option, "1"))
+    assert "need each other" in refused(plan(option, "1"))
     assert judges.asked == 0
 
 
@@ -391,7 +395,7 @@ def test_a_budget_is_kept(saved: Path, judges: Judges) -> None:
     done = judge(saved, "--judge", JUDGE, "--budget", "0.003", *PRICE)
     assert done.exit_code == 1
     assert 0 < judges.asked < 25  # 120 millionths of a dollar each
-    assert "stopped before the budget" in done.stderr
+    assert "within the budget" in done.stderr
     # Calls that were not made are no failed calls: they are never written as missing.
     assert judge(saved, "--judge", JUDGE, "--budget", "0.003", *PRICE, "--allow-missing").exit_code == 1
     assert written(saved) == []
@@ -416,12 +420,12 @@ def test_a_plan_is_made_of_finite_numbers(option: str, amount: str) -> None:
 def test_a_plan_without_a_price_says_so(tmp_path: Path) -> None:
     done = plan("--judge", "lab/j")
     assert done.exit_code == 0, done.output
-    (line,) = [line for line in done.stdout.splitlines() if "no price is known" in line]
+    (line,) = [line for line in done.stdout.splitlines() if "price unknown" in line]
     assert "lab/j" in line
     assert "--price-in" in line
     assert "US dollars" not in done.stdout
     done = plan("--json")
-    assert any("no price is known" in note for note in json.loads(done.stdout)["notes"])
+    assert any("price unknown" in note for note in json.loads(done.stdout)["notes"])
 
 
 def test_a_plan_with_a_price_has_dollars(tmp_path: Path) -> None:
@@ -430,5 +434,5 @@ def test_a_plan_with_a_price_has_dollars(tmp_path: Path) -> None:
     for done in (plan(*PRICE), plan("--prices", file, "--judge", "lab/j")):
         assert done.exit_code == 0, done.output
         assert "US dollars" in done.stdout
-        assert "no price is known" not in done.stdout
+        assert "price unknown" not in done.stdout
     assert "prices of lab/j as of 2026-11-01" in done.stdout

@@ -1,4 +1,4 @@
-"""One judge: replies, faults, bounded retries, and what a name that is no judge is told."""
+"""One judge: replies, faults, bounded retries, rate limits, and invalid names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import anyio
 import pytest
-from inspect_ai.log._transcript import Transcript, init_transcript, transcript
+from inspect_ai.log import Transcript, transcript
+from inspect_ai.log._transcript import init_transcript
 from inspect_ai.model import (
     ContentReasoning,
     ContentText,
@@ -16,10 +17,11 @@ from inspect_ai.model import (
     ModelAPI,
     ModelOutput,
     ModelUsage,
+    RetryDecision,
     get_model,
     modelapi,
 )
-from inspect_ai.model._model import RetryDecision, init_model_usage, model_usage
+from inspect_ai.model._model import init_model_usage, model_usage
 
 from value_retention.adapters.judges.journal import Reply
 from value_retention.adapters.judges.models import LexicalJudge, ModelJudge, describe, make_judges
@@ -127,14 +129,50 @@ def test_an_endless_retry_after_is_not_waited_for(waits: list[float]) -> None:
     assert (calls(failing), waits) == (1, [])
 
 
+def test_a_rate_limit_uses_up_no_retry_while_other_calls_have_replies(waits: list[float]) -> None:
+    async def busy() -> ServiceError:
+        limited.replies += 1  # another call had its reply meanwhile
+        return ServiceError(429)
+
+    limited = judge(*[busy] * 20, "GRADE: C", max_retries=1)
+    reply = ask(limited)
+    assert (reply.text, reply.retries) == ("GRADE: C", 20)
+
+
+def test_a_judge_that_answers_429_to_everything_is_given_up(waits: list[float]) -> None:
+    limited = judge(ServiceError(429), max_retries=3)
+    assert ask(limited).error is not None
+    assert calls(limited) == 4
+
+
+def test_at_most_the_users_number_of_calls_is_in_flight() -> None:
+    open_calls: list[int] = [0, 0]
+
+    async def slow() -> str:
+        open_calls[0] += 1
+        open_calls[1] = max(open_calls)
+        await asyncio.sleep(0.001)
+        open_calls[0] -= 1
+        return "GRADE: C"
+
+    async def many(of: ModelJudge) -> None:
+        await asyncio.gather(*(of.ask("prompt", "answer", "") for _ in range(100)))
+
+    asyncio.run(many(judge(slow, max_connections=3)))
+    assert open_calls[1] == 3
+    open_calls[1] = 0
+    asyncio.run(many(judge(slow)))
+    assert open_calls[1] > 32, "without a limit of the user's it grows"
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-def test_what_another_try_cannot_mend_is_not_tried_again(status: int, waits: list[float]) -> None:
+def test_permanent_failures_are_not_repeated(status: int, waits: list[float]) -> None:
     failing = judge(ServiceError(status))
     assert ask(failing).error is not None
     assert calls(failing) == 1
 
 
-def test_a_judge_that_is_down_is_left_alone_after_a_while(waits: list[float]) -> None:
+def test_a_judge_that_is_down_gets_no_more_calls(waits: list[float]) -> None:
     wrong_key = judge(ServiceError(401))
     assert [ask(wrong_key).text for _ in range(10)] == [None] * 10
     assert calls(wrong_key) == 3
@@ -146,7 +184,7 @@ def test_a_judge_that_is_down_is_left_alone_after_a_while(waits: list[float]) ->
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_prompts_that_are_refused_do_not_take_the_judge_down(status: int, waits: list[float]) -> None:
+def test_refused_prompts_do_not_count_as_down(status: int, waits: list[float]) -> None:
     choosy = judge("GRADE: C", *[ServiceError(status)] * 60, "GRADE: C")
     texts = [ask(choosy).text for _ in range(62)]
     assert texts == ["GRADE: C", *[None] * 60, "GRADE: C"]
@@ -156,12 +194,12 @@ def test_prompts_that_are_refused_do_not_take_the_judge_down(status: int, waits:
     assert calls(nothing_pleases) == 50
 
 
-def test_one_reply_between_failures_shows_that_it_is_not_down(waits: list[float]) -> None:
+def test_a_reply_between_failures_shows_that_the_judge_is_up(waits: list[float]) -> None:
     shaky = judge(*[ServiceError(401), ServiceError(401), "GRADE: C"] * 4, max_retries=0)
     assert [ask(shaky).text for _ in range(12)].count("GRADE: C") == 4
 
 
-def test_an_empty_reply_is_asked_for_again_and_kept_when_it_stays_empty(waits: list[float]) -> None:
+def test_an_empty_reply_is_requested_again_and_kept_if_it_stays_empty(waits: list[float]) -> None:
     assert ask(judge("", " \n", "GRADE: C")).text == "GRADE: C"
     empty = judge("", max_retries=1)
     reply = ask(empty)
@@ -184,7 +222,7 @@ def test_a_stalled_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
     assert 1 <= reply.latency < 10
 
 
-def test_settings_that_move_a_grade_are_recorded_and_sent_and_others_not() -> None:
+def test_scoring_settings_are_recorded_and_sent_and_others_are_not() -> None:
     one = judge(
         "GRADE: C", temperature=0.5, max_tokens=77, max_connections=3, parse_retries=2, config={"seed": 9}
     )
@@ -228,7 +266,7 @@ def test_calls_inside_an_eval_count_as_usage_and_leave_no_event_in_the_samples_t
     assert not sample.events
 
 
-def test_lexical_is_named_as_no_llm() -> None:
+def test_lexical_is_marked_as_not_an_llm() -> None:
     (lexical,) = make_judges(["lexical"], {})
     assert isinstance(lexical, LexicalJudge)
     assert (lexical.info.name, lexical.info.is_llm) == ("lexical", False)

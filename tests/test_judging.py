@@ -1,4 +1,4 @@
-"""Answers to records: the same bytes whatever the timing, every call once, faults never grades."""
+"""From answers to records: independent of timing, each call once, and faults are never grades."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_prompts_of_one_answer_follow_each_other(dataset: Dataset, answers: list
     assert order == sorted(order)
 
 
-def test_no_judge_saves_the_answers(dataset: Dataset, answers: list[Answer]) -> None:
+def test_without_a_judge_the_answers_are_saved(dataset: Dataset, answers: list[Answer]) -> None:
     records, options = run(dataset, answers, [])
     assert {record.status for record in records} == {"not_judged"}
     assert [record.answer for record in records] == [answer.text for answer in answers]
@@ -143,7 +143,7 @@ def test_a_run_with_nothing_readable_is_unscored(dataset: Dataset, answers: list
 @pytest.mark.parametrize(
     ("retries", "attempts", "outcome"), [(0, 1, "unparsed"), (1, 2, "unparsed"), (2, 3, "graded")]
 )
-def test_an_unreadable_reply_is_asked_for_again_only_as_often_as_was_set(
+def test_an_unreadable_reply_is_requested_again_as_often_as_set(
     dataset: Dataset, answers: list[Answer], retries: int, attempts: int, outcome: str
 ) -> None:
     def turn(prompt: str, times: int) -> str:
@@ -200,7 +200,7 @@ def test_a_judge_that_dies_halfway_loses_nothing(
         assert [record.to_json() for record in records] == [record.to_json() for record in whole]
 
 
-def test_a_fault_is_asked_again_next_time(dataset: Dataset, answers: list[Answer], tmp_path: Path) -> None:
+def test_a_failed_call_is_repeated_next_time(dataset: Dataset, answers: list[Answer], tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     run(
         dataset,
@@ -237,7 +237,7 @@ def test_the_lexical_judge_runs_through_the_same_path(dataset: Dataset, answers:
     assert {record.status for record in records} == {"scored"}
 
 
-def test_the_heap_is_frozen_while_calls_are_made_and_let_go_after_the_last_batch(
+def test_the_heap_is_frozen_while_calls_are_made_and_unfrozen_after_the_last_batch(
     dataset: Dataset, answers: list[Answer]
 ) -> None:
     frozen: list[int] = []
@@ -262,7 +262,7 @@ def test_a_journal_that_cannot_be_written_is_one_plain_message(
 ) -> None:
     journal = Journal(tmp_path / "journal")
     journal.close()
-    with pytest.raises(InputError, match="the journal cannot be written"):
+    with pytest.raises(InputError, match="cannot write the journal"):
         run(dataset, answers, [Judge("j", fair, connections=5, delay=1.0)], journal=journal)
 
 

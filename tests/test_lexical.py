@@ -1,4 +1,4 @@
-"""The offline judge: deterministic, multilingual as far as phrases go, and called by its name."""
+"""The offline judge: deterministic, multilingual, and marked as not an LLM."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_a_phrase_in_the_answer_is_a_c(answer: str, grade: float) -> None:
     assert parse_grade(lexical_reply(answer, INDICATORS)) == grade
 
 
-def test_the_reply_says_that_it_is_no_llm_and_what_was_found() -> None:
+def test_the_reply_says_that_it_is_not_an_llm_and_what_was_found() -> None:
     reply = lexical_reply("No harm to their own interests.", INDICATORS)
     assert "not an LLM" in reply
     assert "their own interests; harm" in reply
 
 
 @given(st.text(), st.text())
-def test_any_texts_are_graded_and_always_alike(answer: str, indicators: str) -> None:
+def test_any_text_is_graded_and_always_the_same(answer: str, indicators: str) -> None:
     reply = lexical_reply(answer, indicators)
     assert parse_grade(reply) in (0.0, 1.0)
     assert reply == lexical_reply(answer, indicators)

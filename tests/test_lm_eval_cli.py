@@ -211,13 +211,13 @@ KEY = "sk-" + "a1B2" * 6
 SAMPLE = {"judge": "lexical", "data": "sample"}
 REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no judge": ({"data": "sample"}, ["no judge is configured", "lexical", "judge=none", "PROVIDER/MODEL"]),
-    "unknown judge": (SAMPLE | {"judge": "gpt-5-mini"}, ["an unknown judge", "'gpt-5-mini'"]),
-    "unknown provider": (SAMPLE | {"judge": "nosuch/x"}, ["judge that cannot be used", "nosuch"]),
+    "unknown judge": (SAMPLE | {"judge": "gpt-5-mini"}, ["unknown judge", "'gpt-5-mini'"]),
+    "unknown provider": (SAMPLE | {"judge": "nosuch/x"}, ["cannot use this judge", "nosuch"]),
     "judge without a key": (SAMPLE | {"judge": "openai-api/nowhere/x"}, ["NOWHERE_API_KEY"]),
     "unknown language": (SAMPLE | {"languages": ["Klingonese"]}, ["'Klingonese'", "one of"]),
     "no language": (SAMPLE | {"languages": []}, ["no language named"]),
-    "epochs 0": (SAMPLE | {"epochs": 0}, ["epochs out of range", "whole number from 1"]),
-    "misspelt key": (SAMPLE | {"epoch": 2}, ["a misspelt key", "'epochs'"]),
+    "epochs 0": (SAMPLE | {"epochs": 0}, ["epochs out of range", "whole number"]),
+    "misspelt key": (SAMPLE | {"epoch": 2}, ["misspelt key", "'epochs'"]),
     "misspelt judge setting": (SAMPLE | {"judge_args": {"temprature": 0}}, ["'temprature'"]),
     "api key": (SAMPLE | {"api_key": KEY}, ["a secret here", "'api_key'"]),
     "api key as a value": (SAMPLE | {"judge_args": {"base_url": KEY}}, ["a secret here"]),
@@ -271,7 +271,7 @@ def forked(
     }
 
 
-def test_the_same_line_without_a_mistake_runs(forked: dict[str, subprocess.CompletedProcess[str]]) -> None:
+def test_the_same_command_without_a_mistake_runs(forked: dict[str, subprocess.CompletedProcess[str]]) -> None:
     assert forked["good"].returncode == 0, forked["good"].stdout
     assert "overall_mean" in forked["good"].stdout
 

@@ -1,4 +1,4 @@
-"""Several lm-eval runs in one process (a notebook), with a small model of our own: what each asks and keeps."""
+"""Several lm-eval runs in one process (a notebook): which calls each makes, and which answers it keeps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Run = Callable[..., list[dict[str, Any]]]
 
 
 class Model(LM):  # type: ignore[misc]
-    """Numbers its answers, and is interrupted before the one that is its last."""
+    """Numbers its answers, and is interrupted before request number `last`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Model(LM):  # type: ignore[misc]
 
 
 class Judge:
-    """Counts its calls; down while it is told so."""
+    """Counts its calls, and fails while `down` is set."""
 
     info, settings, connections = JudgeInfo("script/judge"), "{}", 2
 
@@ -63,6 +63,9 @@ class Judge:
         self.calls += 1
         return Reply(None, "ServiceError: down") if self.down else Reply("GRADE: C")
 
+    async def close(self) -> None:
+        pass
+
 
 @pytest.fixture
 def model() -> Model:
@@ -72,7 +75,7 @@ def model() -> Model:
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
     one = Judge()
-    monkeypatch.setattr(lm_eval_task, "make_judges", lambda names, args: [one])
+    monkeypatch.setattr(lm_eval_task, "make_judges", lambda names, args, single_loop=False: [one])
     return one
 
 
@@ -99,7 +102,7 @@ def run(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         store.release()
 
 
-def test_an_interrupted_run_is_gone_on_with_and_no_answer_counts_twice(run: Run, model: Model) -> None:
+def test_an_interrupted_run_continues_and_no_answer_counts_twice(run: Run, model: Model) -> None:
     for last in (1, 2):
         model.last = last
         with pytest.raises(KeyboardInterrupt):
@@ -108,7 +111,7 @@ def test_an_interrupted_run_is_gone_on_with_and_no_answer_counts_twice(run: Run,
     assert [record["answer"] for record in run(epochs=5)] == [f"answer {n}" for n in range(5)]
 
 
-def test_a_run_after_a_finished_one_asks_model_and_judge_anew(run: Run, judge: Judge) -> None:
+def test_a_run_after_a_finished_one_starts_over(run: Run, judge: Judge) -> None:
     first = run()
     calls = judge.calls
     assert calls == sum(len(record["grades"]) for record in first) > 0
@@ -116,7 +119,7 @@ def test_a_run_after_a_finished_one_asks_model_and_judge_anew(run: Run, judge: J
     assert judge.calls == 2 * calls
 
 
-def test_equal_answers_in_another_run_are_graded_anew(run: Run, model: Model, judge: Judge) -> None:
+def test_equal_answers_in_another_run_are_graded_again(run: Run, model: Model, judge: Judge) -> None:
     run()
     calls = judge.calls
     model.numbers = itertools.count()
@@ -124,7 +127,7 @@ def test_equal_answers_in_another_run_are_graded_anew(run: Run, model: Model, ju
     assert judge.calls == 2 * calls
 
 
-def test_a_run_whose_judge_failed_keeps_its_answers_and_ends_well_when_it_is_run_again(
+def test_after_failed_judge_calls_the_next_run_keeps_the_answers_and_completes_the_grades(
     run: Run, model: Model, judge: Judge
 ) -> None:
     judge.down = True
@@ -140,7 +143,7 @@ def test_a_run_whose_judge_failed_keeps_its_answers_and_ends_well_when_it_is_run
     assert Journal(store.journal.path).get(store._note) == "1"
 
 
-def test_lm_evals_cache_of_requests_does_not_bring_back_other_data(
+def test_lm_evals_request_cache_is_not_used(
     run: Run, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("lm_eval.caching.cache.PATH", str(tmp_path))
@@ -148,7 +151,7 @@ def test_lm_evals_cache_of_requests_does_not_bring_back_other_data(
     (german, *_) = run(epochs=2, languages="de", cache_requests=True)
     assert len(model.prompts) == 3
     assert german["question"] in model.prompts[-1]
-    assert "--cache_requests is not used" in caplog.text
+    assert "ignoring --cache_requests" in caplog.text
 
 
 def test_two_processes_do_not_share_the_answers_of_one_run(
@@ -168,7 +171,7 @@ time.sleep(60)
     assert other.stdout is not None
     child = int(other.stdout.readline())
     try:
-        with pytest.raises(InputError, match="another process is at this run"):
+        with pytest.raises(InputError, match="already in progress"):
             run()
         assert not model.prompts
         other.kill()

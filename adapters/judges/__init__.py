@@ -1,1 +1,1 @@
-"""Judges: models that Inspect can reach, the lexical one, and the journal of what they said."""
+"""Judges: models that Inspect can reach, the lexical judge, and the journal of replies."""

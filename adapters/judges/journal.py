@@ -1,7 +1,7 @@
-"""Answers and judge replies on disk as they arrive, in one SQLite file per run.
+"""The journal: answers and judge replies on disk as they arrive, in one SQLite file per run.
 
-A killed run loses at most the calls that were under way: started again, it reads what is here and asks only
-for the rest. Rows are keyed by content, so nothing is doubled, and two processes may write to one file.
+A killed run loses only the calls in flight. Started again, it reads the journal and makes the remaining calls.
+Rows are keyed by content, so nothing is stored twice, and two processes may write to one file.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ CREATE TABLE IF NOT EXISTS failures (
 """
 VERSION = 1
 OPEN_TIMEOUT = 60.0
-"""Seconds to wait for a file that another process is opening."""
+"""Seconds to wait while another process opens the file."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back from a judge for one prompt. Exactly one of `text` and `error` is set."""
+    """A judge's reply to one prompt. Exactly one of `text` and `error` is set."""
 
     text: str | None
     error: str | None = None
     retries: int = 0
-    """Requests beyond the first that this reply took."""
+    """Requests after the first one."""
     latency: float = 0.0
-    """Seconds, waiting for retries included."""
+    """Seconds, including the waits between retries."""
     input_tokens: int | None = None
     output_tokens: int | None = None
     request_id: str | None = None
@@ -60,7 +60,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class CallKey:
-    """What a judge's reply depends on. Two calls with equal keys are the same call."""
+    """Everything that a judge's reply depends on. Calls with equal keys are the same call."""
 
     item: str
     epoch: int
@@ -73,7 +73,7 @@ class CallKey:
     answer_hash: str
 
     def digest(self, round_: str = "") -> str:
-        """SHA-256 of the key, the row's primary key; `round_` tells the runs apart that share a journal."""
+        """SHA-256 of the key: the row's primary key. `round_` separates runs that share a journal."""
         parts = [
             self.item,
             str(self.epoch),
@@ -89,13 +89,13 @@ class CallKey:
 
 
 class Journal:
-    """One SQLite file. Every `add` is on disk (survives ``kill -9``) when it returns.
+    """One SQLite file. A row is on disk (survives ``kill -9``) when its `add_...` method returns.
 
     Args:
-        path: The file; its folder is made. ``:memory:`` keeps nothing.
+        path: The file. Its folder is created. ``:memory:`` keeps nothing.
 
     Raises:
-        InputError: folder or file that cannot be written, disk full, or a file that is no journal.
+        InputError: folder or file not writable, disk full, or not a journal file.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -122,11 +122,11 @@ class Journal:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, VERSION):
             raise InputError(
-                "a journal of another version",
+                "unsupported journal version",
                 where=self.path,
                 found=f"version {version}",
                 expected=f"version {VERSION}",
-                hint="finish it with the version that wrote it, or name another file",
+                hint="finish the run with the version that wrote the journal, or choose another file",
             )
         connection.executescript(SCHEMA)
         connection.execute(f"PRAGMA user_version={VERSION}")
@@ -134,12 +134,12 @@ class Journal:
 
     def _unusable(self, error: Exception) -> InputError:
         return InputError(
-            "the journal cannot be written; what it held is intact",
+            "cannot write the journal; its content is intact",
             where=self.path,
             found=f"{type(error).__name__}: {error}",
-            expected="a writable folder with room",
-            hint="free some space and run the same command again: finished calls are not repeated. In another "
-            "folder (VALUE_RETENTION_JOURNAL_DIR) they are, unless the file is moved there",
+            expected="a writable folder with free space",
+            hint="free some space and run the same command again; finished calls are not repeated. With another "
+            "folder (VALUE_RETENTION_JOURNAL_DIR), move the file there first, or they are",
         )
 
     def _guard(self, work: Callable[[], T]) -> T:
@@ -155,18 +155,18 @@ class Journal:
     # -- the run ----------------------------------------------------------------------------------------
 
     def get(self, name: str) -> str | None:
-        """A note about the run."""
+        """Read a note about the run. None if it is not set."""
         rows = self._execute("SELECT value FROM run WHERE name = ?", (name,))
         return rows[0][0] if rows else None
 
     def put(self, name: str, value: str) -> None:
-        """Set a note about the run."""
+        """Write a note about the run."""
         self._execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (name, value))
 
     # -- answers ----------------------------------------------------------------------------------------
 
     def answers(self, writer: str = "") -> dict[str, list[str]]:
-        """Saved answers by key, in the order they came."""
+        """Saved answers by key, in order of arrival."""
         found: dict[str, list[str]] = {}
         for key, text in self._execute(
             "SELECT key, text FROM answers WHERE writer = ? ORDER BY number", (writer,)
@@ -175,7 +175,7 @@ class Journal:
         return found
 
     def add_answer(self, key: str, text: str, writer: str = "") -> None:
-        """Save one answer. `writer` keeps the shards of data-parallel processes apart."""
+        """Save one answer. `writer` separates the shards of data-parallel processes."""
         self._execute(
             "INSERT INTO answers SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, ?3, ?4 "
             "FROM answers WHERE key = ?1 AND writer = ?2",
@@ -185,7 +185,7 @@ class Journal:
     # -- replies ----------------------------------------------------------------------------------------
 
     def replies(self) -> dict[str, list[Reply]]:
-        """Every saved reply by call, attempts in order."""
+        """All saved replies by call, attempts in order."""
         found: dict[str, list[Reply]] = {}
         for key, *columns in self._execute(
             "SELECT key, text, retries, latency, input_tokens, output_tokens, request_id FROM replies "
@@ -196,7 +196,7 @@ class Journal:
         return found
 
     def add_reply(self, call: CallKey, attempt: int, reply: Reply, digest: str | None = None) -> None:
-        """Save one reply, or one failure. A failure is no finished call: it is asked again next time."""
+        """Save one reply or one failure. The next run repeats a failed call."""
         key = digest or call.digest()
         if reply.text is None:
             self._execute(
@@ -252,7 +252,7 @@ class Journal:
         return totals
 
     def close(self) -> None:
-        """Close the file; the journal cannot be used after."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 

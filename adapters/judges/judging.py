@@ -1,4 +1,4 @@
-"""Answers in, records out: every call asked at most once, every reply in the journal when it arrives."""
+"""Judge answers and return records. No call is made twice; each reply is in the journal when it arrives."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ T = TypeVar("T")
 
 
 class Spending(Protocol):
-    """Says whether one more call may be made."""
+    """Decides whether another call may be made."""
 
     def allows(self, judge: str, prompt: str) -> bool:
-        """Reserve the most that this call can cost; False when that would pass the budget."""
+        """Reserve the maximum cost of this call. False if that would exceed the budget."""
         ...
 
     def settle(self, judge: str, prompt: str, reply: Reply) -> None:
-        """Replace the reservation by what the call did cost."""
+        """Replace the reservation by the actual cost."""
         ...
 
 
 @dataclass
 class Tally:
-    """What a batch of judging did."""
+    """Counts of one batch of judging."""
 
     asked: int = 0
-    """Calls made, those included that failed."""
+    """Calls made, including failed ones."""
     reused: int = 0
     """Calls found in the journal."""
     retries: int = 0
@@ -51,19 +51,7 @@ class Tally:
     errors: int = 0
     last_error: str | None = None
     stopped: bool = False
-    """Whether the budget ended the batch before all calls were made."""
-
-    def __add__(self, other: Tally) -> Tally:
-        """Both batches together."""
-        return Tally(
-            asked=self.asked + other.asked,
-            reused=self.reused + other.reused,
-            retries=self.retries + other.retries,
-            unparsed=self.unparsed + other.unparsed,
-            errors=self.errors + other.errors,
-            last_error=other.last_error or self.last_error,
-            stopped=self.stopped or other.stopped,
-        )
+    """Whether the budget stopped the batch before all calls were made."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +59,20 @@ class Options:
     """How a batch is judged."""
 
     journal: Journal | None = None
-    """Replies that are there are not asked for again; new ones are written as they arrive."""
+    """Where replies are kept. A call whose reply is there is not made again."""
     round: str = ""
-    """Which run of several that share a journal: each asks for its own replies."""
+    """Separates runs that share a journal: each makes its own calls."""
     protocol: str = "per_dimension"
     parse_retries: int = 0
-    """How often a reply without a readable grade is asked for again."""
+    """How often a call is repeated while its reply has no readable grade."""
     spending: Spending | None = None
     advance: Callable[[], object] = lambda: None
-    """Called after every call, for progress."""
+    """Called after each call, for a progress bar."""
     tally: Tally = field(default_factory=Tally)
 
     @classmethod
     def of(cls, judge_args: Mapping[str, Any], **others: Any) -> Options:
-        """As the judge's settings say."""
+        """Options from a judge's settings."""
         return cls(
             protocol=judge_args.get("protocol", "per_dimension"),
             parse_retries=judge_args.get("parse_retries", 0),
@@ -94,7 +82,7 @@ class Options:
 
 @dataclass(frozen=True)
 class _Request:
-    """One prompt for one judge, and the grades that its reply holds."""
+    """One prompt for one judge, and the grades that its reply will hold."""
 
     answer: int
     position: int
@@ -105,6 +93,25 @@ class _Request:
     key: CallKey
     digest: str
     schema: dict[str, Any] | None
+
+
+def judge_batch(
+    dataset: Dataset,
+    answers: Sequence[Answer],
+    judges: Sequence[Judge],
+    run: RunInfo,
+    options: Options | None = None,
+) -> list[AnswerRecord]:
+    """Run `judge_answers` in a new event loop, and close the judges in it."""
+
+    async def work() -> list[AnswerRecord]:
+        try:
+            return await judge_answers(dataset, answers, judges, run, options)
+        finally:
+            for judge in judges:
+                await judge.close()
+
+    return run_async(work)
 
 
 async def judge_answers(
@@ -118,14 +125,14 @@ async def judge_answers(
 
     Args:
         dataset: Items and dimensions of the answers.
-        answers: What to judge.
-        judges: The panel; none saves the answers unjudged.
-        run: Goes into the records.
+        answers: The answers.
+        judges: The panel. Without a judge, the records hold the answers only.
+        run: Copied into the records.
         options: Journal, protocol, retries, budget, progress.
 
     Returns:
-        One record per answer, in order. A judge's fault is a grade of outcome ``judge_error``; after a budget
-        ended the batch (`Tally.stopped`) the calls that were not made count as missing.
+        One record per answer, in order. A failed call is a grade with outcome ``judge_error``. If the budget
+        stopped the batch (`Tally.stopped`), the calls that were not made count as missing.
     """
     options = options or Options()
     saved = options.journal.replies() if options.journal else {}
@@ -143,14 +150,14 @@ async def judge_answers(
                 grades[request.answer][request.position, number] = grade
             options.advance()
 
-    # An Inspect scorer comes with one answer at a time: as many workers as calls, not as connections.
+    # An Inspect scorer judges one answer at a time: it needs a worker per call, not per connection.
     wanted = request_count(dataset, [answer.item for answer in answers], 1, options.protocol)
     with _frozen_heap(), _input_errors_alone():
         async with anyio.create_task_group() as group:
             for number, judge in enumerate(judges):
                 requests = _requests(dataset, answers, judge, number, len(judges), options)
-                # Workers share one iterator: prompts are rendered when a connection is free, in order, so that
-                # prompts with the same question and answer follow each other into the judge's prefix cache.
+                # Workers share one iterator, so prompts are sent in order: those with the same question and
+                # answer follow each other, which the judge's prefix cache can use.
                 for _ in range(min(judge.connections, wanted)):
                     group.start_soon(work, judge, requests)
     infos = [judge.info for judge in judges]
@@ -165,10 +172,11 @@ _batches_under_way = 0
 
 @contextlib.contextmanager
 def _frozen_heap() -> Iterator[None]:
-    """Keep what is there already out of full garbage collections while calls are made.
+    """Exclude existing objects from garbage collection while calls are made.
 
-    Thousands of calls cause dozens of them, each of which walks every object of the libraries and of a loaded
-    model: a tenth of an eval's time. Inspect scores many answers at once: the last to end lets the heap go.
+    Thousands of calls cause dozens of full collections. Each walks every object of the libraries and of a
+    loaded model, which takes a tenth of an eval's time. Inspect scores many answers at once: the last one to
+    finish unfreezes the heap.
     """
     global _batches_under_way
     if not _batches_under_way:
@@ -184,7 +192,7 @@ def _frozen_heap() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _input_errors_alone() -> Iterator[None]:
-    """A disk that is full stops every worker of a task group: one message says it, not a group of them."""
+    """Raise one InputError in place of a group: a full disk stops every worker with the same message."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -199,7 +207,7 @@ def _input_errors_alone() -> Iterator[None]:
 async def _reply(
     request: _Request, judge: Judge, answer: str, dataset: Dataset, replies: list[Reply], options: Options
 ) -> Reply | None:
-    """The last reply to a request, from the journal or the judge; None when the budget forbids the call."""
+    """The last reply to a request, from the journal or the judge. None if the budget forbids the call."""
     reply = replies[-1] if replies else None
     options.tally.reused += reply is not None
     while reply is None or (_parse(request, reply) is None and len(replies) <= options.parse_retries):
@@ -223,7 +231,7 @@ async def _reply(
 def _requests(
     dataset: Dataset, answers: Sequence[Answer], judge: Judge, number: int, panel: int, options: Options
 ) -> Iterator[_Request]:
-    """The requests for one judge; positions interleave the panel, so that records do not depend on timing."""
+    """The requests for one judge. Positions interleave the panel, so records do not depend on timing."""
     protocol = options.protocol
     for index, answer in enumerate(answers):
         prompts: list[tuple[tuple[tuple[str, Variables], ...], str, str]]
@@ -253,7 +261,7 @@ def _requests(
 
 
 def _parse(request: _Request, reply: Reply) -> list[float] | None:
-    """Grades of a reply, one per grade of the request; None when it cannot be read."""
+    """Grades of a reply, one per grade of the request. None if the reply is unreadable."""
     if reply.text is None:
         return None
     if request.schema is not None:
@@ -287,14 +295,14 @@ def _count(tally: Tally, grade: GradeRecord) -> None:
 
 
 def request_count(dataset: Dataset, items: Sequence[Item], judges: int, protocol: str) -> int:
-    """How many calls a batch takes, before any is made: `items` has one for each answer."""
+    """Number of calls that a batch needs. `items` holds the item of each answer."""
     if protocol == "batched":
         return len(items) * judges
     return sum(len(criteria(dataset, item)) for item in items) * judges
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
-    """Run a coroutine to its end, also from inside a running event loop (a notebook)."""
+    """Run a coroutine to completion, also from inside a running event loop (a notebook)."""
 
     async def start() -> T:
         return await work()

@@ -1,7 +1,7 @@
 """The offline judge: looks for a dimension's observable indicators in the answer. Not an LLM.
 
-It is there for demos, CI and plumbing. Deterministic, free, and shallow: a figure of it says that an answer
-uses certain phrases, not that it means them. It is named in every record that it graded.
+It is for demos, CI, and tests of a setup. It is deterministic, free, and shallow: its score says that an answer
+uses certain phrases, not that it means them. Every record that it graded names it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ NAME = "lexical"
 VERSION = "1"
 
 _QUOTED = re.compile(r"[\"“„«「]([^\"”“»」\n]{2,80})[\"”“»」]")
-# Latin, Greek and Cyrillic have word boundaries that can be relied on. Elsewhere words are not separated
-# (Chinese, Thai), carry prefixes (Arabic, Hebrew) or end in marks that are no letters (Hindi).
+# Latin, Greek, and Cyrillic have reliable word boundaries. Elsewhere words are not separated (Chinese, Thai),
+# carry prefixes (Arabic, Hebrew), or end in combining marks (Hindi).
 _BOUNDED = re.compile(r"[\u0000-\u052f\u1e00-\u218f]+")
 
 
 def normalize(text: str) -> str:
-    """Compatibility-composed, case-folded, with single spaces and straight apostrophes."""
+    """Text in NFKC form, case-folded, with single spaces and straight apostrophes."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     return " ".join(folded.split())
 
 
 @cache
 def indicator_phrases(indicators: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """The quoted phrases of a dimension's indicators, each with the pattern that finds it."""
+    """The quoted phrases of a dimension's indicators, each with its search pattern."""
     phrases = dict.fromkeys(normalize(match).strip(" ,.;:!?…") for match in _QUOTED.findall(indicators))
     return tuple((phrase, _pattern(phrase)) for phrase in phrases if phrase)
 
@@ -39,7 +39,7 @@ def _pattern(phrase: str) -> re.Pattern[str]:
 
 
 def lexical_reply(answer: str, indicators: str) -> str:
-    """Grade C when the answer holds at least one indicator phrase, else I, in the judges' reply format."""
+    """Grade C if the answer contains an indicator phrase, else I, in the judges' reply format."""
     text = normalize(answer)
     found = [phrase for phrase, pattern in indicator_phrases(indicators) if pattern.search(text)]
     reason = "Indicators found: " + "; ".join(found) if found else "No indicator phrase was found."

@@ -1,4 +1,4 @@
-"""Judges: any model that Inspect can reach, or the offline lexical one. A judge replies, or says why not."""
+"""Judges: any model that Inspect can reach, or the offline lexical judge. Failures are replies, not errors."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from value_retention.adapters.judges import batch_mode, lexical
+import anyio
+
+from value_retention.adapters.judges import lexical
+from value_retention.adapters.judges.connections import Connections
 from value_retention.adapters.judges.journal import Reply
-from value_retention.adapters.settings import CHOICES, MAX_CONNECTIONS, SCORING_ARGS
+from value_retention.adapters.settings import CHOICES, SCORING_ARGS
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import JudgeInfo, canonical_json, well_formed
 
 MAX_RETRIES = 6
 ATTEMPT_TIMEOUT = 120
-"""Seconds for one request; a stalled connection is given up after them and tried again."""
+"""Seconds for one request. A stalled connection is dropped after that time, and the request is repeated."""
 LONGEST_WAIT = 120.0
-"""Seconds. A longer Retry-After is not waited for: the call fails and can be filled in later."""
+"""Seconds. With a longer Retry-After the call fails; `--fill` can repeat it later."""
 DOWN_AFTER = 12
-"""Failed calls in a row after which a judge counts as down and is not asked again in this run."""
+"""Consecutive failed calls after which a judge counts as down and gets no more calls in this run."""
 WRONG_AFTER = 3
-"""The same for calls that fail for good, such as with a wrong key: every other one would too."""
+"""The same for permanent failures, such as a wrong key."""
 REFUSED_AFTER = 50
-"""The same for prompts that are refused (too long, say) before any was answered; after that they never count:
-the calls of one answer follow each other, and the next answer may be to the judge's liking."""
+"""The same for refused prompts (for example, too long) before the first reply. After that they do not count:
+the calls of one answer follow each other, and the judge may accept the next answer."""
 REFUSED = (400, 413, 422)
-"""Status of a refusal that is about the prompt."""
-
+"""HTTP status of a refusal that concerns the prompt."""
 
 Schema = dict[str, Any] | None
 
@@ -38,7 +41,7 @@ CANNOT_SCORE = {
     *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout", "max_connections"),
     *("adaptive_connections", "batch", "cache", "extra_headers"),
 }
-"""What may be set on a judge model without moving a grade (headers, besides, hold secrets). All else is recorded."""
+"""Settings of a judge model that cannot change a grade. All others are recorded (headers may hold secrets)."""
 
 
 class Judge(Protocol):
@@ -46,14 +49,19 @@ class Judge(Protocol):
 
     info: JudgeInfo
     settings: str
-    """Canonical JSON of the settings that can move a grade."""
+    """Canonical JSON of the settings that can change a grade."""
     connections: int
+    """Calls in flight at most."""
 
     async def ask(self, prompt: str, answer: str, indicators: str, schema: Schema = None) -> Reply:
-        """One reply, in the form of the JSON schema if there is one.
+        """Return one reply, in the form of the JSON schema if one is given.
 
-        Never raises for a fault of the judge: the fault is in the reply.
+        A failure of the judge does not raise: `Reply.error` holds it.
         """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections, in the event loop that used them."""
         ...
 
 
@@ -66,20 +74,23 @@ class LexicalJudge:
         self.connections = 1
 
     async def ask(self, prompt: str, answer: str, indicators: str, schema: Schema = None) -> Reply:
-        """Match the indicators in the answer."""
+        """Look for the indicators in the answer."""
         return Reply(lexical.lexical_reply(answer, indicators))
+
+    async def close(self) -> None:
+        """Do nothing: there is no connection."""
 
 
 class ModelJudge:
-    """A model reached through Inspect. Retries are bounded, back off, obey Retry-After and are counted.
+    """A model reached through Inspect. Retries are bounded, back off, obey Retry-After, and are counted.
 
     Args:
         model: An Inspect ``Model``.
         args: Judge settings (see `settings.SCORING_ARGS`, `settings.TRANSPORT_ARGS`).
         name: The name in records; the model's own by default.
-        in_eval: Inside an Inspect eval calls go through ``Model``, which puts them into the eval's log and
-            limits. Elsewhere there is no log to write, and they go to the provider's ``ModelAPI`` at once,
-            which takes a fifth of the time.
+        in_eval: Inside an Inspect eval, calls go through ``Model``, which counts them as the eval's usage and
+            limits how many are in flight. Elsewhere they go to the provider's ``ModelAPI`` directly, which
+            takes a fifth of the time, and the limit is ours.
     """
 
     def __init__(
@@ -93,28 +104,21 @@ class ModelJudge:
         self.model = model
         self.info = JudgeInfo(name or str(model), scoring)
         self.settings = canonical_json(scoring)
-        batch = args.get("batch") or own.get("batch")
-        most = batch_mode.CONNECTIONS if batch else MAX_CONNECTIONS
-        self.connections = int(args.get("max_connections") or own.get("max_connections") or most)
-        retries = args.get("max_retries", own.get("max_retries"))
-        self.retries = (batch_mode.RETRIES if batch else MAX_RETRIES) if retries is None else int(retries)
+        fixed = args.get("max_connections") or own.get("max_connections")
+        self._pool = Connections(None if fixed is None else int(fixed))
+        self.connections = self._pool.most
+        self.retries = int(args.get("max_retries", own.get("max_retries", MAX_RETRIES)))
+        self.timeout = int(args.get("attempt_timeout") or own.get("attempt_timeout") or ATTEMPT_TIMEOUT)
         generation = {key: value for key, value in scoring.items() if key != "parse_retries"}
         # Retries are ours: Inspect's own back off without end by default and do not wait for Retry-After.
-        self.timeout = int(args.get("attempt_timeout") or own.get("attempt_timeout") or ATTEMPT_TIMEOUT)
-        if batch:
-            self.timeout = batch_mode.LONGEST
-        self.config = GenerateConfig(
-            **generation,
-            # Outside an eval a provider reads this for submitting and fetching batches only.
-            max_retries=MAX_RETRIES if batch and not in_eval and retries is None else 0,
-            max_connections=self.connections,
-            attempt_timeout=None if batch else self.timeout,
-            batch=batch or None,
-        )
+        self.config = GenerateConfig(**generation, max_retries=0)
         self.in_eval = in_eval
-        if batch and not in_eval:
-            batch_mode.prepare(self.info.name)
-        if not in_eval:
+        if in_eval:
+            # Without a limit of the judge's own, the eval's --max-connections applies.
+            self.config.max_connections = fixed
+            # A call in Inspect's batch mode may wait for a day.
+            self.config.attempt_timeout = None if own.get("batch") else self.timeout
+        else:
             # What `Model` would do before it calls its provider.
             self.config = model.config.merge(self.config)
             if self.config.max_tokens is None:
@@ -123,29 +127,39 @@ class ModelJudge:
                 )
         self.failed_in_a_row = 0
         self.down: str | None = None
-        self.replied = False
+        self.replies = 0
 
     async def ask(self, prompt: str, answer: str, indicators: str, schema: Schema = None) -> Reply:
-        """Send the prompt until there is a reply or the retries are spent."""
-        import anyio
+        """Send the prompt until a reply comes or the retries are spent.
 
-        if self.down:
-            return Reply(None, f"judge is down: {self.down}")
-        start = time.monotonic()
-        retries = 0
+        A rate limit uses up a retry only if no other call had a reply since the last attempt: a provider that
+        is merely busy loses no grade, and one that answers 429 to everything is given up.
+        """
+        start = 0.0
+        retries = spent = 0
+        replies = self.replies
         while True:
-            output, failure = await self._once(prompt, schema, retries)
-            if failure is None or failure.wait is None or retries >= self.retries:
+            async with self._slot():
+                if self.down:
+                    return Reply(None, f"judge is down: {self.down}")
+                start = start or time.monotonic()
+                output, failure = await self._once(prompt, schema, retries)
+            if failure is None or failure.wait is None:
                 break
-            await anyio.sleep(failure.wait)
+            busy = failure.rate_limited and self.replies > replies
+            if not busy and spent >= self.retries:
+                break
+            spent += not busy
             retries += 1
+            replies = self.replies
+            await anyio.sleep(failure.wait)
         latency = time.monotonic() - start
         if output is None:
             assert failure is not None
             self._failed(failure)
             return Reply(None, failure.error, retries, latency)
         self.failed_in_a_row = 0
-        self.replied = True
+        self.replies += 1
         usage = output.usage
         return Reply(
             text=well_formed(output.completion),
@@ -156,19 +170,28 @@ class ModelJudge:
             request_id=output.response_id,
         )
 
-    async def _once(self, prompt: str, schema: Schema, retries: int) -> tuple[Any, _Failure | None]:
-        """One request: what came, or what went wrong, or both.
+    async def close(self) -> None:
+        """Close the connections, in the event loop that used them."""
+        await self.model.api.aclose()
 
-        An empty reply is a fault of the service, unless its filter emptied it: tried again, and kept as it
-        is when it stays empty.
+    def _slot(self) -> AbstractAsyncContextManager[Any]:
+        return nullcontext() if self.in_eval else self._pool.slots
+
+    async def _once(self, prompt: str, schema: Schema, retries: int) -> tuple[Any, _Failure | None]:
+        """Make one request. Returns the output, the failure, or both.
+
+        An empty reply is a fault of the service unless its content filter caused it: it is requested again,
+        and kept if it stays empty.
         """
+        decreases, start = self._pool.decreases, time.monotonic()
         try:
             output = await self._generate(prompt, schema)
         except Exception as caught:
-            error = _root(caught)
-            text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            refused = getattr(error, "status_code", None) in REFUSED
-            return None, _Failure(text, self._wait(error, retries), refused)
+            failure = self._failure(_root(caught), retries)
+            if failure.rate_limited or isinstance(caught, TimeoutError):
+                self._pool.shrink(decreases)
+            return None, failure
+        self._pool.grow(time.monotonic() - start)
         if not output.completion.strip() and output.stop_reason != "content_filter":
             return output, _Failure("empty reply", _backoff(retries))
         return output, None
@@ -179,18 +202,17 @@ class ModelJudge:
             from inspect_ai.model import ResponseSchema
             from inspect_ai.util import JSONSchema
 
-            # Providers without structured output pass over it; the prompt asks for the same form in words.
+            # Providers without structured output ignore it; the prompt asks for the same form in words.
             form = ResponseSchema(name="grades", json_schema=JSONSchema.model_validate(schema))
             config = config.model_copy(update={"response_schema": form})
         if self.in_eval:
-            from inspect_ai.log._transcript import Transcript, init_transcript
-            from inspect_ai.model._model import use_model_event_sink
+            from inspect_ai.log import Transcript
+            from inspect_ai.log._transcript import init_transcript
 
-            # A sink alone does not keep them out: a call in flight is still reported as changed.
+            # Judge calls stay out of the sample's transcript: the record holds each reply, and writing
+            # thousands of prompts into the log twice takes a third of an eval's time.
             init_transcript(Transcript())
-            with use_model_event_sink(_NoEvents()):
-                return await self.model.generate(prompt, config=config)
-        import anyio
+            return await self.model.generate(prompt, config=config)
         from inspect_ai.model import ChatMessageUser
 
         message = ChatMessageUser(content=prompt)
@@ -201,23 +223,21 @@ class ModelJudge:
             raise output
         return output
 
-    def _wait(self, error: BaseException, retries: int) -> float | None:
-        """Seconds before another try; None for an error that another try cannot mend."""
+    def _failure(self, error: BaseException, retries: int) -> _Failure:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         status = getattr(error, "status_code", None)
-        if isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429):
-            return None
-        # A batch whose results cannot be read, or never come, was paid for: not again unasked.
-        lost = self.config.batch and type(error).__name__ in ("ValidationError", "TimeoutError")
-        if lost or type(error).__name__ == "PrerequisiteError":
-            return None
         decision = self.model.api.should_retry(error) if isinstance(error, Exception) else False
-        asked = getattr(decision, "retry_after", None)
-        if asked is None:
-            return _backoff(retries)
-        return None if asked > LONGEST_WAIT else float(asked)
+        limited = status == 429 or getattr(decision, "kind", None) == "rate_limit"
+        wait: float | None = _backoff(retries)
+        if (asked := getattr(decision, "retry_after", None)) is not None:
+            wait = None if asked > LONGEST_WAIT else float(asked)
+        rejected = isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429)
+        if rejected or type(error).__name__ == "PrerequisiteError":
+            wait = None
+        return _Failure(text, wait, refused=status in REFUSED, rate_limited=limited)
 
     def _failed(self, failure: _Failure) -> None:
-        if failure.refused and self.replied:
+        if failure.refused and self.replies:
             return
         self.failed_in_a_row += 1
         most = REFUSED_AFTER if failure.refused else WRONG_AFTER if failure.wait is None else DOWN_AFTER
@@ -227,34 +247,25 @@ class ModelJudge:
 
 @dataclass(frozen=True)
 class _Failure:
-    """Why a request brought nothing of use."""
+    """Why a request failed."""
 
     error: str
     wait: float | None
-    """Seconds before another try; None where another try cannot mend it."""
+    """Seconds before the next attempt. None if another attempt cannot succeed."""
     refused: bool = False
-    """Whether it is this prompt that the service did not take."""
-
-
-class _NoEvents:
-    """Keeps judge calls out of a sample's transcript: the record holds each reply, and writing thousands of
-    prompts into the log twice takes a third of an eval's time. Usage and limits are Inspect's as ever."""
-
-    def on_pending(self, event: Any) -> None:
-        """A call began."""
-
-    def on_complete(self, event: Any) -> None:
-        """A call ended."""
+    """Whether the service refused this prompt."""
+    rate_limited: bool = False
+    """Whether the provider asks for fewer calls."""
 
 
 def _backoff(retries: int) -> float:
-    """Exponential from half a second to half a minute, with jitter so that calls do not return together."""
+    """Seconds: exponential, 0.5 to 30, with jitter so that calls do not return together."""
     longest = min(30.0, 0.5 * 2.0**retries)
     return longest * random.uniform(0.5, 1.0)
 
 
 def _root(error: BaseException) -> BaseException:
-    """The provider's error inside tenacity's wrapper."""
+    """The provider's error inside tenacity's ``RetryError``."""
     attempt = getattr(error, "last_attempt", None)
     inner = attempt.exception() if attempt is not None else None
     return inner if inner is not None else error
@@ -267,47 +278,57 @@ def _input_tokens(usage: Any) -> int | None:
     return int(usage.input_tokens + cached)
 
 
-def make_judges(names: Sequence[str], args: Mapping[str, Any]) -> list[Judge]:
-    """Judges by name. Models are new objects: their connections belong to the event loop that uses them.
+def make_judges(names: Sequence[str], args: Mapping[str, Any], single_loop: bool = False) -> list[Judge]:
+    """Make judges by name. Each call makes new clients, since a client belongs to its event loop.
+
+    Args:
+        names: Inspect model names, or ``lexical``.
+        args: Judge settings.
+        single_loop: The judges serve one event loop, and the caller closes them in it (`judging.judge_batch`
+            does both). This allows a faster HTTP client.
 
     Raises:
-        InputError: a name that is no judge, a provider's package or key that is missing.
+        InputError: unknown judge, or a provider whose package or key is missing.
     """
     if lexical.NAME in names and args.get("protocol") == "batched":
         raise InputError(
             "the lexical judge grades one dimension at a time",
             where="judge_args, protocol",
             found="batched",
-            expected="per_dimension, or a judge that is a model",
+            expected="per_dimension, or an LLM as judge",
         )
-    if args.get("batch"):
-        for name in names:
-            if name != lexical.NAME:
-                batch_mode.check_provider(name)
     return [
-        LexicalJudge() if name == lexical.NAME else ModelJudge(_model(name, args), args, name)
+        LexicalJudge() if name == lexical.NAME else ModelJudge(_model(name, args, single_loop), args, name)
         for name in names
     ]
 
 
-# Providers whose SDK would retry by itself, uncounted, unless it is told not to.
-_SDK_RETRIES = ("openai", "openai-api", "anthropic")
+_OPENAI = ("openai", "openai-api")
+_SDK_RETRIES = (*_OPENAI, "anthropic")
+"""Providers whose SDK retries by itself, uncounted, by default."""
 
 
-def _model(name: str, args: Mapping[str, Any]) -> Any:
+def _model(name: str, args: Mapping[str, Any], single_loop: bool) -> Any:
+    if "/" not in name:
+        raise InputError("unknown judge", where="judge", found=repr(name), expected=CHOICES)
     from inspect_ai.model import get_model
 
-    if "/" not in name:
-        raise InputError("an unknown judge", where="judge", found=repr(name), expected=CHOICES)
+    provider = name.partition("/")[0]
+    own: dict[str, Any] = {}
     try:
-        own: dict[str, Any] = {"max_retries": 0} if name.partition("/")[0] in _SDK_RETRIES else {}
+        if provider in _SDK_RETRIES:
+            own["max_retries"] = 0
+        if provider in _OPENAI and single_loop:
+            from openai import DefaultAioHttpClient
+
+            # A quarter less CPU per call than the default client. `attempt_timeout` is the only time limit.
+            own["http_client"] = DefaultAioHttpClient(timeout=None)
         return get_model(name, base_url=args.get("base_url"), memoize=False, **own)
-    # Inspect raises ValueError, PrerequisiteError, ImportError or a provider's own type here, all meaning the
-    # same to the user: this judge cannot be used as things are.
+    # Inspect raises ValueError, PrerequisiteError, ImportError, or a provider's own type.
     except Exception as error:
         message = str(getattr(error, "message", None) or error) or type(error).__name__
         raise InputError(
-            "a judge that cannot be used",
+            "cannot use this judge",
             where="judge",
             found=f"{name!r}: {' '.join(message.split())}",
             expected=CHOICES,
@@ -316,7 +337,7 @@ def _model(name: str, args: Mapping[str, Any]) -> Any:
 
 
 def describe(judges: Sequence[JudgeInfo]) -> str:
-    """The panel in one line, for logs."""
+    """The panel in one line, for log messages."""
     if not judges:
         return "none (answers are saved to be judged later)"
     return ", ".join(

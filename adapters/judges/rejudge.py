@@ -1,4 +1,4 @@
-"""Judge answers that are on disk already: with another judge, a panel, or only where grades are missing."""
+"""Judge saved answers: with another judge, a panel, or only where grades are missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from value_retention.adapters.judges.journal import CallKey, Journal, Reply, journal_folder
-from value_retention.adapters.judges.judging import Options, judge_answers, run_async
+from value_retention.adapters.judges.judging import Options, judge_batch
 from value_retention.adapters.judges.models import Judge
 from value_retention.adapters.logs.upstream_grades import UNKNOWN
 from value_retention.adapters.settings import SCORING_ARGS
@@ -22,35 +22,36 @@ from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, canonical_json
 
 Panel = tuple[tuple[str, ...], dict[str, Any], str]
-"""Judge names, their settings (`judge_args`), the protocol."""
+"""Judge names, their settings (`judge_args`), and the protocol."""
 
 FINISHED = "finished"
-"""Note in a journal whose records were written."""
+"""Note in a journal whose records are written."""
 
 
 def dataset_of(records: Sequence[AnswerRecord], data: str | None) -> Dataset:
-    """The benchmark that answers were given to, checked to be the same one.
+    """Load the benchmark data that the answers belong to.
 
     Args:
         records: Answers to one benchmark.
-        data: Where to read it; None for the place that the records name.
+        data: Where to read it. None for the source that the records name.
 
     Raises:
-        InputError: answers to different data, a folder that is not named, or other data than the answers'.
+        InputError: answers to different data, a missing folder, or data that do not match the answers.
     """
     infos = {record.data.content_hash: record.data for record in records}
     if len(infos) != 1:
         raise InputError(
-            "answers to different versions of the data",
+            "the answers belong to different versions of the data",
             found=", ".join(f"{info.revision} ({info.source})" for info in infos.values()),
-            expected="one version; judge the runs one by one",
+            expected="one version",
+            hint="judge the runs one by one",
         )
     info = next(iter(infos.values()))
     benchmark = BENCHMARKS[records[0].benchmark]
     if data is None:
         if info.source == "folder":
             raise InputError(
-                "the answers were given to rows from a folder, which is not named in them",
+                "the data came from a folder, and the records do not name it",
                 where="--data",
                 expected=f"the folder with {benchmark.questions.folder} (content {info.content_hash[:12]})",
             )
@@ -58,7 +59,7 @@ def dataset_of(records: Sequence[AnswerRecord], data: str | None) -> Dataset:
     dataset = load(benchmark, data)
     if dataset.info.content_hash != info.content_hash:
         raise InputError(
-            "the benchmark's rows are not those that were answered",
+            "the data do not match the answers",
             where=data,
             found=f"content {dataset.info.content_hash[:12]}",
             expected=f"content {info.content_hash[:12]} ({info.source} {info.revision})",
@@ -72,7 +73,7 @@ def _hub(record: AnswerRecord) -> str:
     if revision == benchmark.questions.revision:
         return "hub"
     raise InputError(
-        "the answers were given to another data set of the hub than the pinned one",
+        "the answers belong to a data revision other than the pinned one",
         where="--data",
         found=f"revision {revision}",
         expected="hub:OWNER/NAME@COMMIT",
@@ -90,39 +91,39 @@ def rejudge(
 
     Args:
         records: Answers to one benchmark, in any state.
-        dataset: That benchmark.
+        dataset: Their benchmark data.
         judges: The panel. With `fill`, the one that the records name.
-        options: The journal must be there when `fill` is asked.
-        fill: Keep every reply that the records hold and ask only for those that are missing.
+        options: Must hold a journal if `fill` is set.
+        fill: Keep every reply in the records, and make only the missing calls.
 
     Returns:
-        New records in the order of the old ones; what was asked of the model (`RunInfo`) stays as it was.
+        New records in the order of the old ones. `RunInfo` is unchanged.
 
     Raises:
-        InputError: to fill, the judges or what is said to them are not what they were.
+        InputError: `fill` is set, and the judges or their prompts have changed.
     """
     answers = answers_of(records, dataset)
     if fill:
         assert options.journal is not None
         _refuse_other_judging(records, dataset, judges)
         _seed(options.journal, records, judges)
-    new = run_async(lambda: judge_answers(dataset, answers, judges, records[0].run, options))
+    new = judge_batch(dataset, answers, judges, records[0].run, options)
     return [replace(made, run=old.run) for made, old in zip(new, records, strict=True)]
 
 
 def _refuse_other_judging(records: Sequence[AnswerRecord], dataset: Dataset, judges: Sequence[Judge]) -> None:
-    """Replies that are kept and new ones make one record: they must be replies to the same question."""
+    """Kept replies and new ones share a record: judges and prompts must be the same."""
     first = records[0]
     now: list[tuple[object, object, str]] = [
         (
             [asdict(judge.info) for judge in judges],
             [asdict(judge) for judge in first.judges],
-            "judges that cannot be set up as they were",
+            "the judges or their settings have changed",
         ),
     ]
     if first.rubric_hash not in ("", UNKNOWN):
         words = words_hash(dataset.benchmark, dataset.prompt_revision, first.protocol)
-        now.append((words, first.rubric_hash, "another judge prompt than the one that was answered"))
+        now.append((words, first.rubric_hash, "the judge prompt has changed"))
     for found, expected, what in now:
         if found != expected:
             raise InputError(
@@ -130,20 +131,20 @@ def _refuse_other_judging(records: Sequence[AnswerRecord], dataset: Dataset, jud
                 where=first.benchmark,
                 found=canonical_json(found),
                 expected=canonical_json(expected),
-                hint="judge the answers anew: --judge J without --fill",
+                hint="judge the answers again: --judge J without --fill",
             )
 
 
 def answers_of(records: Sequence[AnswerRecord], dataset: Dataset) -> list[Answer]:
-    """The answers that records hold, as they were split from their reasoning."""
+    """The answers in records, already separated from their reasoning."""
     items = {item.id: item for item in dataset.items}
     return [Answer(items[r.item], r.epoch, r.answer, r.reasoning, r.answer_hash) for r in records]
 
 
 def _seed(journal: Journal, records: Sequence[AnswerRecord], judges: Sequence[Judge]) -> None:
-    """Put the replies that records hold into the journal, where judging finds them.
+    """Copy the replies in records to the journal, where judging finds them.
 
-    A record holds the last of several attempts: it stands for each, so that none is made again.
+    A record holds the last of several attempts. It stands for all of them, so none is repeated.
     """
     settings = {judge.info.name: judge.settings for judge in judges}
     for record in records:
@@ -166,31 +167,32 @@ def _seed(journal: Journal, records: Sequence[AnswerRecord], judges: Sequence[Ju
 
 
 def panel_of(records: Sequence[AnswerRecord]) -> tuple[tuple[str, ...], dict[str, object], str]:
-    """Judges, their settings and the protocol of judged records, to fill what is missing.
+    """The panel that judged the records, to fill missing grades.
 
     Raises:
-        InputError: no judge in them, or different ones.
+        InputError: no judge, or different panels.
     """
     panels = {canonical_json([asdict(judge) for judge in r.judges] + [r.protocol]): r for r in records}
     if len(panels) != 1:
         raise InputError(
-            "answers that were judged differently cannot be filled together",
+            "--fill needs answers that the same panel judged",
             found="; ".join(", ".join(j.name for j in r.judges) or "none" for r in panels.values()),
             expected="one panel",
         )
     record = next(iter(panels.values()))
     if not record.judges:
         raise InputError(
-            "--fill needs answers that were judged before",
+            "--fill needs judged answers",
             found="no judge",
-            expected="--judge J without --fill",
+            expected="a judged run",
+            hint="use --judge J without --fill",
         )
     settings = {canonical_json(judge.settings): judge.settings for judge in record.judges if judge.is_llm}
     if len(settings) > 1:
         raise InputError(
-            "a panel whose judges have different settings cannot be filled in one call",
+            "--fill needs judges with the same settings",
             found=", ".join(settings),
-            expected="the same settings; judge them one by one",
+            expected="the same settings for each judge",
         )
     return tuple(j.name for j in record.judges), dict(next(iter(settings.values()), {})), record.protocol
 
@@ -198,14 +200,14 @@ def panel_of(records: Sequence[AnswerRecord]) -> tuple[tuple[str, ...], dict[str
 def open_journal(
     work: Sequence[tuple[Sequence[AnswerRecord], Panel]], path: Path | None, fill: bool = False
 ) -> Journal:
-    """The one journal of a command: an unfinished one is continued, a finished one is left alone.
+    """Open the journal of a command. An unfinished one is continued; a finished one is not used again.
 
-    How fast and by which route the judges are asked is the user's to change on the way.
+    Transport settings are not part of its identity: the user may change them and continue.
 
     Args:
-        work: Every set of answers with the panel that judges it.
-        path: The user's choice; whatever it holds is used.
-        fill: Whether the answers' own replies are in it too: they are no part of another pass.
+        work: Each set of answers with the panel that judges it.
+        path: The user's choice, used whether finished or not.
+        fill: Whether the journal also holds the replies in the records. Other passes must not use those.
     """
     if path is not None:
         return Journal(path)

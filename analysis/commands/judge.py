@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from value_retention.tasks.record import AnswerRecord
 
 JUDGES = (
-    "PROVIDER/MODEL (any Inspect model name, such as openai/gpt-5-mini; several between commas, or several "
-    "--judge, are a panel), or lexical (offline, not an LLM, for trying things out)"
+    "PROVIDER/MODEL (any Inspect model name, such as openai/gpt-5-mini; for a panel, separate names by commas "
+    "or repeat --judge), or lexical (offline, not an LLM, for trying things out)"
 )
 
 
 OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
-"""How the user of this command writes settings."""
+"""Option of each setting, for error messages."""
 
 
 @click.command("judge")
@@ -37,35 +37,38 @@ OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
     "--judge",
     "names",
     multiple=True,
-    help="Inspect model name, or lexical; several, between commas or repeated, are a panel.",
+    help="Inspect model name, or lexical. For a panel, separate names by commas or repeat the option.",
 )
 @click.option("--judge-args", help="JSON: temperature, max_tokens, parse_retries, protocol, ...")
 @click.option(
     "--fill",
     is_flag=True,
-    help="Ask the same judges again for the grades whose call failed (judge_error), and for no others: a reply "
-    "that could not be read stays.",
+    help="Repeat only the calls that failed (judge_error), with the same judges. Unreadable replies are kept.",
 )
 @click.option(
     "--allow-missing",
     is_flag=True,
-    help="Write the records although calls failed; their grades are missing (judge_error), and counted.",
+    help="Write the records even if calls failed. Their grades count as missing (judge_error).",
 )
-@click.option("--data", help="Where the benchmark's rows are, if they came from a folder.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder; default: beside the run.")
+@click.option("--data", help="Folder with the benchmark's rows, if they came from a folder.")
 @click.option(
-    "--journal", type=click.Path(path_type=Path), help="Journal file; default: in the journal folder."
+    "-o", "--output", type=click.Path(path_type=Path), help="Output folder. Default: the run's folder."
 )
-@click.option("--budget", type=Amount(min=0), help="US dollars; stop before they are exceeded.")
+@click.option(
+    "--journal", type=click.Path(path_type=Path), help="Journal file. Default: a file in the journal folder."
+)
+@click.option(
+    "--budget", type=Amount(min=0), help="Limit in US dollars. The command stops before it exceeds the limit."
+)
 @click.option("--prices", type=click.Path(path_type=Path), help="YAML file with prices, for --budget.")
 @click.option("--price-in", type=Amount(min=0), help="US dollars per million input tokens.")
 @click.option("--price-out", type=Amount(min=0), help="US dollars per million output tokens.")
 def command(runs: tuple[str, ...], **options: Any) -> None:
-    """Grade saved answers with a judge or a panel, or where calls failed.
+    """Grade saved answers with a judge or a panel, or repeat failed calls.
 
-    RUN is what lm-eval wrote with judge=none or --predict_only, or any judged run of lm-eval, Inspect or this
-    command. New records are written beside the old ones, never over them. Interrupted, the same command goes
-    on where it stopped; no call is made twice.
+    RUN is the output of lm-eval with judge=none or --predict_only, or any judged run of lm-eval, Inspect or
+    this command. New records never overwrite old ones. After an interruption, run the same command again: it
+    continues where it stopped, and makes no call twice.
     """
     from value_retention.adapters.judges.models import make_judges
     from value_retention.adapters.judges.rejudge import FINISHED, open_journal
@@ -73,7 +76,7 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
     from value_retention.analysis.runs.load import failed_grades, load_runs
 
     settings, fill = _settings(options), options["fill"]
-    price_given(options["price_in"], options["price_out"])  # half a price is refused, budget or not
+    price_given(options["price_in"], options["price_out"])  # checked with and without a budget
     found = load_runs(runs)
     work = _distinct(_unfilled(found, options["output"]) if fill else found, fill)
     panels = [_panel(records, settings, fill) for _, records in work]
@@ -94,11 +97,11 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
     ]
     if any(records is None for records in made):
         sys.exit(1)
-    # Written together, and under names that a killed run would have used: nothing is doubled.
+    # Written together, under the names that a killed run chose: nothing is written twice.
     for number, ((run, old), (names, _, protocol), new) in enumerate(zip(work, panels, made, strict=True)):
         if fill and failed_grades(new or []) >= failed_grades(old):
-            # Records that fill nothing would stand beside the old ones as a second run.
-            click.echo(f"{run.name}, {old[0].benchmark}: every call failed again, no records written")
+            # Records that fill nothing would look like a second run.
+            click.echo(f"{run.name}, {old[0].benchmark}: all calls failed again, no records written")
             continue
         _write(new or [], run, options["output"], (names, protocol), journal, number)
     if options["journal"] is None:
@@ -106,10 +109,10 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    """Judges and their settings, from the options, else from the environment; to fill, settings only.
+    """Judges and their settings from the options or the environment. With --fill, settings only.
 
     Raises:
-        InputError: no judge, one that judges nothing, one that is named twice or that is not known.
+        InputError: no judge, judge=none, or a duplicate or unknown judge.
     """
     from value_retention.adapters.judges.lexical import NAME
     from value_retention.adapters.settings import ENVIRONMENT, names_of, read_settings
@@ -118,9 +121,9 @@ def _settings(given: dict[str, Any]) -> Settings:
     if given["fill"]:
         if given["names"]:
             raise InputError(
-                "--fill asks the judges of the run",
+                "--fill uses the judges of the run",
                 found="--judge",
-                expected="--fill alone, or --judge alone",
+                expected="either --fill or --judge",
             )
         return read_settings({"judge_args": given["judge_args"]}, {}, OPTIONS)
     names, where = [name for value in given["names"] for name in names_of(value)], "--judge"
@@ -132,20 +135,20 @@ def _settings(given: dict[str, Any]) -> Settings:
     what: str | None = None
     found: str | None = ", ".join(names)
     if not names:
-        what, found = "no judge is named, and there is no default", None
+        what, found = "no judge given, and there is no default", None
     elif "none" in names:
-        what = "judge=none judges nothing"
+        what = "judge=none does not judge"
     elif twice := sorted({name for name in names if names.count(name) > 1}):
-        what, found = "a judge that is named twice", ", ".join(twice)
+        what, found = "duplicate judge", ", ".join(twice)
     elif unknown := [name for name in names if name != NAME and "/" not in name]:
-        what, found = "an unknown judge", ", ".join(unknown)
+        what, found = "unknown judge", ", ".join(unknown)
     if what is not None:
         raise InputError(what, where=where, found=found, expected=JUDGES)
     return read_settings({"judge": names, "judge_args": given["judge_args"]}, os.environ, OPTIONS)
 
 
 def _unfilled(runs: list[Run], output: Path | None) -> list[Run]:
-    """The runs without what an earlier fill has filled, where this one would write its records."""
+    """The runs without the records that an earlier fill in the output folder replaces."""
     from value_retention.analysis.runs.load import RECORDS_SUFFIX, Run, drop_superseded, read_records
 
     folders = {output or Path(run.files[0]).parent for run in runs}
@@ -155,10 +158,10 @@ def _unfilled(runs: list[Run], output: Path | None) -> list[Run]:
 
 
 def _distinct(runs: list[Run], fill: bool) -> list[tuple[Run, list[AnswerRecord]]]:
-    """Each set of answers to one benchmark once, however often it was judged; to fill, each that has gaps.
+    """Each set of answers to one benchmark once, however often it was judged. With --fill, each with gaps.
 
     Raises:
-        InputError: nothing to judge.
+        InputError: no answers.
     """
     from value_retention.analysis.runs.load import failed_grades
     from value_retention.tasks.errors import InputError
@@ -177,8 +180,8 @@ def _distinct(runs: list[Run], fill: bool) -> list[tuple[Run, list[AnswerRecord]
     if not work and not fill:
         raise InputError("no answers to judge", found=", ".join(run.name for run in runs))
     if not work:
-        click.echo("nothing is left to fill")
-    # The order is the answers', not the files': what a killed command wrote already does not change it.
+        click.echo("no missing grades to fill")
+    # Sorted by answers, not by files: files that a killed command wrote do not change the order.
     return [work[key] for key in sorted(work)]
 
 
@@ -190,7 +193,7 @@ def _judge(
     journal: Journal,
     budget: Budget | None,
 ) -> list[AnswerRecord] | None:
-    """Judge one benchmark of one run; None when grades are missing that the user did not allow to be."""
+    """Judge one benchmark of one run. None if grades are missing without --allow-missing."""
     from tqdm import tqdm
 
     from value_retention.adapters.judges.judging import Options, request_count
@@ -199,7 +202,7 @@ def _judge(
 
     names, args, protocol = panel
     args = {**args, "protocol": protocol}
-    judges = make_judges(names, args)
+    judges = make_judges(names, args, single_loop=True)
     dataset = dataset_of(records, given["data"])
     who = describe([judge.info for judge in judges])
     click.echo(f"{run.name}, {records[0].benchmark}: {len(records)} answers, judge {who}, {protocol}")
@@ -215,10 +218,10 @@ def _judge(
 
 
 def _panel(records: Sequence[AnswerRecord], settings: Settings, fill: bool) -> Panel:
-    """Judge names, settings and protocol, from the options or, to fill, from the records.
+    """Judge names, settings and protocol from the options or, with --fill, from the records.
 
     Raises:
-        InputError: to fill, other settings than the records'.
+        InputError: with --fill, settings that differ from those in the records.
     """
     from value_retention.adapters.judges.rejudge import panel_of
     from value_retention.adapters.settings import SCORING_ARGS
@@ -231,7 +234,7 @@ def _panel(records: Sequence[AnswerRecord], settings: Settings, fill: bool) -> P
     used = {**scoring, "protocol": protocol}
     if changed := [key for key in SCORING_ARGS if key in args and args[key] != used.get(key)]:
         raise InputError(
-            "--fill keeps the judge's settings",
+            "--fill cannot change the judge's settings",
             where="--judge-args",
             found=", ".join(f"{key} {args[key]!r}" for key in changed),
             expected=", ".join(f"{key} {used[key]!r}" if key in used else f"no {key}" for key in changed),
@@ -240,7 +243,7 @@ def _panel(records: Sequence[AnswerRecord], settings: Settings, fill: bool) -> P
 
 
 def _budget(given: dict[str, Any], panels: Sequence[Panel]) -> Budget:
-    """The budget of the whole command.
+    """The budget of the command.
 
     Raises:
         InputError: a judge without a price.
@@ -255,10 +258,10 @@ def _budget(given: dict[str, Any], panels: Sequence[Panel]) -> Budget:
         prices |= dict.fromkeys(names, price)
     if unknown := sorted(names - set(prices)):
         raise InputError(
-            "a budget without a price",
+            "--budget needs the price of each judge",
             where="--budget",
             found=", ".join(unknown),
-            expected="--price-in and --price-out, or --prices FILE that names the judge",
+            expected="--price-in and --price-out, or --prices FILE with that judge",
         )
     limits = [panel[1].get("max_tokens") for panel in panels]
     return Budget(given["budget"], prices, max((m for m in limits if m), default=None))
@@ -267,22 +270,22 @@ def _budget(given: dict[str, Any], panels: Sequence[Panel]) -> Budget:
 def _report(tally: Tally, journal: Journal, budget: Budget | None, allow_missing: bool) -> None:
     click.echo(
         f"{tally.asked} calls made, {tally.reused} from the journal or the run, {tally.retries} retries, "
-        f"{tally.unparsed} grades unreadable, {tally.errors} failed"
+        f"{tally.unparsed} grades unreadable, {tally.errors} grades failed"
     )
     if budget is not None:
         click.echo(f"spent {budget.spent:.4f} of {budget.limit:g} US dollars")
     if tally.stopped and budget is not None:
         click.echo(
-            f"stopped before the budget of {budget.limit:g} US dollars would be exceeded; everything is in "
-            f"{journal.path}: the same command with a larger --budget goes on",
+            f"stopped to stay within the budget of {budget.limit:g} US dollars; all replies are in {journal.path}. "
+            "To continue, run the same command with a larger --budget",
             err=True,
         )
     elif tally.errors:
         next_step = (
-            "they are written as missing (judge_error): --fill asks for them again"
+            "the records mark them as missing (judge_error); --fill repeats those calls"
             if allow_missing
-            else f"every reply that came is in {journal.path}: run the same command again to ask for the "
-            "missing ones only, or with --allow-missing to write the records without them"
+            else f"all replies so far are in {journal.path}. Run the same command again to repeat the failed "
+            "calls only, or add --allow-missing to write the records without them"
         )
         click.echo(f"{tally.errors} grades are missing ({tally.last_error}); {next_step}", err=True)
 
@@ -295,7 +298,7 @@ def _write(
     journal: Journal,
     number: int,
 ) -> None:
-    """Write records beside the run, under a name that is free, whole or not at all."""
+    """Write records to a new file in the run's folder, completely or not at all."""
     import re
 
     from value_retention.analysis.runs.load import RECORDS_SUFFIX
@@ -321,10 +324,10 @@ def _write(
         draft.replace(path)
     except OSError as error:
         raise InputError(
-            "the records cannot be written; every reply is in the journal",
+            "cannot write the records; all replies are in the journal",
             where=str(folder),
             found=str(error),
-            expected="a writable folder with room",
-            hint="name another with -o and run the same command again",
+            expected="a writable folder with free space",
+            hint="choose another folder with -o and run the same command again",
         ) from error
     click.echo(f"{len(records)} records in {path}")

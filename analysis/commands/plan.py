@@ -1,4 +1,4 @@
-"""``value-retention plan``: what a run takes and what it can show, before anything is spent."""
+"""``value-retention plan``: cost and statistical power of a run, before it starts."""
 
 from __future__ import annotations
 
@@ -18,28 +18,39 @@ if TYPE_CHECKING:
 
 @click.command("plan")
 @click.option(
-    "--tasks", default="anima_2_2,moru_multi", show_default=True, help="Benchmarks, between commas."
+    "--tasks", default="anima_2_2,moru_multi", show_default=True, help="Benchmarks, separated by commas."
 )
 @click.option("--data", default="hub", show_default=True, help="hub, hub:REPO@COMMIT, sample, or a folder.")
-@click.option("--languages", help="BCP-47 tags or English names, between commas.")
+@click.option("--languages", help="BCP-47 tags or English names, separated by commas.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Answers per question; default 5.")
-@click.option("--judges", type=click.IntRange(min=1), default=1, show_default=True, help="Size of the panel.")
+@click.option("--judges", type=click.IntRange(min=1), default=1, show_default=True, help="Number of judges.")
 @click.option(
-    "--checkpoints", type=click.IntRange(min=1), default=1, show_default=True, help="How many runs."
+    "--checkpoints", type=click.IntRange(min=1), default=1, show_default=True, help="Number of runs."
 )
-@click.option("--answer-tokens", type=click.IntRange(min=1), default=600, show_default=True)
+@click.option(
+    "--answer-tokens",
+    type=click.IntRange(min=1),
+    default=600,
+    show_default=True,
+    help="Tokens of an answer.",
+)
 @click.option("--reply-tokens", type=Amount(min=0), help="Tokens of a judge's reply.")
-@click.option("--protocol", type=click.Choice(["per_dimension", "batched"]), default="per_dimension")
-@click.option("--tokenizer", help="Hugging Face name or folder; without it tokens are bytes / 4.")
-@click.option("--rate", type=Amount(min=0.01), help="Judge calls per second, for the time it takes.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["per_dimension", "batched"]),
+    default="per_dimension",
+    show_default=True,
+    help="One judge call per dimension, or per answer.",
+)
+@click.option("--tokenizer", help="Hugging Face name or folder. Default: estimate tokens as bytes / 4.")
+@click.option("--rate", type=Amount(min=0.01), help="Judge calls per second, to estimate the time.")
 @click.option("--price-in", type=Amount(min=0), help="US dollars per million input tokens.")
 @click.option("--price-out", type=Amount(min=0), help="US dollars per million output tokens.")
-@click.option("--prices", type=click.Path(path_type=Path), help="YAML file with dated prices.")
-@click.option("--judge", "judge", help="The judge to look up in --prices.")
-@click.option("--batch", is_flag=True, help="Half the price: the provider's batch mode.")
+@click.option("--prices", type=click.Path(path_type=Path), help="YAML file with prices and their date.")
+@click.option("--judge", "judge", help="Judge whose price to take from --prices.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(**given: Any) -> None:
-    """Answers, judge calls, tokens, time and money of a run, and the smallest difference it can detect."""
+    """Estimate the calls, tokens, time and cost of a run, and the smallest difference it can detect."""
     from value_retention.adapters.settings import names_of
     from value_retention.analysis.planning.plan import plan
     from value_retention.tasks.benchmark import ANIMA_2_2, MORU
@@ -50,7 +61,7 @@ def command(**given: Any) -> None:
     names = names_of(given["tasks"])
     if not names or any(name not in known for name in names):
         raise InputError(
-            "an unknown benchmark", where="--tasks", found=given["tasks"], expected="anima_2_2, moru_multi"
+            "unknown benchmark", where="--tasks", found=given["tasks"], expected="anima_2_2, moru_multi"
         )
     price, priced = _price(given)
     count, measured = _tokenizer(given["tokenizer"])
@@ -78,19 +89,19 @@ def command(**given: Any) -> None:
 
 
 def _price(given: dict[str, Any]) -> tuple[Price | None, str]:
-    """The price, and where it is from, or that there is none."""
+    """The price (None if unknown), and a note on its source."""
     from value_retention.analysis.planning.spending import price_given, read_prices
     from value_retention.tasks.errors import InputError
 
     if (price := price_given(given["price_in"], given["price_out"])) is not None:
-        return price, "prices as given on the command line"
+        return price, "prices from the command line"
     if not given["prices"]:
         judge = f" for {given['judge']}" if given["judge"] else ""
-        return None, f"no price is known{judge}: --price-in and --price-out, or --prices FILE --judge NAME"
+        return None, f"price unknown{judge}: give --price-in and --price-out, or --prices FILE --judge NAME"
     prices, date = read_prices(given["prices"])
     if given["judge"] not in prices:
         raise InputError(
-            "no price for the judge",
+            "the price file does not list this judge",
             where=str(given["prices"]),
             found=repr(given["judge"]),
             expected=f"--judge, one of {', '.join(prices)}",
@@ -103,17 +114,17 @@ def _tokenizer(name: str | None) -> tuple[CountTokens, str]:
     from value_retention.tasks.errors import InputError
 
     if name is None:
-        return estimate_tokens, "estimated as bytes / 4 (name the judge's --tokenizer to measure them)"
+        return estimate_tokens, "estimated as bytes / 4 (give the judge's --tokenizer to count them)"
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise InputError(
-            "a tokenizer that cannot be loaded",
+            "cannot load the tokenizer",
             where="--tokenizer",
             found=f"{name}: {str(error).splitlines()[0]}",
-            expected="a Hugging Face name or a folder with a tokenizer",
+            expected="a Hugging Face model name, or a folder with a tokenizer",
         ) from error
     return lambda text: float(len(tokenizer(text)["input_ids"])), f"counted with {name}"
 
@@ -121,8 +132,7 @@ def _tokenizer(name: str | None) -> tuple[CountTokens, str]:
 def _money(plan: Plan, price: Price | None, given: dict[str, Any]) -> float | None:
     if price is None:
         return None
-    each = price.cost(plan.input_tokens, plan.output_tokens) * (0.5 if given["batch"] else 1.0)
-    return each * int(given["checkpoints"])
+    return price.cost(plan.input_tokens, plan.output_tokens) * int(given["checkpoints"])
 
 
 def _show(plans: list[Plan], price: Price | None, given: dict[str, Any], notes: list[str]) -> None:
@@ -157,7 +167,7 @@ def _show(plans: list[Plan], price: Price | None, given: dict[str, Any], notes: 
     for note in notes:
         console.print(note, highlight=False, soft_wrap=True)
     console.print(
-        "detectable: smallest difference between two checkpoints found with 80 % power at the 5 % level, "
+        "detectable: smallest difference between two checkpoints with 80 % power at the 5 % level, "
         "scaled from simulations of the full design",
         highlight=False,
     )

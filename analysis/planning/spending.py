@@ -1,4 +1,4 @@
-"""What judging costs: prices from the user, tokens from the providers' own counts, a budget that is kept."""
+"""Cost of judging: prices from the user, token counts from the provider, and a budget."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from value_retention.adapters.judges.journal import Journal, Reply
 from value_retention.tasks.errors import InputError
 
 BYTES_PER_TOKEN = 2.5
-"""For a reservation before any call told better: fewer bytes than any common tokenizer needs on average."""
+"""For reservations before the first reply. Common tokenizers use more bytes per token on average."""
 REPLY_TOKENS = 800
-"""Reserved for a reply when no limit is set: twice the 300 words that the judge is asked to stay under."""
+"""Reserved for a reply without a token limit: twice the 300 words that the prompt allows."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Price:
     """US dollars per million tokens.
 
     Raises:
-        ValueError: a price that is no sum of money. NaN would let every call through any budget.
+        ValueError: a negative or infinite price, or NaN (with which every call would fit the budget).
     """
 
     input: float
@@ -30,7 +30,7 @@ class Price:
     def __post_init__(self) -> None:
         for price in (self.input, self.output):
             if not 0 <= price < math.inf:
-                raise ValueError(f"a price of {price}")
+                raise ValueError(f"price {price} is not a finite number of at least 0")
 
     def cost(self, input_tokens: float, output_tokens: float) -> float:
         """US dollars."""
@@ -38,16 +38,16 @@ class Price:
 
 
 def price_given(price_in: float | None, price_out: float | None) -> Price | None:
-    """The price of the options ``--price-in`` and ``--price-out``; None without them.
+    """The price from the options ``--price-in`` and ``--price-out``. None without them.
 
     Raises:
-        InputError: one of them alone, which would count half of the costs.
+        InputError: only one of them is given.
     """
     if price_in is None and price_out is None:
         return None
     if price_in is None or price_out is None:
         raise InputError(
-            "half a price",
+            "--price-in and --price-out need each other",
             found="--price-in alone" if price_out is None else "--price-out alone",
             expected="--price-in and --price-out",
         )
@@ -55,13 +55,13 @@ def price_given(price_in: float | None, price_out: float | None) -> Price | None
 
 
 def read_prices(path: Path) -> tuple[dict[str, Price], str]:
-    """Prices by judge name, and their date, from a YAML file of the user's.
+    """Prices by judge name, and their date, from a YAML file.
 
     ``date: 2026-11-01`` and ``prices: {openai/gpt-5-mini: {input: 0.25, output: 2.0}}``, in US dollars per
     million tokens.
 
     Raises:
-        InputError: not there, not of that form, or without a date.
+        InputError: file missing, invalid, or without a date.
     """
     import yaml
 
@@ -74,7 +74,7 @@ def read_prices(path: Path) -> tuple[dict[str, Price], str]:
         return prices, str(value["date"])
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            "a price file that cannot be read",
+            "invalid price file",
             where=str(path),
             found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
             expected=form,
@@ -82,20 +82,22 @@ def read_prices(path: Path) -> tuple[dict[str, Price], str]:
 
 
 class Budget:
-    """Allows calls while what was spent and what is under way stay within a sum of money.
+    """Allows calls as long as the money spent and reserved stays within a limit.
 
     Args:
-        limit: US dollars, for all journals of a command: what an interrupted run spent counts.
-        prices: By judge name.
-        max_tokens: The limit of a reply, when the judge has one.
+        limit: US dollars for the command. Includes what an interrupted run spent.
+        prices: Price by judge name.
+        max_tokens: Token limit of a reply, if the judge has one.
 
     Raises:
-        InputError: a limit that is no sum of money.
+        InputError: the limit is negative, infinite or NaN.
     """
 
     def __init__(self, limit: float, prices: Mapping[str, Price], max_tokens: int | None = None) -> None:
         if not 0 <= limit < math.inf:
-            raise InputError("a budget that is no sum of money", found=limit, expected="US dollars, from 0")
+            raise InputError(
+                "budget out of range", found=limit, expected="a finite number of US dollars of at least 0"
+            )
         self.limit = limit
         self.prices = prices
         self.reply_tokens = max_tokens or REPLY_TOKENS
@@ -106,25 +108,25 @@ class Budget:
         self.spent = 0.0
 
     def include(self, journal: Journal) -> None:
-        """Count what a journal's calls have cost already."""
+        """Add the cost of the calls in a journal."""
         for judge, usage in journal.usage().items():
             if judge in self.prices:
                 self.spent += self.prices[judge].cost(usage["input_tokens"], usage["output_tokens"])
 
     def _most(self, judge: str, prompt: str) -> float:
-        """The most that a call can cost, in US dollars."""
+        """The maximum cost of a call, in US dollars."""
         size = len(prompt.encode("utf-8", "surrogatepass"))
         seen = self._tokens / self._bytes if self._bytes else 0.0
-        # What was seen, with a margin for other languages; before that, a careful guess.
+        # The rate so far with a margin for other languages, or a conservative guess before the first reply.
         tokens = size * (1.25 * seen if seen else 1 / BYTES_PER_TOKEN)
         return self.prices[judge].cost(tokens, self.reply_tokens)
 
     def allows(self, judge: str, prompt: str) -> bool:
-        """Reserve a call; False when it could pass the limit."""
+        """Reserve the maximum cost of a call. False if it could exceed the limit."""
         if judge not in self.prices:
             return True
         most = self._most(judge, prompt)
-        # Asked this way round, a sum that is no number forbids the call.
+        # Written as a negation so that NaN forbids the call.
         if not self.spent + self.reserved + most <= self.limit:
             return False
         self.reserved += most
@@ -132,13 +134,13 @@ class Budget:
         return True
 
     def settle(self, judge: str, prompt: str, reply: Reply) -> None:
-        """Replace a reservation by the tokens that the provider counted."""
+        """Replace a reservation by the cost of the tokens that the provider counted."""
         if judge not in self.prices:
             return
         most = self._held[prompt].pop()
         self.reserved -= most
         if reply.input_tokens is None or reply.output_tokens is None:
-            # No count came back: the call is taken to have cost the most it could, unless it failed.
+            # Without a token count, a reply counts at its maximum cost, and a failure at none.
             self.spent += most if reply.text is not None else 0.0
             return
         self.spent += self.prices[judge].cost(reply.input_tokens, reply.output_tokens)
