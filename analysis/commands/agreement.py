@@ -51,13 +51,13 @@ def command(
     run.
     """
     from value_retention.analysis.commands.outputs import check_outputs, run_inputs
-    from value_retention.analysis.effects.compare import checked_settings
     from value_retention.analysis.judges.agreement import judge_agreement
     from value_retention.analysis.report.export import json_text, writing
     from value_retention.analysis.runs.load import load_runs
     from value_retention.analysis.runs.names import check_names
+    from value_retention.analysis.stats.settings import checked_settings
 
-    checked_settings(level, resamples, seed, None)
+    checked_settings(level, resamples, seed)
     loaded = load_runs(runs)
     outputs = [str(path) for path in (json_file, csv_file) if path is not None]
     check_names(
