@@ -450,7 +450,7 @@ def test_brackets_without_end_are_no_record(tmp_path: Path) -> None:
             load_runs([tmp_path / name])
     text = json.dumps({"filtered_resps": [['{"benchmark": ' + deep]]})
     (tmp_path / f"samples_anima_2_2_{TIME}.jsonl").write_text(text, "utf-8")
-    with pytest.raises(InputError, match=r"(?s)no JSON.*line 1.*recursion"):
+    with pytest.raises(InputError, match=r"(?s)invalid JSON.*line 1.*recursion"):
         load_runs([tmp_path / f"samples_anima_2_2_{TIME}.jsonl"])
 
 
@@ -471,7 +471,7 @@ def test_mistakes_are_named(tmp_path: Path, records: list[AnswerRecord]) -> None
     with pytest.raises(InputError, match=r"(?s)same name.*first=PATH"):
         load_runs([tmp_path / "a" / "m", tmp_path / "b" / "m"])
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InputError, match=r"(?s)no known kind.*notes\.txt"):
+    with pytest.raises(InputError, match=r"(?s)unknown kind.*notes\.txt"):
         load_runs([tmp_path / "notes.txt"])
     with pytest.raises(InputError, match=r"(?s)unsupported.*\.xlsx.*\.parquet or \.csv"):
         write_table(grades_table([]), tmp_path / "t.xlsx")

@@ -44,7 +44,7 @@ class Arm:
 
     @property
     def recipe(self) -> tuple[str, str, str]:
-        """What arms that differ only by seed share."""
+        """Method, domain and data: arms of one recipe differ by seed only."""
         return self.method, self.domain, self.data
 
 

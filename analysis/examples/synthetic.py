@@ -1,8 +1,8 @@
-"""Synthetic records with chosen scores: to show and test the analysis, never a result.
+"""Synthetic records with chosen scores, to show and test the analysis. They are not results.
 
 The shape follows the two benchmarks (questions, languages, dimensions per question, repeats) and the spread
 follows public runs: questions differ, each model has its own strong and weak questions, repeats are noisy.
-Every record says what it is: its data source is ``sample``, ``is_benchmark`` is False, model, judge and data
+Every record is marked: its data source is ``sample``, ``is_benchmark`` is False, model, judge and data
 revision are named ``synthetic``.
 """
 

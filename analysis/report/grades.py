@@ -1,4 +1,4 @@
-"""Records as one table, a row per grade: what `value-retention table` writes."""
+"""Records as one table with a row per grade, and tables of scores: `value-retention table`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ sorted keys."""
 
 
 def grades_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per grade; an answer that was saved unjudged has one row per dimension."""
+    """Return one row per grade; an unjudged answer has one row per dimension."""
     import pandas as pd
 
     rows: dict[str, list[Any]] = {column: [] for column in COLUMNS}
@@ -143,7 +143,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write parquet or CSV, by the file's ending.
 
     Raises:
-        InputError: another ending, or a place that cannot be written.
+        InputError: an unsupported ending, or a file that cannot be written.
     """
     writers = {
         ".parquet": lambda: table.to_parquet(path, index=False),

@@ -1,4 +1,4 @@
-"""Scores corrected for a judge's errors, and the intervals that this takes.
+"""Scores corrected for a judge's errors, with intervals.
 
 A judge that passes a share ``sensitivity`` of the answers people pass, and fails a share ``specificity`` of
 those people fail, shows a score of ``p = sensitivity t + (1 - specificity)(1 - t)`` where people's is t.
@@ -66,7 +66,7 @@ def wilson(share: Proportion, level: float = 0.95) -> tuple[float, float]:
 def informedness(
     sensitivity: Proportion, specificity: Proportion, level: float = 0.95
 ) -> tuple[float, float]:
-    """Sensitivity + specificity - 1, and the lower end of its interval; 0 is a judge that knows nothing.
+    """Sensitivity + specificity - 1, and the lower end of its interval; 0 is a judge no better than chance.
 
     The interval is that of a difference of two proportions, sensitivity less false-pass rate (Newcombe,
     method 10, Stat. Med. 17 (1998), 873-890).
