@@ -1,4 +1,4 @@
-"""What the records mean: reading logs, tables, statistics, reports and the command line.
+"""Analysis of records: reading logs, tables, statistics, reports and the command line.
 
 In a notebook::
 
@@ -16,15 +16,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from value_retention.analysis.effects.compare import Comparison, compare
+    from value_retention.analysis.effects.result import Result
     from value_retention.analysis.report.grades import grades_table
+    from value_retention.analysis.report.notebook import compare
     from value_retention.analysis.runs.load import Run, load_runs
 
-__all__ = ["Comparison", "Run", "compare", "grades_table", "load_runs"]
+__all__ = ["Result", "Run", "compare", "grades_table", "load_runs"]
 
 _WHERE = {
-    "Comparison": "effects.compare",
-    "compare": "effects.compare",
+    "Result": "effects.result",
+    "compare": "report.notebook",
     "Run": "runs.load",
     "load_runs": "runs.load",
     "grades_table": "report.grades",

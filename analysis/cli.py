@@ -1,4 +1,4 @@
-"""The ``value-retention`` command. Every subcommand is imported only when it is used."""
+"""The ``value-retention`` command. A subcommand is imported when it is used."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import click
 # name -> short help. The module of that name in `commands` holds a click command called `command`.
 COMMANDS = {
     "plan": "Calls, tokens, time and money of a run, and what it can detect.",
-    "judge": "Grade saved answers: another judge, a panel, or what is missing.",
-    "table": "Read runs of either harness into one table, a row per grade.",
+    "judge": "Grade saved answers: another judge, a panel, or missing grades only.",
+    "table": "Scores of runs, or all their grades as one table.",
     "compare": "Is the value retained: paired differences between runs, with intervals.",
     "arms": "Several trained checkpoints: every arm, domain effects, interactions.",
-    "paper": "The published claims, held against your runs or synthetic ones.",
-    "agreement": "How far judges agree on the same answers, per dimension and language.",
-    "calibrate": "Judges against labels by people; scores corrected for their errors.",
+    "paper": "The published claims, checked on your runs or synthetic ones.",
+    "agreement": "Agreement of judges on the same answers, per dimension and language.",
+    "calibrate": "Judges compared with human labels; scores corrected for their errors.",
     "contamination": "List training rows that share text with a benchmark question.",
 }
 
@@ -49,7 +49,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one message and exit status 2, never a traceback."""
+    """Run the command. A user's mistake gives one message and exit status 2."""
     from value_retention.tasks.errors import InputError
 
     try:

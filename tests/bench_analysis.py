@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from value_retention.analysis.effects.compare import compare_reduced
-from value_retention.analysis.effects.result import Settings
+from value_retention.analysis.effects.compare import compare_pairs
 from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats import resample
 from value_retention.analysis.stats.cluster import cluster_table
+from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.record import text_hash
 
 RUNS, METRICS, CLUSTERS, RESAMPLES = 6, 14, 115, 10_000
@@ -150,13 +150,13 @@ def bench_growth() -> None:
     for factor in (1, 10, 100):
         runs = _copies(one, factor)
         start = time.perf_counter()
-        result = compare_reduced(runs, Settings(), baseline=runs[0].run)
+        result = compare_pairs(runs, Settings(), baseline=runs[0].run)
         wall = time.perf_counter() - start
         print(f"  {len(runs):4d} runs against a baseline  {wall:7.2f} s  {len(result.effects):7d} rows")
     for factor in (1, 10):
         runs = _copies(one, factor)
         start = time.perf_counter()
-        result = compare_reduced(runs, Settings())
+        result = compare_pairs(runs, Settings())
         wall = time.perf_counter() - start
         print(f"  {len(runs):4d} runs, every pair         {wall:7.2f} s  {len(result.effects):7d} rows")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -20,6 +20,7 @@ from value_retention.analysis.examples.synthetic import anima_shape
 from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.equivalence import tost_p
+from value_retention.analysis.stats.proportion import score_interval
 from value_retention.analysis.stats.seeds import seed_interval
 
 Array = np.ndarray[Any, Any]
@@ -120,6 +121,25 @@ def coverage(design: Design, runs: int, seed: int) -> dict[str, float]:
     return found
 
 
+def score_coverage(design: Design, runs: int, seed: int) -> dict[str, float]:
+    """Coverage of 95 % intervals of one model's score: Wilson's as in the reports, and the cluster t interval."""
+    grades = draw(design, runs, np.random.default_rng(seed))[0].mean(axis=(3, 4)).astype(np.float64)
+    rng = np.random.default_rng(98)
+    variance = design.question**2 + design.model**2 + design.language**2 + design.answer**2
+    logit = design.level + rng.normal(0, np.sqrt(variance), (2_000_000, 1)) + offsets(design)
+    truth = float(np.mean(1 / (1 + np.exp(-logit))))
+    table = cluster_table(grades.sum(axis=-1).T, np.full((design.clusters, runs), float(design.languages)))
+    interval = cluster.t_interval(table)
+    total = design.clusters * design.languages * design.epochs * design.dimensions
+    low, high = score_interval(table, np.full(runs, float(total)))
+    return {
+        "Wilson": float(np.mean((low <= truth) & (truth <= high))) * 100,
+        "cluster t": float(np.mean((interval.low <= truth) & (truth <= interval.high))) * 100,
+        "cluster t leaves 0 to 100": float(np.mean((interval.low < 0) | (interval.high > 1))) * 100,
+        "Wilson leaves 0 to 100": float(np.mean((low < 0) | (high > 1))) * 100,
+    }
+
+
 def _t_coverage(values: Array, truth: float) -> float:
     n = values.shape[1]
     half = cluster.t_quantile(np.array([n - 1.0]), 0.975)[0] * values.std(axis=1, ddof=1) / np.sqrt(n)
@@ -189,6 +209,8 @@ def seed_coverage(runs: int, seed: int) -> dict[str, float]:
     return {"seeds and questions random": 100 * hits / runs, "seeds ignored": 100 * blind / runs}
 
 
+SCORE_DESIGNS = [ANIMA, *(design for design in DESIGNS if design.level or "MORU, 67" in design.name)]
+
 COLUMNS = [
     "every grade independent", "every epoch independent", "translations independent", "cluster t",
     "cluster bootstrap", "sign-flip type I",
@@ -210,6 +232,13 @@ def main(runs: int = 4000) -> None:
         ("called retained when the loss equals the margin", lambda: {"MORU": false_retention(runs, 13)}),
         ("coverage, three training seeds per arm", lambda: seed_coverage(runs, 14)),
     ]
+    print(
+        "\n| coverage of a score's interval | Wilson | cluster t | cluster t beyond 0 to 100 |\n|---|---|---|---|"
+    )
+    for k, design in enumerate(SCORE_DESIGNS):
+        found = score_coverage(design, runs, seed=20 + k)
+        cells = [f"{found[name]:.1f}" for name in ("Wilson", "cluster t", "cluster t leaves 0 to 100")]
+        print(f"| {design.name} | " + " | ".join(cells) + " |", flush=True)
     print("\n| what | design | per cent |\n|---|---|---|")
     for what, compute in rows:
         for name, value in compute().items():

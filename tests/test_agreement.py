@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from panel_records import judged, run_of, table_run, write_run
 from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
+from statsmodels.stats.proportion import proportion_confint
 
 from value_retention.analysis.cli import cli
 from value_retention.analysis.judges.agreement import Agreement, AgreementReport, judge_agreement
-from value_retention.analysis.judges.leave_one_out import CONSTANT
 from value_retention.analysis.judges.raters import Rater, rater_labels, shared_grades
 from value_retention.analysis.runs.load import Run
 from value_retention.analysis.stats import resample
@@ -212,7 +212,8 @@ def test_a_judge_that_never_passes_has_no_interval_of_zero_width(tmp_path: Path)
         assert (row.kappa.low, row.kappa.high, row.kappa.reason) == (None, None, NO_SPREAD), row.name
         assert row.raw.low is not None
     never = next(score for score in report.scores if score.panel == "b alone").score
-    assert (never.value, never.low, never.high, never.reason) == (0.0, None, None, CONSTANT)
+    most = proportion_confint(0, 23, method="wilson")[1]
+    assert (never.value, never.low, never.high) == (0.0, 0.0, pytest.approx(most)), "Wilson, 0 of 23 clusters"
     path = write_run(tmp_path, run_of("r", records))
     done = CliRunner().invoke(cli, ["agreement", str(path), "--resamples", "1000"], catch_exceptions=False)
     assert "0.00 (no spread)" in done.output

@@ -62,7 +62,7 @@ def test_an_unknown_command_is_refused() -> None:
 
 def test_a_users_mistake_is_one_message_and_status_2(tmp_path: Path) -> None:
     done = run(COMMAND, "table", tmp_path / "nowhere")
-    assert_plain_refusal(done, "value-retention: a run that does not exist", str(tmp_path / "nowhere"))
+    assert_plain_refusal(done, "value-retention: the run does not exist", str(tmp_path / "nowhere"))
     assert done.returncode == 2
     assert done.stdout == ""
 

@@ -11,8 +11,7 @@ import scipy.stats
 from made_records import MadeRun, answer
 
 from value_retention.analysis import compare
-from value_retention.analysis.effects.language import ZERO, Contrast
-from value_retention.analysis.effects.result import CONSTANT, FEW
+from value_retention.analysis.effects.rows import CONSTANT, FEW, ZERO, Contrast
 
 RNG = np.random.default_rng(8)
 
@@ -61,7 +60,10 @@ def test_anima_compares_two_independent_groups_as_welch_does() -> None:
     difference = (after - before).round(6)
     test = scipy.stats.ttest_ind(difference[12:], difference[:12], equal_var=False)
     interval = test.confidence_interval()
-    assert (found.low, found.high) == (pytest.approx(interval.low * 100), pytest.approx(interval.high * 100))
+    assert (found.t_low, found.t_high) == (
+        pytest.approx(interval.low * 100),
+        pytest.approx(interval.high * 100),
+    )
     assert (found.p, found.df) == (pytest.approx(test.pvalue), pytest.approx(test.df))
     assert (found.clusters_english, found.clusters_other) == (12, 19)
 
@@ -72,9 +74,12 @@ def test_moru_pairs_by_question() -> None:
     difference = after - before
     test = scipy.stats.ttest_rel(difference[:, 1:].mean(axis=1), difference[:, 0])
     interval = test.confidence_interval()
-    assert (found.low, found.high) == (pytest.approx(interval.low * 100), pytest.approx(interval.high * 100))
+    assert (found.t_low, found.t_high) == (
+        pytest.approx(interval.low * 100),
+        pytest.approx(interval.high * 100),
+    )
     assert found.p == pytest.approx(test.pvalue)
-    assert found.boot_low == pytest.approx(found.low, abs=6)
+    assert found.boot_low == pytest.approx(found.t_low, abs=6)
     assert (found.clusters_english, found.clusters_other) == (20, 20)
 
 
@@ -123,9 +128,9 @@ def test_both_readings_of_multilingual_are_figures_of_their_own() -> None:
     result = compare([moru("a", before), moru("b", after)])
     rows = {e.metric: e.difference for e in result.effects if e.kind in ("overall", "group")}
     difference = (after - before) * 100
-    assert rows["overall"] == pytest.approx(difference.mean())
-    assert rows["non-English"] == pytest.approx(difference[:, 1:].mean())
-    assert rows["overall"] == pytest.approx((rows["English"] + 2 * rows["non-English"]) / 3)
+    assert rows["overall_mean"] == pytest.approx(difference.mean())
+    assert rows["non_english_mean"] == pytest.approx(difference[:, 1:].mean())
+    assert rows["overall_mean"] == pytest.approx((rows["english_mean"] + 2 * rows["non_english_mean"]) / 3)
 
 
 def test_an_unbounded_ratio_is_said_and_the_difference_leads() -> None:
@@ -143,14 +148,14 @@ def test_significance_in_one_group_only_is_not_called_a_difference() -> None:
     before = np.full((12, 3), 0.4)
     after = before + np.stack([np.tile([0.1, 0.2], 6), noise + 0.05, noise], axis=1)
     found = only(compare([moru("a", before), moru("b", after)]), "paired by question")
-    assert "English tests significant and non-English does not; that alone is no difference" in found.note
+    assert "English tests significant and non-English does not. That alone does not show" in found.note
 
 
 def test_no_change_at_all_has_reasons() -> None:
     scores = tenths((9, 3))
     found = only(compare([moru("a", scores), moru("b", scores)]), "paired by question")
     assert found.difference == pytest.approx(0)
-    assert (found.low, found.p, found.ratio) == (None, None, None)
+    assert (found.t_low, found.p, found.ratio) == (None, None, None)
     assert set(found.reasons.values()) == {CONSTANT}
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,13 +20,17 @@ from rich.console import Console
 
 from value_retention.analysis import compare
 from value_retention.analysis.cli import cli
-from value_retention.analysis.effects.compare import Comparison
-from value_retention.analysis.examples.synthetic import LABEL, anima_shape, moru_shape, synthetic_records
-from value_retention.analysis.report.console import print_comparison
-from value_retention.analysis.report.export import comparison_dict, effects_frame, latex, tex
+from value_retention.analysis.effects.provenance import LABEL
+from value_retention.analysis.effects.result import Result as Found
+from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
+from value_retention.analysis.report.cells import number
+from value_retention.analysis.report.console import print_result
+from value_retention.analysis.report.export import latex, tex
 from value_retention.analysis.report.plots import file_name, file_names, save_plots
+from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import AnswerRecord
+from value_retention.tasks.load import load
+from value_retention.tasks.record import AnswerRecord, JudgeInfo
 
 FIGURE = re.compile(r"[+−]?\d+\.\d")
 
@@ -37,7 +42,7 @@ def made(name: str, level: float, missing: float = 0.0) -> MadeRun:
 
 
 @pytest.fixture(scope="module")
-def comparison() -> Comparison:
+def comparison() -> Found:
     return compare([made("base", 0.4), made("tuned", 0.5, missing=0.05)], margin=5)
 
 
@@ -51,44 +56,45 @@ def command(*arguments: str) -> Result:
     return CliRunner().invoke(cli, list(arguments))
 
 
-def printed(comparison: Comparison, width: int) -> str:
+def printed(comparison: Found, width: int) -> str:
     out = StringIO()
-    print_comparison(comparison, Console(file=out, width=width))
+    print_result(comparison, Console(file=out, width=width))
     return out.getvalue()
 
 
-def test_the_label_is_the_first_line_everywhere(comparison: Comparison, tmp_path: Path) -> None:
+def test_the_label_is_the_first_line_everywhere(comparison: Found, tmp_path: Path) -> None:
     assert printed(comparison, 140).splitlines()[0] == LABEL
     assert latex(comparison).splitlines()[0] == f"% {LABEL}"
     assert tex(LABEL) in latex(comparison)
-    assert comparison_dict(comparison)["headline"][0] == LABEL
-    assert set(effects_frame(comparison)["label"]) == {LABEL}
+    assert comparison.to_dict()["headline"][0] == LABEL
+    assert set(comparison.to_frame()["label"]) == {LABEL}
     for path in save_plots(comparison, tmp_path):
         if path.suffix == ".svg":
             text = "".join(ElementTree.parse(path).getroot().itertext())
             assert "SYNTHETIC: these records were generated" in text, path
 
 
-def test_no_figure_is_lost_in_a_narrow_terminal(comparison: Comparison) -> None:
+def test_no_figure_is_lost_in_a_narrow_terminal(comparison: Found) -> None:
     wide, narrow = (Counter(FIGURE.findall(printed(comparison, width))) for width in (300, 70))
     assert sum(wide.values()) > 400
     assert not wide - narrow
     assert "…" not in printed(comparison, 70)
 
 
-def test_the_report_says_what_it_may_not_be_taken_for(comparison: Comparison) -> None:
+def test_the_report_says_what_it_may_not_be_taken_for(comparison: Found) -> None:
     text = " ".join(printed(comparison, 140).split())
     for part in (
-        "another training run with the same data",
+        "not over other training runs with the same data",
         "< 6 clusters: fewer than 6 clusters: described, not tested",
         "Languages with fewer than 6 clusters, described and not tested",
-        '"Multilingual" can mean all rows (overall) or the rows without English',
+        '"Multilingual" can mean all rows (overall_mean) or the rows without English',
         "retained, inside ±5 points by two one-sided tests",
     ):
         assert part in text
     plain = compare([made("a", 0.4), made("b", 0.5)])
-    assert "No margin was named, so there is no verdict" in printed(plain, 140)
-    assert "Verdict" not in printed(plain, 140)
+    assert "No verdicts: they need a margin" in printed(plain, 140)
+    assert "Verdict\n" not in printed(plain, 140)
+    assert "at ±" not in printed(plain, 140)
 
 
 def without_numbers(value: object) -> list[object]:
@@ -100,8 +106,8 @@ def without_numbers(value: object) -> list[object]:
     return [value] if isinstance(value, float) else []
 
 
-def test_json_holds_every_figure_and_no_nan(comparison: Comparison) -> None:
-    content = json.loads(json.dumps(comparison_dict(comparison), allow_nan=False))
+def test_json_holds_every_figure_and_no_nan(comparison: Found) -> None:
+    content = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
     assert all(np.isfinite(n) for n in without_numbers(content))  # type: ignore[arg-type]
     assert {c["design"] for c in content["contrasts"]} == {"independent groups (Welch)", "paired by question"}
     assert len(content["questions"]) == 115 + 201
@@ -109,15 +115,16 @@ def test_json_holds_every_figure_and_no_nan(comparison: Comparison) -> None:
     graded, unparsed = (sum(j[key] for j in judged) for key in ("graded", "unparsed"))
     assert unparsed / (graded + unparsed) == pytest.approx(0.05, abs=0.02)
     scores = {(s["run"], s["metric"]): s for s in content["scores"] if s["benchmark"] == "moru"}
-    assert scores["base", "English"]["low"] < scores["base", "English"]["score"]
-    run = next(r for r in content["runs"] if r["run"] == "tuned")
-    assert (run["is_benchmark"], run["data_source"], run["judge"]) == (False, "sample", "synthetic-judge")
+    assert scores["base", "english_mean"]["low"] < scores["base", "english_mean"]["score"]
+    judged = next(r for r in content["judged"] if r["run"] == "tuned")
+    assert (judged["is_benchmark"], judged["data_source"]) == (False, "sample")
+    assert judged["judges"] == {"synthetic-judge": True}
 
 
-def test_a_missing_value_always_has_its_reason_in_the_row(comparison: Comparison) -> None:
+def test_a_missing_value_always_has_its_reason_in_the_row(comparison: Found) -> None:
     needs = {
         "t_low": "interval", "boot_low": "bootstrap", "p": "p", "p_holm": "p", "difference": "difference",
-        "logit": "logit", "detectable": "detectable", "verdict": "verdict", "score_run": "score",
+        "logit": "logit", "detectable": "detectable", "score_run": "score",
     }  # fmt: skip
     seen = 0
     for effect in comparison.effects:
@@ -125,32 +132,34 @@ def test_a_missing_value_always_has_its_reason_in_the_row(comparison: Comparison
             if getattr(effect, name) is None:
                 seen += 1
                 assert effect.reasons[reason], (effect.metric, name)
+        assert effect.verdicts or effect.reasons["verdict"]
     assert seen
-    frame = effects_frame(comparison)
+    frame = comparison.to_frame()
     assert (frame["t_low"].isna() == frame["reasons"].str.contains("interval: ")).all()
     for row in printed(comparison, 300).splitlines():
         assert "nan" not in row.lower().split()
 
 
-def test_tables_come_back_as_they_were(comparison: Comparison, tmp_path: Path) -> None:
+def test_tables_come_back_as_they_were(comparison: Found, tmp_path: Path) -> None:
     a, b = write(tmp_path, made("base", 0.4)), write(tmp_path, made("tuned", 0.5, missing=0.05))
     files = {kind: tmp_path / "out" / f"r.{kind}" for kind in ("json", "csv", "parquet", "latex")}
     options = [part for kind, path in files.items() for part in (f"--{kind}", str(path))]
     done = command("compare", f"base={a}", f"tuned={b}", "--margin", "5", *options)
     assert done.exit_code == 0, done.output
-    expected = effects_frame(comparison)
+    expected = comparison.to_frame()
     pd.testing.assert_frame_equal(pd.read_parquet(files["parquet"]), expected, check_dtype=False)
     csv = pd.read_csv(files["csv"], keep_default_na=False, na_values=[""])
     np.testing.assert_allclose(csv["t_high"], expected["t_high"])
     content = json.loads(files["json"].read_text(encoding="utf-8"))
     assert len(content["effects"]) == len(expected)
     text = files["latex"].read_text(encoding="utf-8")
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
-    rows = [line for line in text.splitlines() if line.endswith(r" \\")]
-    assert len({line.count(" & ") for line in rows}) == 1
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 4
+    for table in text.split(r"\begin{tabular}")[1:]:
+        rows = [line for line in table.splitlines() if line.endswith(r" \\")]
+        assert len({line.count(" & ") for line in rows}) == 1
 
 
-def test_figures_are_written_twice_and_the_same_each_time(comparison: Comparison, tmp_path: Path) -> None:
+def test_figures_are_written_twice_and_the_same_each_time(comparison: Found, tmp_path: Path) -> None:
     names = {path.name for path in save_plots(comparison, tmp_path / "a")}
     kinds = {
         "forest_anima_2_2_tuned_vs_base",
@@ -164,8 +173,8 @@ def test_figures_are_written_twice_and_the_same_each_time(comparison: Comparison
         first, second = ((tmp_path / folder / name).read_bytes() for folder in "ab")
         assert first == second, name
     forest = (tmp_path / "a" / "forest_anima_2_2_tuned_vs_base.svg").read_text(encoding="utf-8")
-    overall = next(e for e in comparison.effects if e.metric == "overall")
-    assert f"{overall.difference:+.1f}" in forest
+    overall = next(e for e in comparison.effects if e.metric == "overall_mean")
+    assert number(overall.difference, sign=True) in forest
     assert file_name("logs/run 1: a") == "logs-run-1-a"
     assert list(file_names(["a/b", "a-b", "c", "a/b"]).values()) == ["a-b", "a-b-2", "c"]
 
@@ -265,19 +274,19 @@ def test_nothing_is_written_over_what_was_read_nor_twice_into_one_file(tmp_path:
     ):
         done = command("compare", f"a={a}", f"b={b}", option, place)
         assert isinstance(done.exception, InputError), done.exception
-        assert "an output that would write over an input" in str(done.exception)
+        assert "the output would overwrite an input" in str(done.exception)
     (tmp_path / "runs").mkdir()
     inside = Path(a).rename(tmp_path / "runs" / "a.records.jsonl")
     done = command("compare", f"a={tmp_path / 'runs'}", f"b={b}", "--json", str(inside))
-    assert "an output that would write over an input" in str(done.exception)
+    assert "the output would overwrite an input" in str(done.exception)
     assert inside.read_text("utf-8") == before
     out = str(tmp_path / "out")
     done = command("compare", f"a={inside}", f"b={b}", "--json", out, "--csv", out)
-    assert "two outputs in one file" in str(done.exception)
+    assert "two outputs go to the same file" in str(done.exception)
     for _ in range(2):  # an older report may be written over
         assert command("compare", f"a={inside}", f"b={b}", "--json", out).exit_code == 0
     done = command("table", f"a={inside}", "-o", str(inside))
-    assert "an output that would write over an input" in str(done.exception)
+    assert "the output would overwrite an input" in str(done.exception)
 
 
 def test_arms_are_not_written_over_either(tmp_path: Path) -> None:
@@ -287,9 +296,9 @@ def test_arms_are_not_written_over_either(tmp_path: Path) -> None:
     for name in ("arms", "paper"):
         for place in (arms, Path(a)):
             done = command(name, str(arms), "--json", str(place))
-            assert "an output that would write over an input" in str(done.exception), done.exception
+            assert "the output would overwrite an input" in str(done.exception), done.exception
     both = command("arms", str(arms), "--json", str(tmp_path / "o"), "--latex", str(tmp_path / "o"))
-    assert "two outputs in one file" in str(both.exception)
+    assert "two outputs go to the same file" in str(both.exception)
     assert "arms:" in arms.read_text("utf-8")
 
 
@@ -391,13 +400,116 @@ def test_the_arms_command_reads_its_file(tmp_path: Path) -> None:
     (overall,) = [
         e
         for e in content["effects"]
-        if (e["kind"], e["benchmark"], e["metric"]) == ("domain effect", "anima_2_2", "overall")
+        if (e["comparison"], e["benchmark"], e["metric"]) == ("domain effect", "anima_2_2", "overall_mean")
     ]
     assert overall["difference"] == pytest.approx(30, abs=0.2)
     claims = command("paper", str(arms))
     assert claims.exit_code == 0, claims.output
     assert "HOLDS AT THESE SIZES: helpfulness SFT costs 29.5 points on ANIMA" in claims.output
     assert "CANNOT BE CHECKED: helpfulness GRPO" in claims.output
+
+
+def experiment(folder: Path, **runs: MadeRun) -> Path:
+    """An arms file of a base and one SFT arm per further run, in a folder with their records."""
+    entries = []
+    for name, run in runs.items():
+        path = write(folder, MadeRun(name, run.records))
+        role = {"base": True} if name == "base" else {"domain": name, "method": "SFT"}
+        entries.append({"name": name, "run": Path(path).name, **role})
+    arms = folder / "arms.yaml"
+    arms.write_text(json.dumps({"arms": entries}))
+    return arms
+
+
+def test_compare_and_arms_give_the_same_figures_on_the_same_files(tmp_path: Path) -> None:
+    """Estimates, intervals, p, families and verdicts, for every figure and language contrast."""
+    arms = experiment(tmp_path, base=made("base", 0.4), tuned=made("tuned", 0.5, missing=0.02))
+    files = [str(tmp_path / f"{name}.records.jsonl") for name in ("base", "tuned")]
+    found = []
+    for name, inputs in (("compare", files), ("arms", [str(arms)])):
+        out = tmp_path / f"{name}.json"
+        done = command(name, *inputs, "--margin", "3", "--margin", "5", "--json", str(out))
+        assert done.exit_code == 0, done.output
+        content = json.loads(out.read_text("utf-8"))
+        for row in (*content["effects"], *content["contrasts"]):
+            for words in ("comparison", "statement", "baseline", "run", "note"):
+                row.pop(words, None)
+            if "reasons" in row:
+                row["reasons"].pop("seeds", None)
+        found.append({key: content[key] for key in ("scores", "effects", "contrasts", "questions", "judged")})
+    assert len(found[0]["effects"]) > 70
+    assert any(verdict != "inconclusive" for e in found[0]["effects"] for verdict in e["verdicts"].values())
+    assert found[0] == found[1]
+
+
+def svg_text(path: Path) -> str:
+    return " ".join("".join(ElementTree.parse(path).getroot().itertext()).split())
+
+
+@pytest.mark.parametrize("name", ["compare", "arms", "paper"])
+def test_every_output_names_the_judge_and_warns_first(tmp_path: Path, name: str) -> None:
+    """A judge that is not an LLM and sample items: in the terminal, JSON, CSV, parquet, LaTeX and each figure."""
+    sample = load(ANIMA_2_2, "sample")
+    panel = (JudgeInfo("lexical", {}, is_llm=False),)
+
+    def lexical(name: str, every: int) -> MadeRun:
+        items = {item.id: [{"x": float(k % every > 0), "y": 1.0}] for k, item in enumerate(sample.items)}
+        records = [
+            replace(r, data=sample.info, judges=panel, run=replace(r.run, model=f"lab/{name}"),
+                    language=item.language)
+            for r, item in zip(run_of(name, items, judge="lexical").records, sample.items, strict=True)
+        ]  # fmt: skip
+        return MadeRun(name, records)
+
+    arms = experiment(
+        tmp_path, base=lexical("base", 2), tuned=lexical("tuned", 3), coding=lexical("coding", 4)
+    )
+    inputs = (
+        [str(tmp_path / f"{n}.records.jsonl") for n in ("base", "tuned")]
+        if name == "compare"
+        else [str(arms)]
+    )
+    files = {kind: tmp_path / f"out.{kind}" for kind in ("json", "csv", "parquet", "latex")}
+    options = [part for kind, path in files.items() for part in (f"--{kind}", str(path))]
+    done = command(name, *inputs, "--plots", str(tmp_path / "plots"), "--resamples", "1000", *options)
+    assert done.exit_code == 0, done.output
+    head = done.output.splitlines()[:2]
+    assert head[0].startswith("NOT A BENCHMARK RESULT: sample items")
+    assert head[1].startswith("NOT JUDGED BY AN LLM: the grades in every run come from lexical")
+    shown = " ".join(done.output.split())
+    for part in ("judge lexical (not an LLM)", "data sample items", "epochs 1", "lab/base (base)"):
+        assert part in shown
+    content = json.loads(files["json"].read_text("utf-8"))
+    assert content["headline"][:2] == head
+    assert all(
+        row["judges"] == {"lexical": False} and row["data_source"] == "sample" for row in content["judged"]
+    )
+    for table in (pd.read_csv(files["csv"]), pd.read_parquet(files["parquet"])):
+        assert set(table["judge"]) == {"lexical (not an LLM)"}
+        assert not table["judge_is_llm"].any()
+        assert set(table["data"]) == {"sample items"}
+        assert set(table["epochs"].astype(str)) == {"1"}
+        assert "lab/base" in set(table["model_baseline"])
+        assert table["label"].str.startswith(head[0]).all()
+    captions = [
+        line for line in files["latex"].read_text("utf-8").splitlines() if line.startswith(r"\caption")
+    ]
+    assert captions
+    assert all(tex(head[0]) in line and "judge lexical (not an LLM)" in line for line in captions)
+    figures = list((tmp_path / "plots").glob("*.svg"))
+    assert len(figures) >= 4
+    for figure in figures:
+        text = svg_text(figure)
+        assert "NOT A BENCHMARK RESULT" in text, figure
+        assert "NOT JUDGED BY AN LLM" in text, figure
+        assert "judge lexical (not an LLM); data sample items" in text, figure
+
+
+def test_numbers_are_rounded_half_away_from_zero_everywhere() -> None:
+    cases = {13.75: "13.8", -13.75: "−13.8", 13.749999999: "13.8", 13.74: "13.7", 0.25: "0.3", -0.04: "0.0"}
+    assert {value: number(value) for value in cases} == cases
+    assert (number(-0.04, sign=True), number(2.5, sign=True), number(None)) == ("0.0", "+2.5", "")
+    assert number(0.0005, 3) == "0.001"
 
 
 def test_the_paper_command_needs_one_source(tmp_path: Path) -> None:
@@ -413,11 +525,11 @@ def test_the_paper_command_needs_one_source(tmp_path: Path) -> None:
         (["--synthetic", "--base-score", "nan"], "--base-score"),
         (["--synthetic", "--base-score", "inf"], "--base-score"),
         (["--synthetic", "--level", "nan"], "--level"),
-        (["--synthetic", "--json", "x", "--latex", "x"], "two outputs in one file"),
-        (["ARMS", "--draws", "3"], "an option of --synthetic"),
-        (["ARMS", "--base-score", "30"], "an option of --synthetic"),
-        (["ARMS", "--json", "ARMS"], "write over an input"),
-        (["--synthetic", "--json", "x\udcff"], "cannot be shown"),
+        (["--synthetic", "--json", "x", "--latex", "x"], "two outputs go to the same file"),
+        (["ARMS", "--draws", "3"], "--draws needs --synthetic"),
+        (["ARMS", "--base-score", "30"], "--base-score needs --synthetic"),
+        (["ARMS", "--json", "ARMS"], "overwrite an input"),
+        (["--synthetic", "--json", "x\udcff"], "invalid name"),
     ],
 )
 def test_the_paper_command_refuses_settings_and_places_that_make_no_sense(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from simulation import (
     DESIGNS,
+    SCORE_DESIGNS,
     Design,
     contrast_coverage,
     coverage,
     false_alarms,
     false_retention,
+    score_coverage,
     seed_coverage,
 )
 
@@ -36,6 +38,16 @@ def test_cluster_intervals_cover_as_they_say(design: Design, seed: int) -> None:
         # Ties among rare grades make the test conservative there, never liberal.
         rare = design.dimensions == 1
         assert (0 if rare else 3.5) < found["sign-flip type I"] < 6.5
+
+
+@pytest.mark.parametrize(
+    ("design", "seed"), [(d, 20 + k) for k, d in enumerate(SCORE_DESIGNS)], ids=lambda v: str(v)[:40]
+)
+def test_score_intervals_cover_as_they_say_and_stay_within_their_range(design: Design, seed: int) -> None:
+    found = score_coverage(design, RUNS, seed)
+    assert 93.5 <= found["Wilson"] <= 98.5
+    assert found["Wilson"] >= found["cluster t"] - 0.5
+    assert found["Wilson leaves 0 to 100"] == 0
 
 
 def test_the_language_contrast_covers_as_it_says() -> None:

@@ -18,6 +18,8 @@ from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.equivalence import tost_p, verdict
 from value_retention.analysis.stats.fieller import fieller
+from value_retention.analysis.stats.misclassification import Proportion, wilson
+from value_retention.analysis.stats.proportion import score_interval
 from value_retention.analysis.stats.seeds import seed_interval
 
 RNG = np.random.default_rng(5)
@@ -266,3 +268,29 @@ def test_seed_interval_by_hand_and_only_with_several_seeds() -> None:
     assert found.df == pytest.approx(df)
     assert found.high - found.low == pytest.approx(2 * scipy.stats.t.ppf(0.975, df) * found.se)
     assert seed_interval(11.0, 1.0, 100, [*recipes, (1.0, np.array([1.0]))]) is None
+
+
+def test_a_score_interval_is_wilsons_with_the_effective_size_and_stays_within_0_and_1() -> None:
+    """One grade per cluster: the effective size is the number of clusters, but for the width of Student's t."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    passed = np.array([[1] * 5 + [0] * 35, [1] * 40, [0] * 40, [1] * 39 + [0]], dtype=float).T
+    table = cluster_table(passed, np.ones(passed.shape))
+    low, high = score_interval(table, np.full(4, 40.0))
+    share = 5 / 40
+    size = 39 * (scipy.stats.norm.ppf(0.975) / scipy.stats.t.ppf(0.975, 39)) ** 2
+    assert (low[0], high[0]) == pytest.approx(proportion_confint(share * size, size, method="wilson"))
+    assert (low[1], high[1]) == pytest.approx(proportion_confint(40, 40, method="wilson"))
+    assert (low[2], high[2]) == pytest.approx(proportion_confint(0, 40, method="wilson"), abs=1e-12)
+    assert low.min() >= 0
+    assert high.max() <= 1
+    assert (low <= table.estimate).all()
+    assert (table.estimate <= high).all()
+
+
+def test_a_score_is_worth_no_more_grades_than_it_has() -> None:
+    """Clusters that agree with each other: the spread between them alone would promise more."""
+    half = np.tile([0.4, 0.6], 10)[:, None]
+    table = cluster_table(half, np.ones(half.shape))
+    low, high = score_interval(table, np.array([30.0]))
+    assert (low[0], high[0]) == pytest.approx(wilson(Proportion(0.5, 30.0)))

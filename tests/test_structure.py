@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -64,6 +64,35 @@ def test_a_room_imports_the_rooms_before_it(room: str) -> None:
             parts = name.split(".")
             if parts[:2] == ["value_retention", "analysis"] and len(parts) > 2:
                 assert parts[2] in known, f"{file} imports {name}"
+
+
+def circles(graph: Mapping[str, Iterable[str]]) -> set[str]:
+    """Modules that import themselves over any way: what is left when modules without open imports are taken away."""
+    left = {module: set(names) & set(graph) for module, names in graph.items()}
+    while done := [module for module, names in left.items() if not names & set(left)]:
+        for module in done:
+            del left[module]
+    return set(left)
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    """Over all four folders, with imports inside functions and those for the type checker."""
+    graph: dict[str, set[str]] = {}
+    for file in (file for folder in FOLDERS for file in sources(folder)):
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(["value_retention", *parts]).removesuffix(".__init__")
+        graph[name] = set(imports_of(file)) - {name}
+    assert len(graph) > 100
+    # `from package import module` also names the package; that it is imported first is no way back.
+    packages = {name for name in graph if any(other.startswith(f"{name}.") for other in graph)}
+    for name, found in graph.items():
+        graph[name] = {other for other in found if other not in packages or not name.startswith(other)}
+    assert not circles(graph)
+
+
+def test_circles_are_found_and_trees_are_not() -> None:
+    assert circles({"a": ["b"], "b": ["c"], "c": []}) == set()
+    assert circles({"a": ["b"], "b": ["c"], "c": ["b"], "d": []}) == {"a", "b", "c"}
 
 
 def test_every_room_has_its_place_in_the_order() -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import made_records
 import pandas as pd
 import pytest
-import scipy.stats
 from click.testing import CliRunner
 from helpers import RUN, anima_rows, grade, table_rows, write_anima
 from inspect_ai.log import (
@@ -25,6 +24,7 @@ from inspect_ai.log import (
     write_eval_log,
 )
 from inspect_ai.scorer import Score
+from statsmodels.stats.proportion import proportion_confint
 
 from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_samples, run_key
@@ -238,22 +238,25 @@ def test_scores_are_shown_with_questions_clusters_and_interval() -> None:
     made = made_records.run_of("m", items)
     few = made_records.run_of("few", {str(k): [{"x": None if k else 1.0}] for k in range(3)})
     runs = [Run(r.name, tuple(r.files), tuple(r.records)) for r in (made, few)]
-    (title, rows), (_, few_rows) = score_tables(runs)
-    assert title == "m: anima_2_2, 12 questions (en), 12 answers, judge lab/judge-1"
+    warnings, ((title, rows), (_, few_rows)) = score_tables(runs)
+    assert not warnings
+    assert title.startswith("m: anima_2_2, 12 questions (en), 12 answers, judge lab/judge-1, data hub")
     shown = {row[0]: row[1:] for row in rows}
-    test = scipy.stats.ttest_1samp([0.5, 1.0] * 6, 0).confidence_interval()
-    interval = f"[{test.low:.4f}, {test.high:.4f}]"
-    assert shown["overall_mean"] == shown["english_mean"] == ["0.7500", "12", "12", interval]
-    assert shown["y"] == ["1.0000", "12", "12", "no spread"]
+    # 0.5 and 1.0 in turn: 0.75 * 0.25 / (0.25 / 44) = 33 grades' worth, times (1.96 / 2.201)^2; capped at 24.
+    wilson = proportion_confint(0.75 * 24, 24, method="wilson")
+    interval = f"[{wilson[0] * 100:.1f}, {wilson[1] * 100:.1f}]"
+    assert shown["overall_mean"] == shown["english_mean"] == ["75.0", "12", "12", interval]
+    assert shown["y"] == ["100.0", "12", "12", "[75.8, 100.0]"], "Wilson's interval of 12 of 12"
     assert shown["non_english_mean"] == ["nothing to score", "", "", ""]
-    assert shown["missing_grades"] == ["0.0000", "", "", "share of 24 grades"]
-    assert few_rows[0] == ["overall_mean", "1.0000", "1", "1", "< 6 clusters"]
+    assert shown["missing_grades"] == ["0.0", "", "", "share of 24 grades"]
+    assert few_rows[0] == ["overall_mean", "100.0", "1", "1", "< 6 clusters"]
 
 
 def test_part_of_the_sample_is_shown_as_a_part(records: list[AnswerRecord]) -> None:
     sample = load(ANIMA_2_2, "sample")
     part = [dataclasses.replace(r, data=sample.info) for r in records]
-    ((title, _),) = score_tables([Run("m", (), tuple(part))])
+    (first, *_), ((title, _),) = score_tables([Run("m", (), tuple(part))])
+    assert first.startswith("NOT A BENCHMARK RESULT")
     assert title.startswith(f"m: anima_2_2, 2 of {len(sample)} questions (en, de), 2 answers")
 
 
@@ -447,7 +450,7 @@ def test_brackets_without_end_are_no_record(tmp_path: Path) -> None:
             load_runs([tmp_path / name])
     text = json.dumps({"filtered_resps": [['{"benchmark": ' + deep]]})
     (tmp_path / f"samples_anima_2_2_{TIME}.jsonl").write_text(text, "utf-8")
-    with pytest.raises(InputError, match=r"(?s)no JSON.*line 1.*recursion"):
+    with pytest.raises(InputError, match=r"(?s)invalid JSON.*line 1.*recursion"):
         load_runs([tmp_path / f"samples_anima_2_2_{TIME}.jsonl"])
 
 
@@ -468,9 +471,9 @@ def test_mistakes_are_named(tmp_path: Path, records: list[AnswerRecord]) -> None
     with pytest.raises(InputError, match=r"(?s)same name.*first=PATH"):
         load_runs([tmp_path / "a" / "m", tmp_path / "b" / "m"])
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InputError, match=r"(?s)no known kind.*notes\.txt"):
+    with pytest.raises(InputError, match=r"(?s)unknown kind.*notes\.txt"):
         load_runs([tmp_path / "notes.txt"])
-    with pytest.raises(InputError, match=r"(?s)not written.*\.xlsx.*\.parquet or \.csv"):
+    with pytest.raises(InputError, match=r"(?s)unsupported.*\.xlsx.*\.parquet or \.csv"):
         write_table(grades_table([]), tmp_path / "t.xlsx")
     with pytest.raises(InputError, match="cannot be written"):
         write_table(grades_table([]), tmp_path / "nowhere" / "t.csv")

@@ -51,13 +51,13 @@ def command(
     run.
     """
     from value_retention.analysis.commands.outputs import check_outputs, run_inputs
-    from value_retention.analysis.effects.compare import checked_settings
     from value_retention.analysis.judges.agreement import judge_agreement
     from value_retention.analysis.report.export import json_text, writing
     from value_retention.analysis.runs.load import load_runs
     from value_retention.analysis.runs.names import check_names
+    from value_retention.analysis.stats.settings import checked_settings
 
-    checked_settings(level, resamples, seed, None)
+    checked_settings(level, resamples, seed)
     loaded = load_runs(runs)
     outputs = [str(path) for path in (json_file, csv_file) if path is not None]
     check_names(
@@ -92,7 +92,7 @@ def _show(report: AgreementReport) -> None:
     say(
         out,
         f"{report.settings['level'] * 100:g} % intervals: percentile bootstrap over clusters for agreement "
-        f"({report.settings['resamples']} resamples, seed {report.settings['seed']}), cluster t for scores. "
+        f"({report.settings['resamples']} resamples, seed {report.settings['seed']}), Wilson for scores, cluster t for changes. "
         "Missing: fewer than two of the judges gave a grade. Kappa and alpha fall when nearly all answers pass "
         "or fail, even if the judges err as rarely as before: read them with the pass rate and AC1.",
         "dim",

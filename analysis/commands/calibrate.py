@@ -52,13 +52,12 @@ def command(
     answer_hash. Optional columns are benchmark, variables (JSON), annotator and weight.
     """
     from value_retention.analysis.commands.outputs import check_outputs, run_inputs
-    from value_retention.analysis.effects.compare import checked_settings
-    from value_retention.analysis.effects.result import Settings
     from value_retention.analysis.runs.load import load_runs
     from value_retention.analysis.runs.names import check_names
+    from value_retention.analysis.stats.settings import checked_settings
     from value_retention.tasks.errors import InputError
 
-    checked_settings(level, Settings.resamples, seed, None)
+    checked_settings(level=level, seed=seed)
     if count is not None:
         if output is None:
             raise InputError("--draw needs a file to write", expected="-o labels.csv")

@@ -1,30 +1,30 @@
-"""Runs named on the command line, read one at a time and reduced at once."""
+"""From the runs of a command line to a result and its files. Runs are read and reduced one at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from value_retention.analysis.commands.options import as_options
 from value_retention.analysis.commands.outputs import check_outputs, run_inputs
 from value_retention.analysis.runs.names import check_names
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.tasks.errors import InputError
 
 if TYPE_CHECKING:
-    from value_retention.analysis.effects.arms import ArmsResult
-    from value_retention.analysis.effects.result import Settings
-    from value_retention.analysis.examples.claims import Claim
+    from value_retention.analysis.effects.result import Result
     from value_retention.analysis.judges.agreement import Agreement
     from value_retention.analysis.runs.load import Run
+    from value_retention.analysis.stats.settings import Settings
 
 
 def load_all(paths: Sequence[str]) -> list[Run]:
-    """`load_runs` of a command line, with names that every output can hold and that differ.
+    """`load_runs` for paths of a command line, with names that every output can hold.
 
     Raises:
-        InputError: what the reader raises, or a name that cannot be written down.
+        InputError: what the reader raises, or an invalid name.
     """
     from value_retention.analysis.runs.load import load_runs
 
@@ -35,14 +35,14 @@ def load_all(paths: Sequence[str]) -> list[Run]:
 
 
 def read_scores(path: str, name: str | None = None) -> list[RunScores]:
-    """Read a path and reduce it, so that its records can be forgotten before the next one is read.
+    """Read a path and reduce it, so that its records leave memory before the next one is read.
 
     Args:
         path: What `load_runs` reads; ``NAME=PATH`` gives it a name.
-        name: Name for what is found there; by default the reader's.
+        name: Name of the run; by default the reader's.
 
     Raises:
-        InputError: what the reader raises; or one name for several runs of one benchmark.
+        InputError: what the reader raises, or several runs of one benchmark under one name.
     """
     found = [scores for run in load_all([path]) for scores in reduce_run(run.name, run.files, run.records)]
     if name is None:
@@ -50,11 +50,11 @@ def read_scores(path: str, name: str | None = None) -> list[RunScores]:
     benchmarks = [scores.benchmark for scores in found]
     if len(set(benchmarks)) < len(benchmarks):
         raise InputError(
-            "several runs of one benchmark for one arm",
+            "an arm has several runs of one benchmark",
             where=f"{name}: {path}",
             found=", ".join(f"{scores.run} ({', '.join(scores.files)})" for scores in found),
             expected="one run per arm and benchmark",
-            hint="point at the files or folders one by one",
+            hint="name the files or folders one by one",
         )
     return [replace(scores, run=name) for scores in found]
 
@@ -66,7 +66,7 @@ def read_all(
 
     Args:
         paths: What `load_runs` reads.
-        settings: For the agreement of the judges in runs that were judged by a panel; None leaves it out.
+        settings: For the agreement of the judges where a panel judged; None leaves it out.
 
     Returns:
         Reduced runs, and (run, agreement) for every figure of every panel.
@@ -90,59 +90,65 @@ def read_all(
 def check_written(
     outputs: Mapping[str, Path | None], paths: Sequence[str], read: Sequence[Run | RunScores]
 ) -> None:
-    """`check_outputs` for runs that were read already.
+    """`check_outputs` with the files behind runs.
 
     Args:
         outputs: Option to file.
-        paths: What the runs were read from, as on the command line.
-        read: What was read.
+        paths: The runs, as on the command line.
+        read: The runs that were read.
     """
     check_names([str(path) for path in outputs.values() if path is not None], "output")
     check_outputs(outputs, [*run_inputs(paths, ()), *(file for run in read for file in run.files)])
 
 
-def analyse_file(
-    path: Path, settings: Settings, margins: Sequence[float] = (), allow: Sequence[str] = ()
-) -> ArmsResult:
-    """Read an arms file and its runs, and analyse them.
+def compare_file(path: Path, settings: Settings, allow: Sequence[str] = ()) -> Result:
+    """Read an arms file and its runs, and compare the arms.
 
     Args:
         path: The YAML.
-        settings: Level, resamples, seed.
-        margins: Points; empty for the file's own.
-        allow: Differences to let through, besides those that the file lets through.
+        settings: Level, resamples, seed and margins; without margins, those of the file.
+        allow: Aspects in which the runs may differ, besides those that the file allows.
     """
-    from value_retention.analysis.effects.arms import analyse_arms
+    from value_retention.analysis.effects.compare import compare_arms
     from value_retention.analysis.effects.design import read_arms
+    from value_retention.analysis.stats.settings import checked_settings
 
     content = read_arms(path)
+    margins = settings.margins or content.margins
+    settings = checked_settings(settings.level, settings.resamples, settings.seed, margins)
     runs = [scores for arm in content.arms for run in arm.runs for scores in read_scores(run, arm.name)]
-    result = analyse_arms(content.arms, runs, settings, margins or content.margins, [*content.allow, *allow])
+    result = compare_arms(content.arms, runs, settings, [*content.allow, *allow])
     return replace(result, files=(str(path), *(file for run in runs for file in run.files)))
 
 
-def write_arms(
-    result: ArmsResult, claims: Sequence[Claim], json_file: Path | None, latex_file: Path | None
+def write_result(
+    result: Result,
+    files: Mapping[str, Path | None],
+    plots: Path | None,
+    more: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Write what was asked for; one line per file written.
+    """Write the outputs that were asked for.
+
+    Args:
+        result: A comparison of runs or arms.
+        files: Path by kind; see `export.write_files`.
+        plots: Folder for the figures.
+        more: Further keys of the JSON.
+
+    Returns:
+        One line per file or folder written.
 
     Raises:
-        InputError: a file that cannot be written, or must not be: one that was read, or two outputs in one.
+        InputError: a file that cannot be written, that was read, or that is named twice.
     """
-    paths = [run for arm in result.arms for run in arm.runs]
-    outputs = {"--json": json_file, "--latex": latex_file}
-    check_names([str(path) for path in outputs.values() if path is not None], "output")
-    check_outputs(outputs, [*run_inputs(paths, ()), *result.files])
-    from value_retention.analysis.report.design import arms_latex
-    from value_retention.analysis.report.export import json_text, writing
+    from value_retention.analysis.report.export import write_files
 
-    written = []
-    if json_file is not None:
-        content = result.to_dict() | {"claims": [asdict(claim) for claim in claims]}
-        written.append((json_file, json_text(content)))
-    if latex_file is not None:
-        written.append((latex_file, arms_latex(result)))
-    for path, text in written:
-        with writing(path):
-            path.write_text(text, encoding="utf-8")
-    return [f"wrote {path}" for path, _ in written]
+    outputs = as_options(files)
+    check_names([str(path) for path in outputs.values() if path is not None], "output")
+    check_outputs(outputs, [*run_inputs([run for arm in result.arms for run in arm.runs], ()), *result.files])
+    written = write_files(result, files, more)
+    if plots is not None:
+        from value_retention.analysis.report.plots import save_plots
+
+        written.append(f"wrote {len(save_plots(result, plots))} figures to {plots}")
+    return written

@@ -1,15 +1,19 @@
-"""Option types that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 class Amount(click.FloatRange):
-    """A number in a range and no infinity; click's own range lets NaN through, which no comparison stops."""
+    """A finite number in a range; click's own range accepts NaN and infinity."""
 
     name = "number"
 
@@ -17,5 +21,44 @@ class Amount(click.FloatRange):
         """The number, or the usual message of click."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value} is no finite number.", param, ctx)
+            self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+SETTINGS = (
+    click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals."),
+    click.option(
+        "--resamples", default=10_000, show_default=True, help="Bootstrap resamples and sign patterns."
+    ),
+    click.option("--seed", default=0, show_default=True, help="Seed of the resampling."),
+)
+
+FILES = {
+    "json": "Everything, including what the plots show.",
+    "csv": "A row per figure and comparison.",
+    "parquet": "The same as parquet.",
+    "latex": "Tables of scores and effects with booktabs.",
+}
+"""Kinds of output file and their help."""
+
+
+def settings_options(command: F) -> F:
+    """Add --level, --resamples and --seed."""
+    for option in reversed(SETTINGS):
+        command = option(command)
+    return command
+
+
+def output_options(command: F) -> F:
+    """Add an option per kind of output file, and --plots."""
+    file = click.Path(dir_okay=False, path_type=Path)
+    folder = click.Path(file_okay=False, path_type=Path)
+    command = click.option("--plots", type=folder, help="Folder for SVG and PNG.")(command)
+    for kind, text in reversed(FILES.items()):
+        command = click.option(f"--{kind}", type=file, help=text)(command)
+    return command
+
+
+def as_options(files: Mapping[str, Path | None]) -> dict[str, Path | None]:
+    """Output files by the option that names them."""
+    return {f"--{kind}": path for kind, path in files.items()}

@@ -1,4 +1,4 @@
-"""Where a command may write: never over what it reads, and no two outputs into one file."""
+"""Output places: a command never overwrites its inputs, and never writes two outputs to one file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Path]) -> None:
-    """Check every place before the first one is written to.
+    """Check every output before the first one is written.
 
     Args:
-        outputs: Option, or what else names it to the user, and the file; None where it was not asked for.
+        outputs: Option and file; None where the option was not given.
         inputs: Files that the command reads.
 
     Raises:
-        InputError: an output that is an input, by whatever path or link, or that is another output.
+        InputError: an output that is an input (links are resolved), or two outputs that are one file.
     """
     read = [Path(path) for path in inputs]
     seen: dict[str, Path] = {}
@@ -31,18 +31,18 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Pat
         for other in read:
             if _same(path, other):
                 raise InputError(
-                    "an output that would write over an input",
+                    "the output would overwrite an input",
                     where=option,
                     found=str(path),
-                    expected=f"another file than {other}",
+                    expected=f"a file other than {other}",
                 )
         for earlier, other in seen.items():
             if _same(path, other):
                 raise InputError(
-                    "two outputs in one file",
+                    "two outputs go to the same file",
                     where=f"{earlier} and {option}",
                     found=str(path),
-                    expected="a file for each",
+                    expected="a different file for each",
                 )
         seen[option] = path
 
@@ -57,11 +57,11 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def run_inputs(paths: Sequence[str], runs: Iterable[Run]) -> Iterator[Path]:
-    """Files behind RUN arguments: what was read, and what a harness wrote beside it.
+    """Files behind RUN arguments: those that were read, and those that a harness wrote beside them.
 
     Args:
-        paths: As on the command line, ``NAME=PATH`` too.
-        runs: What `load_runs` made of them.
+        paths: As on the command line, including ``NAME=PATH``.
+        runs: The runs that `load_runs` read from them.
     """
     from value_retention.analysis.runs.load import RECORDS_SUFFIX
 
@@ -72,7 +72,7 @@ def run_inputs(paths: Sequence[str], runs: Iterable[Run]) -> Iterator[Path]:
             if place is not None and os.path.isfile(place):
                 yield place
             elif place is not None and os.path.isdir(place):
-                # Answers that were judged later are read and left out, so a run does not name their file.
+                # Unjudged copies of answers that were judged later are read and dropped: no run names their file.
                 for file in place.rglob("*"):
                     harness = file.name.startswith(("samples_", "results_")) or file.suffix == ".eval"
                     if harness or file.name.endswith(RECORDS_SUFFIX) or _is_log(file):
@@ -82,7 +82,7 @@ def run_inputs(paths: Sequence[str], runs: Iterable[Run]) -> Iterator[Path]:
 
 
 def _is_log(file: Path) -> bool:
-    """Whether a JSON file in a run's folder is a harness's, and none that this package's commands wrote."""
+    """Whether a harness wrote a JSON file in a run's folder; commands of this package write a schema into theirs."""
     if file.suffix != ".json" or not file.is_file():
         return False
     with file.open("rb") as content:

@@ -1,26 +1,32 @@
-"""``value-retention paper``: the claims of arXiv 2606.26102, held against your runs or synthetic ones."""
+"""``value-retention paper``: the claims of arXiv 2606.26102, checked on your runs or on synthetic ones."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+from value_retention.analysis.commands.options import as_options, output_options, settings_options
+
+if TYPE_CHECKING:
+    from value_retention.analysis.effects.result import Result
+    from value_retention.analysis.examples.claims import Claim
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("arms_file", type=click.Path(path_type=Path), required=False, metavar="[ARMS.yaml]")
-@click.option("--synthetic", is_flag=True, help="Generate records with the published scores. No measurement.")
+@click.option(
+    "--synthetic", is_flag=True, help="Generate records with the published scores. Not a measurement."
+)
 @click.option("--base-score", type=float, help="Assumed ANIMA score of the synthetic base, per cent.")
 @click.option(
     "--draws", type=click.IntRange(min=1), help="Repeat the synthetic draw and count the conclusions [1]."
 )
-@click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals.")
-@click.option("--resamples", default=10_000, show_default=True, help="Bootstrap resamples and sign patterns.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the resampling and the generator.")
-@click.option("--json", "json_file", type=_FILE, help="Everything; two readings give two files.")
-@click.option("--latex", "latex_file", type=_FILE, help="The table of arms with booktabs; likewise.")
+@settings_options
+@output_options
 def command(
     arms_file: Path | None,
     synthetic: bool,
@@ -29,38 +35,34 @@ def command(
     level: float,
     resamples: int,
     seed: int,
-    json_file: Path | None,
-    latex_file: Path | None,
+    plots: Path | None,
+    **files: Path | None,
 ) -> None:
-    """Rebuild the paper's table and say which of its claims hold at these sizes and which do not follow.
+    """Rebuild the paper's table, and check which of its claims hold at these sizes.
 
     The arms need the domains helpfulness and coding and the methods SFT and GRPO. With --synthetic the
     figures come from generated records that hit the published scores, once for each reading of
-    "multilingual".
+    "multilingual"; each reading has its own output files.
     """
-    from value_retention.analysis.commands.inputs import analyse_file, write_arms
+    from value_retention.analysis.commands.inputs import compare_file
     from value_retention.analysis.commands.outputs import check_outputs
-    from value_retention.analysis.effects.compare import checked_settings
     from value_retention.analysis.examples.claims import MARGINS, paper_claims
-    from value_retention.analysis.report.design import print_arms
     from value_retention.analysis.runs.names import check_names
+    from value_retention.analysis.stats.settings import checked_settings
     from value_retention.tasks.errors import InputError
 
-    settings = checked_settings(level, resamples, seed, None)
+    settings = checked_settings(level, resamples, seed, MARGINS)
     if synthetic == (arms_file is not None):
-        raise InputError("one of ARMS.yaml and --synthetic is needed", hint="value-retention paper --help")
-    given = [path for path in (arms_file, json_file, latex_file) if path is not None]
-    check_names(map(str, given), "ARMS.yaml, --json or --latex")
-    check_outputs({"--json": json_file, "--latex": latex_file}, [arms_file] if arms_file else [])
+        raise InputError("paper needs ARMS.yaml or --synthetic", hint="value-retention paper --help")
+    given = [path for path in (arms_file, *files.values()) if path is not None]
+    check_names(map(str, given), "ARMS.yaml or an output")
+    check_outputs(as_options(files), [arms_file] if arms_file else [])
     if arms_file is not None:
         for option, value in (("--base-score", base_score), ("--draws", draws)):
             if value is not None:
-                raise InputError("an option of --synthetic without it", found=option)
-        result = analyse_file(arms_file, settings, MARGINS)
-        claims = paper_claims(result)
-        print_arms(result, claims)
-        for line in write_arms(result, claims, json_file, latex_file):
-            click.echo(line)
+                raise InputError(f"{option} needs --synthetic", where=option, found=value)
+        result = compare_file(arms_file, settings)
+        _show(result, paper_claims(result), files, plots)
         return
     from value_retention.analysis.examples.paper import (
         BASE_SCORE,
@@ -73,11 +75,19 @@ def command(
     draws = draws or 1
     for reading, ending in READING_FILES.items():
         result = synthetic_result(reading, settings, base_score)
-        claims = paper_claims(result, [reading])
-        print_arms(result, claims)
+        places = {kind: path and path.with_stem(path.stem + ending) for kind, path in files.items()}
+        folder = plots and plots.with_name(plots.name + ending)
+        _show(result, paper_claims(result, [reading]), places, folder)
         for claim, tally in count_draws(reading, settings, base_score, draws) if draws > 1 else ():
             counted = ", ".join(f"{conclusion} in {count}" for conclusion, count in tally.items())
             click.echo(f"{draws} draws, {claim}: {counted}")
-        files = [f and f.with_stem(f.stem + ending) for f in (json_file, latex_file)]
-        for line in write_arms(result, claims, *files):
-            click.echo(line)
+
+
+def _show(result: Result, claims: list[Claim], files: Mapping[str, Path | None], plots: Path | None) -> None:
+    from value_retention.analysis.commands.inputs import write_result
+    from value_retention.analysis.examples.claims import print_claims
+    from value_retention.analysis.report.console import print_result
+
+    print_result(result, extra=lambda out: print_claims(claims, out))
+    for line in write_result(result, files, plots, {"claims": [asdict(claim) for claim in claims]}):
+        click.echo(line)

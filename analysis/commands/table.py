@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 def command(runs: tuple[str, ...], output: Path | None) -> None:
     """Read runs and write one table, a row per grade.
 
-    RUN is a folder or file of lm-eval (--log_samples), Inspect or `value-retention judge`; NAME=PATH names
-    it.
-    Without -o the scores of every run are shown, in [0, 1], with questions, clusters and cluster t intervals.
+    RUN is a folder or file of lm-eval (--log_samples), Inspect or `value-retention judge`; NAME=PATH names it.
+    Without -o it prints the scores of every run in per cent, with questions, clusters and Wilson intervals.
     """
     from value_retention.analysis.commands.inputs import check_written, load_all
     from value_retention.analysis.report.grades import grades_table, log_warnings, write_table
@@ -46,7 +45,10 @@ def _show(runs: Sequence[Run]) -> None:
 
     out = console()
     cells: list[str] = []
-    for title, rows in score_tables(runs):
+    warnings, tables = score_tables(runs)
+    for line in warnings:
+        say(out, line, "bold red")
+    for title, rows in tables:
         print_table(out, title, HEADINGS, rows)
         cells += [cell for row in rows for cell in row]
     for line in legend(cells):

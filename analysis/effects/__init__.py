@@ -1,1 +1,1 @@
-"""How far runs differ: paired differences, designs of several arms, languages, and what must be said first."""
+"""How far runs differ: comparisons, their estimates and tests, languages, provenance, and the result."""

@@ -1,4 +1,4 @@
-"""What stands before every figure of `compare` and `arms`: what was left out, asked otherwise or counted twice."""
+"""What stands before the figures: benchmarks left out, runs that differ or are the same, open verdicts."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from itertools import groupby
 
 import numpy as np
 
-from value_retention.analysis.effects.result import Effect
-from value_retention.analysis.report.cells import MARK, TITLES
-from value_retention.analysis.runs.align import Panel
+from value_retention.analysis.effects.rows import Effect
+from value_retention.analysis.runs.align import OVERALL, Panel
+from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.runs.scores import RunScores
 
+MARK = "*"
+"""Follows a verdict that the missing grades could overturn."""
+
 NAMED = 5
-"""Figures that a line names before it only counts."""
+"""Figures that a line names before it only counts them."""
 
 
 def left_out(
     benchmark: str, members: Sequence[str], names: Sequence[str], baseline: str | None = None
 ) -> list[str]:
-    """Which benchmark is not compared, or not for all runs, and for want of whose answers.
+    """Say that a benchmark is not compared, or not for all runs, and which answers are missing.
 
     Args:
         benchmark: Its name.
@@ -30,33 +33,33 @@ def left_out(
     lacking = ", ".join(name for name in names if name not in members)
     if not lacking:
         return []
-    title, has = TITLES.get(benchmark, benchmark), ", ".join(members)
+    title, has = title_of(benchmark), ", ".join(members)
     if len(members) < 2:
         return [f"{title} is LEFT OUT: only {has} has answers to it, not {lacking}."]
     if baseline is not None and baseline not in members:
         return [f"{title} is LEFT OUT: the baseline {baseline} has no answers to it ({has} have)."]
-    return [f"{title} is compared without {lacking}: no answers to it there."]
+    return [f"{title} is compared without {lacking}, which has no answers to it."]
 
 
 def asked_by(benchmark: str, members: Sequence[RunScores]) -> list[str]:
-    """That runs differ in the harness, or in the seed of their answers: both are let through, never unsaid."""
+    """Say that runs differ in harness or seed; both are allowed."""
     found = []
     for name in dict.fromkeys(key for run in members for key in run.identity.noted):
-        values = {run.run: run.identity.noted.get(name, "not said") for run in members}
+        values = {run.run: run.identity.noted.get(name, "unknown") for run in members}
         if len(set(values.values())) > 1:
             listed = "; ".join(f"{value} in {run}" for run, value in values.items())
-            found.append(f"{TITLES.get(benchmark, benchmark)}: runs differ in {name}: {listed}.")
+            found.append(f"{title_of(benchmark)}: runs differ in {name}: {listed}.")
     return found
 
 
 def same_answers(benchmark: str, members: Sequence[RunScores]) -> list[str]:
-    """Which runs hold one set of answers and grades under several names."""
+    """Say which runs hold one set of answers and grades under several names."""
     groups: dict[str, list[str]] = {}
     for run in members:
         groups.setdefault(run.fingerprint, []).append(run.run)
     return [
-        f"{TITLES.get(benchmark, benchmark)}: {' and '.join(group)} hold THE SAME ANSWERS with the same grades, "
-        "item by item: no difference between them is evidence of anything."
+        f"{title_of(benchmark)}: {' and '.join(group)} hold THE SAME ANSWERS with the same grades, item by item. "
+        "A comparison of them is not evidence."
         for group in groups.values()
         if len(group) > 1
     ]
@@ -67,7 +70,7 @@ def extent(panel: Panel, runs: Sequence[str] | None = None) -> str:
 
     Args:
         panel: Aligned runs.
-        runs: Those whose common questions are counted; None for all of the panel.
+        runs: Runs whose common questions are counted; None for all of the panel.
     """
     chosen = [panel.runs.index(run) for run in runs or panel.runs]
     common = np.all(panel.answers[chosen] > 0, axis=0).tolist()
@@ -76,7 +79,7 @@ def extent(panel: Panel, runs: Sequence[str] | None = None) -> str:
 
 
 def extent_of(languages: Sequence[str], total: int | None) -> str:
-    """The same for questions of these languages, out of so many."""
+    """The same for questions of these languages out of ``total``."""
     tags = list(dict.fromkeys(languages))
     named = ", ".join(tags) if len(tags) <= 3 else f"{len(tags)} languages"
     count = len(languages)
@@ -85,31 +88,27 @@ def extent_of(languages: Sequence[str], total: int | None) -> str:
 
 
 def part_only(panel: Panel) -> list[str]:
-    """That the compared questions are not the whole benchmark, so "overall" is not its score."""
+    """Say that the questions are a part of the benchmark, so that the mean is not its score."""
     asked = int(np.any(panel.answers > 0, axis=0).sum())
     if panel.total is None or asked >= panel.total:
         return []
     return [
-        f'{TITLES.get(panel.benchmark, panel.benchmark)}: {extent(panel)}; "overall" is over these, '
-        "it is not the benchmark's score."
+        f"{title_of(panel.benchmark)}: {extent(panel)}. {OVERALL} is their mean, not the benchmark's score."
     ]
 
 
 def fragile_verdicts(effects: Sequence[Effect]) -> list[str]:
-    """Per pair, the verdicts that the missing grades could overturn."""
+    """Per comparison, the verdicts that the missing grades could overturn."""
     found = []
-    for (benchmark, baseline, run), members in groupby(
-        effects, key=lambda e: (e.benchmark, e.baseline, e.run)
-    ):
+    for (benchmark, statement), members in groupby(effects, key=lambda e: (e.benchmark, e.statement)):
         rows = list(members)
-        open_ = [e.metric for e in rows if e.verdict_holds is False]
+        open_ = [e.metric for e in rows if False in e.verdict_holds.values()]
         if not open_:
             continue
         whole = next((e for e in rows if e.kind == "overall"), rows[0])
         listed = ", ".join(open_[:NAMED]) + (f" and {len(open_) - NAMED} more" if len(open_) > NAMED else "")
         found.append(
-            f"{TITLES.get(benchmark, benchmark)}, {run} against {baseline}: {whole.grades_missing} of "
-            f"{whole.grades} grades are missing; with the worst case the verdicts marked {MARK} would not hold "
-            f"({listed})."
+            f"{title_of(benchmark)}, {statement}: {whole.grades_missing} of {whole.grades} grades are missing. "
+            f"In the worst case the verdicts marked {MARK} would not hold ({listed})."
         )
     return found

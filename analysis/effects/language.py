@@ -1,4 +1,4 @@
-"""English against the other languages: is the effect the same, and how many times larger is it.
+"""English against the other languages: the difference of the two effects, and their ratio.
 
 "Significant in one group, not in the other" happens in about half of all runs when both effects are equal,
 so it is never read as a difference here; the difference of the two effects is estimated itself.
@@ -7,109 +7,40 @@ so it is never read as a difference here; the difference of the two effects is e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from value_retention.analysis.effects.paired import PAIRS_AT_ONCE
-from value_retention.analysis.effects.result import CONSTANT, FEW, Effect, Settings
-from value_retention.analysis.runs.align import Panel
+from value_retention.analysis.effects.comparisons import Comparison
+from value_retention.analysis.effects.estimate import AT_ONCE, weighted
+from value_retention.analysis.effects.rows import CONSTANT, FEW, ZERO, Contrast, Design, Effect
+from value_retention.analysis.runs.align import ENGLISH, OTHER, Panel
 from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS, ClusterTable, Floats, cluster_table
-from value_retention.analysis.stats.fieller import Ratio, fieller
-
-Design = Literal["independent groups (Welch)", "paired by question", "matched translations"]
-
-ZERO = "the effect on English questions is exactly 0"
+from value_retention.analysis.stats.fieller import fieller
+from value_retention.analysis.stats.settings import Settings
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """Effect on non-English questions less effect on English ones, percentage points.
+def language_contrasts(panel: Panel, comparisons: Sequence[Comparison], settings: Settings) -> list[Contrast]:
+    """The contrast of every comparison, and the one on matched translations where there are any.
 
-    Attributes:
-        benchmark: Its name.
-        baseline: Run that is compared with.
-        run: Run that is compared.
-        design: ``paired by question`` where a cluster holds both, else ``independent groups (Welch)``;
-            ``matched translations`` for the rows that render the same English question.
-        clusters_english: Clusters behind the English effect.
-        clusters_other: Clusters behind the other.
-        english: Effect on English questions, points.
-        other: Effect on the others, points.
-        difference: ``other - english``.
-        low: Lower end of its t interval.
-        high: Upper end.
-        boot_low: Lower end of the percentile cluster bootstrap.
-        boot_high: Upper end.
-        df: Its degrees of freedom.
-        p: Two-sided t p.
-        p_holm: Holm-corrected over the contrasts of the same design in the report.
-        ratio: ``other / english`` with Fieller's interval.
-        note: A sentence on what the two effects invite to say and do not support; empty if nothing.
-        reasons: Column name to the reason it is None.
+    Benchmarks in one language have none. See `families.corrected` for the correction.
     """
-
-    benchmark: str
-    baseline: str
-    run: str
-    design: Design
-    clusters_english: int
-    clusters_other: int
-    english: float | None
-    other: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-    boot_low: float | None
-    boot_high: float | None
-    df: float | None
-    p: float | None
-    p_holm: float | None
-    ratio: Ratio | None
-    note: str = ""
-    reasons: dict[str, str] = field(default_factory=dict)
-
-
-def language_contrasts(panel: Panel, pairs: Sequence[tuple[int, int]], settings: Settings) -> list[Contrast]:
-    """The contrast of every pair, and that on matched translations where there are any.
-
-    Benchmarks in one language only have none.
-    """
-    found: list[tuple[Contrast, ClusterTable | None]] = []
-    for a, b in pairs:
-        difference = panel.score[b][:, 0] - panel.score[a][:, 0]
-        found += _contrasts(panel, difference, (panel.runs[a], panel.runs[b]), settings)
-    return _corrected(_with_bootstrap(found, settings))
-
-
-def contrasts_of(
-    panel: Panel, difference: Floats, names: tuple[str, str], settings: Settings
-) -> list[Contrast]:
-    """The contrast of one difference per question, and that on matched translations.
-
-    Args:
-        panel: For questions and clusters.
-        difference: One value per question, in [-1, 1], NaN where there is none; shape (n,).
-        names: What is compared: the baseline, and what is compared with it.
-        settings: Level, resamples, seed.
-    """
-    return _with_bootstrap(_contrasts(panel, difference, names, settings), settings)
-
-
-def _contrasts(
-    panel: Panel, difference: Floats, names: tuple[str, str], settings: Settings
-) -> list[tuple[Contrast, ClusterTable | None]]:
-    """Contrasts without their bootstrap interval, and the tables to bootstrap where there is something to."""
     english = panel.english
     if english.all() or not english.any():
         return []
-    return [
-        _contrast(panel, names, design, np.where(rows, difference, np.nan), membership, settings)
-        for design, rows, membership in _designs(panel, english)
-    ]
+    weights = np.array([comparison.weights for comparison in comparisons])
+    differences = weighted(weights, panel.score[:, :, 0])
+    designs = _designs(panel, english)
+    return _with_bootstrap(
+        [
+            _contrast(panel, comparison, design, np.where(rows, difference, np.nan), membership, settings)
+            for comparison, difference in zip(comparisons, differences, strict=True)
+            for design, rows, membership in designs
+        ],
+        settings,
+    )
 
 
 def _designs(panel: Panel, english: NDArray[np.bool_]) -> list[tuple[Design, NDArray[np.bool_], Floats]]:
@@ -144,7 +75,7 @@ def group_tables(values: Floats, english: NDArray[np.bool_], membership: Floats)
 
 def _contrast(
     panel: Panel,
-    names: tuple[str, str],
+    comparison: Comparison,
     design: Design,
     values: Floats,
     membership: Floats,
@@ -158,9 +89,8 @@ def _contrast(
     english, other = (float(x) for x in table.estimate)
     clusters = [int(n) for n in table.clusters]
     empty = Contrast(
-        panel.benchmark, *names, design, clusters[0], clusters[1],
-        english=_points(english), other=_points(other), difference=_points(other - english),
-        low=None, high=None, boot_low=None, boot_high=None, df=None, p=None, p_holm=None, ratio=None,
+        panel.benchmark, comparison.kind, comparison.statement, comparison.baseline, comparison.run, design,
+        clusters[0], clusters[1], _points(english), _points(other), _points(other - english),
     )  # fmt: skip
     tests = ("interval", "p", "ratio")
     if min(clusters) < MIN_CLUSTERS:
@@ -175,8 +105,8 @@ def _contrast(
     ratio = fieller(other, english, covariance[::-1, ::-1], df, settings.level)
     contrast = replace(
         empty,
-        low=(other - english - half) * 100,
-        high=(other - english + half) * 100,
+        t_low=(other - english - half) * 100,
+        t_high=(other - english + half) * 100,
         df=df,
         p=float(p),
         ratio=ratio,
@@ -204,28 +134,18 @@ def _points(value: float) -> float | None:
     return None if np.isnan(value) else value * 100
 
 
-def _corrected(found: list[Contrast]) -> list[Contrast]:
-    corrected = list(found)
-    for design in {c.design for c in found}:
-        members = [i for i, c in enumerate(found) if c.design == design]
-        for i, p in zip(members, cluster.adjust([found[i].p for i in members], "holm"), strict=True):
-            corrected[i] = replace(found[i], p_holm=p)
-    return corrected
-
-
 def with_notes(contrasts: Sequence[Contrast], effects: Sequence[Effect]) -> list[Contrast]:
     """Add a sentence where one group tests significant and the other does not, or the ratio is unbounded."""
-    p_values = {(e.benchmark, e.baseline, e.run, e.metric): e.p for e in effects if e.kind == "group"}
+    p_values = {(e.benchmark, e.statement, e.metric): e.p for e in effects if e.kind == "group"}
     noted = []
     for c in contrasts:
         parts = []
-        key = (c.benchmark, c.baseline, c.run)
-        p_english, p_other = (p_values.get((*key, name)) for name in ("English", "non-English"))
+        p_english, p_other = (p_values.get((c.benchmark, c.statement, name)) for name in (ENGLISH, OTHER))
         if p_english is not None and p_other is not None and (p_english < 0.05) != (p_other < 0.05):
             first, second = ("English", "non-English") if p_english < 0.05 else ("non-English", "English")
             parts.append(
-                f"{first} tests significant and {second} does not; that alone is no difference between "
-                "them, read the difference of the effects."
+                f"{first} tests significant and {second} does not. That alone does not show a difference "
+                "between them; read the difference of the effects."
             )
         if c.ratio is not None and c.ratio.kind != "bounded":
             parts.append(
@@ -245,8 +165,8 @@ def _with_bootstrap(
     for clusters in {len(table.sums) for table in tables.values()}:
         counts = resample.cluster_counts(clusters, settings.resamples, settings.seed)
         members = [index for index, table in tables.items() if len(table.sums) == clusters]
-        for start in range(0, len(members), PAIRS_AT_ONCE):
-            chunk = members[start : start + PAIRS_AT_ONCE]
+        for start in range(0, len(members), AT_ONCE):
+            chunk = members[start : start + AT_ONCE]
             sums, sizes = (np.hstack([getattr(tables[i], name) for i in chunk]) for name in ("sums", "sizes"))
             drawn = resample.bootstrap(cluster_table(sums, sizes), counts)
             low, high = resample.percentile_interval(drawn[1::2] - drawn[0::2], settings.level)

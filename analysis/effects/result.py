@@ -1,120 +1,173 @@
-"""Rows of a comparison: what a score and a difference say, and why a value may be missing from them.
-
-Scores and differences are in percent and percentage points. A value that cannot be computed is None and its
-column's name is a key of ``reasons``.
-"""
+"""The result of a comparison of runs, of arms or of the paper's claims: everything that an output shows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
-from value_retention.analysis.runs.align import Kind
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS
-from value_retention.analysis.stats.equivalence import Verdict
+import numpy as np
 
-NO_SCORE = "no question has a score in every run compared"
-FEW = f"fewer than {MIN_CLUSTERS} clusters: described, not tested"
-CONSTANT = "every cluster gives the same value: no spread to estimate from"
-INFINITE = "a score of 0 or 100 %: its logit is infinite"
+from value_retention.analysis.effects.design import Arm
+from value_retention.analysis.effects.provenance import Judged, provenance
+from value_retention.analysis.effects.rows import Contrast, Effect, Score
+from value_retention.analysis.runs.align import Panel
+from value_retention.analysis.runs.scores import RunScores
+from value_retention.analysis.stats.settings import Settings
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
-class Settings:
-    """How a comparison was computed."""
+    from value_retention.analysis.judges.agreement import Agreement
 
-    level: float = 0.95
-    resamples: int = 10_000
-    seed: int = 0
-    margin: float | None = None
-    """Percentage points; None: no verdicts."""
+SCHEMA = "value-retention/result/1"
 
 
-@dataclass(frozen=True)
-class Score:
-    """One figure of one run, in percent, with its cluster t interval."""
-
-    benchmark: str
-    run: str
-    kind: Kind
-    metric: str
-    clusters: int
-    questions: int
-    answers: int
-    grades: int
-    grades_missing: int
-    score: float | None
-    low: float | None
-    high: float | None
-    reasons: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One figure compared between two runs: ``run`` less ``baseline``.
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What was found, and what it rests on.
 
     Attributes:
-        benchmark: ``anima_2_2`` or ``moru``.
-        baseline: Run that is compared with.
-        run: Run that is compared.
-        kind: Family for the corrections.
-        metric: Name of the figure.
-        clusters: Independent units: questions; a MORU question counts once for its three languages.
-        questions: Rows scored in both runs.
-        answers_baseline: Answers behind them.
-        answers_run: The same for ``run``.
-        grades: Grades expected, both runs.
-        grades_missing: Of those, not readable.
-        score_baseline: Percent, over the questions scored in both.
-        score_run: The same for ``run``.
-        difference: Percentage points.
-        se: Its standard error, points.
-        t_low: Lower end of the cluster t interval.
-        t_high: Upper end.
-        boot_low: Lower end of the percentile cluster bootstrap.
-        boot_high: Upper end.
-        p: Sign-flip p, two-sided.
-        p_holm: Holm-corrected in its family.
-        p_bh: Benjamini-Hochberg-corrected in its family.
-        family_size: Tests in that family.
-        logit: Difference of the scores in logits.
-        worst_low: Least the difference could be, whatever the missing grades were.
-        worst_high: Most it could be.
-        detectable: Minimum detectable effect at 80 % power, points.
-        tost_p: p of the equivalence test, Holm-corrected in its family; None without a margin.
-        verdict: None without a margin.
-        verdict_holds: False where the missing grades could overturn the verdict; None where there is none, or
-            ``inconclusive``.
-        reasons: Column name to the reason it is None.
+        headline: What must be read first: data that are not the benchmark's, judges that are not LLMs, allowed
+            differences, benchmarks left out, runs that are the same, verdicts that missing grades could overturn.
+        notes: What the figures do and do not support.
+        judged: Who answered and who judged, per run and benchmark.
+        scores: Each figure of each run.
+        effects: Each figure of each comparison.
+        contrasts: English against the other languages, per comparison.
+        panels: The aligned scores per question, one per benchmark.
+        runs: The reduced runs, for the counts of the judges' replies.
+        settings: How it was computed.
+        arms: The arms of an experiment; empty where runs are compared in pairs.
+        files: Files that were read; no output may overwrite them.
+        agreements: Run and agreement of its judges, per figure; of runs judged by a panel, where requested.
     """
 
-    benchmark: str
-    baseline: str
-    run: str
-    kind: Kind
-    metric: str
-    clusters: int
-    questions: int
-    answers_baseline: int
-    answers_run: int
-    grades: int
-    grades_missing: int
-    score_baseline: float | None
-    score_run: float | None
-    difference: float | None
-    se: float | None
-    t_low: float | None
-    t_high: float | None
-    boot_low: float | None
-    boot_high: float | None
-    p: float | None
-    p_holm: float | None
-    p_bh: float | None
-    family_size: int
-    logit: float | None
-    worst_low: float | None
-    worst_high: float | None
-    detectable: float | None
-    tost_p: float | None
-    verdict: Verdict | None
-    verdict_holds: bool | None = None
-    reasons: dict[str, str] = field(default_factory=dict)
+    headline: tuple[str, ...]
+    notes: tuple[str, ...]
+    judged: tuple[Judged, ...]
+    scores: tuple[Score, ...]
+    effects: tuple[Effect, ...]
+    contrasts: tuple[Contrast, ...]
+    panels: tuple[Panel, ...]
+    runs: tuple[RunScores, ...]
+    settings: Settings
+    arms: tuple[Arm, ...] = ()
+    files: tuple[str, ...] = ()
+    agreements: tuple[tuple[str, Agreement], ...] = ()
+
+    def find(self, comparison: str, benchmark: str, metric: str, statement: str = "") -> list[Effect]:
+        """Effects of a kind of comparison on a figure whose statement contains a text."""
+        return [
+            e
+            for e in self.effects
+            if (e.comparison, e.benchmark, e.metric) == (comparison, benchmark, metric)
+            and statement in e.statement
+        ]
+
+    def find_contrasts(self, comparison: str, benchmark: str, statement: str = "") -> list[Contrast]:
+        """Contrasts of a kind of comparison whose statement contains a text."""
+        return [
+            c
+            for c in self.contrasts
+            if (c.comparison, c.benchmark) == (comparison, benchmark) and statement in c.statement
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; see `Effect`, `Score`, `Contrast` and `Judged` for the fields.
+
+        There is no NaN: a missing value is null, and its row's ``reasons`` says why.
+        """
+        return {
+            "schema": SCHEMA,
+            "units": {"scores": "per cent", "differences": "percentage points"},
+            "headline": list(self.headline),
+            "judged": [asdict(row) for row in self.judged],
+            "notes": list(self.notes),
+            "settings": asdict(self.settings),
+            "arms": [asdict(arm) for arm in self.arms],
+            "runs": [
+                {
+                    "run": run.run,
+                    "benchmark": run.benchmark,
+                    "files": list(run.files),
+                    **dict(run.identity.aspects),
+                    "also": dict(run.identity.noted),
+                }
+                for run in self.runs
+            ],
+            "scores": [asdict(score) for score in self.scores],
+            "effects": [asdict(effect) for effect in self.effects],
+            "contrasts": [asdict(contrast) for contrast in self.contrasts],
+            "questions": [row for panel in self.panels for row in question_rows(panel)],
+            "judges": [
+                {"run": run.run, "benchmark": run.benchmark, **asdict(count)}
+                for run in self.runs
+                for count in run.judges
+            ],
+            "agreement": [{"run": run, **asdict(row)} for run, row in self.agreements],
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """The effects as a pandas table, a row per figure and comparison.
+
+        A row stands on its own: it names judge, models, data, epochs and settings, and ``label`` repeats the
+        headline. ``reasons`` says why a value is missing. Verdicts have a column per margin.
+        """
+        import pandas as pd
+
+        label = " ".join(self.headline)
+        settings = {name: getattr(self.settings, name) for name in ("level", "resamples", "seed")}
+        return pd.DataFrame(
+            [
+                {
+                    **provenance(effect, self.judged),
+                    **_flat(effect, [f"{m:g}" for m in self.settings.margins]),
+                    **settings,
+                    "label": label,
+                }
+                for effect in self.effects
+            ]
+        )
+
+
+PER_MARGIN = {"tost_p": "tost_p", "tost_p_holm": "tost_p_holm", "verdicts": "verdict",
+              "verdict_holds": "verdict_holds"}  # fmt: skip
+"""Fields of an effect that have a value per margin, and the name that begins their columns."""
+
+
+def _flat(effect: Effect, margins: Sequence[str]) -> dict[str, Any]:
+    """An effect's fields as columns of a table."""
+    row: dict[str, Any] = {}
+    for name in (f.name for f in fields(effect)):
+        value = getattr(effect, name)
+        if name in PER_MARGIN:
+            row |= {f"{PER_MARGIN[name]}_at_{margin}": value.get(margin) for margin in margins}
+        elif name == "weights":
+            row[name] = "; ".join(f"{weight:+g} {run}" for run, weight in value.items())
+        elif name == "seeds":
+            row |= {f"seeds_{end}": getattr(value, end, None) for end in ("low", "high")}
+        elif name == "reasons":
+            row[name] = "; ".join(f"{key}: {reason}" for key, reason in value.items())
+        else:
+            row[name] = value
+    return row
+
+
+def question_rows(panel: Panel) -> list[dict[str, Any]]:
+    """Each question with its overall score per run, per cent; None where the run has no score for it."""
+    return [
+        {
+            "benchmark": panel.benchmark,
+            "item": question.item,
+            "cluster": question.cluster,
+            "language": question.language,
+            "source": question.source,
+            "scores": {
+                run: None if np.isnan(panel.score[r, n, 0]) else float(panel.score[r, n, 0]) * 100
+                for r, run in enumerate(panel.runs)
+            },
+            "answers": {run: int(panel.answers[r, n]) for r, run in enumerate(panel.runs)},
+        }
+        for n, question in enumerate(panel.questions)
+    ]

@@ -1,19 +1,21 @@
-"""Synthetic arms with the scores that arXiv 2606.26102 publishes: to see what its figures can support.
+"""Synthetic arms with the scores that arXiv 2606.26102 publishes, to see what its figures can support.
 
-What the paper does not publish has to be assumed, and every report says so: the base's score, how the ANIMA
-scores split over languages, and whether "multilingual" MORU means all rows or the rows without English.
+The paper leaves some inputs open, which are assumed here and named in every report: the base's score, how the
+ANIMA scores split over languages, and whether "multilingual" MORU means all rows or the rows without English.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from value_retention.analysis.effects.arms import READINGS, ArmsResult, analyse_arms
+from value_retention.analysis.effects.compare import compare_arms
 from value_retention.analysis.effects.design import Arm
-from value_retention.analysis.effects.result import Settings
-from value_retention.analysis.examples.claims import MARGINS, PUBLISHED, paper_claims
+from value_retention.analysis.effects.result import Result
+from value_retention.analysis.examples.claims import MARGINS, PUBLISHED, READINGS, paper_claims
 from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
+from value_retention.analysis.runs.align import OTHER, OVERALL
 from value_retention.analysis.runs.scores import RunScores, reduce_run
+from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord
 
@@ -21,7 +23,7 @@ BASE_SCORE = 35.8
 """Assumed ANIMA score of the base, per cent: the authors' log of a mid-trained Llama 3.1 8B."""
 
 RATIO = 4.5
-ENGLISH, OTHER = 30, 85
+ENGLISH_ROWS, OTHER_ROWS = 30, 85
 """ANIMA questions."""
 
 ASSUMED = (
@@ -41,8 +43,8 @@ def synthetic_runs(reading: str, seed: int = 0, base_score: float = BASE_SCORE) 
     """Reduced synthetic runs of every arm.
 
     Args:
-        reading: ``overall``: multilingual is the mean of all 201 MORU rows; ``non-English``: of the 134
-            rows without English.
+        reading: Key of `READINGS`: multilingual is the mean of all 201 MORU rows, or of the 134 rows without
+            English.
         seed: Seed of the grades.
         base_score: ANIMA score of the base, per cent.
     """
@@ -55,7 +57,7 @@ def synthetic_runs(reading: str, seed: int = 0, base_score: float = BASE_SCORE) 
         records = _anima(name, split, seed)
         if "moru English" in scores:
             english, multilingual = scores["moru English"], scores["moru multilingual"]
-            other = (3 * multilingual - english) / 2 if reading == "overall" else multilingual
+            other = (3 * multilingual - english) / 2 if reading == OVERALL else multilingual
             targets = {"en": english / 100, "other": other / 100}
             records += synthetic_records(name, moru_shape(), targets, seed=seed)
         runs += reduce_run(name, (), records)
@@ -69,7 +71,7 @@ def _anima(name: str, per_cent: dict[str, float], seed: int) -> list[AnswerRecor
 
 def _split_by_language(score: float, base: float) -> dict[str, float]:
     """English and other scores with the published mean and a gain ratio of 4.5."""
-    english_gain = (score - base) * (ENGLISH + OTHER) / (ENGLISH + RATIO * OTHER)
+    english_gain = (score - base) * (ENGLISH_ROWS + OTHER_ROWS) / (ENGLISH_ROWS + RATIO * OTHER_ROWS)
     return {"en": base + english_gain, "other": base + RATIO * english_gain}
 
 
@@ -93,19 +95,24 @@ def count_draws(
     counts: dict[str, dict[str, int]] = {}
     for seed in range(settings.seed, settings.seed + draws):
         runs = synthetic_runs(reading, seed, base_score)
-        result = analyse_arms(synthetic_arms(), runs, settings, MARGINS)
+        result = compare_arms(synthetic_arms(), runs, replace(settings, margins=MARGINS))
         for claim in paper_claims(result, [reading]):
             tally = counts.setdefault(claim.claim, {})
             tally[claim.holds] = tally.get(claim.holds, 0) + 1
     return list(counts.items())
 
 
-READING_FILES = {"overall": "_all_rows", "non-English": "_without_english"}
-"""Reading of "multilingual" and the ending of its file's name."""
+READING_FILES = {OVERALL: "_all_rows", OTHER: "_without_english"}
+"""Reading of "multilingual", and what it adds to a file's name."""
 
 
-def synthetic_result(reading: str, settings: Settings, base_score: float = BASE_SCORE) -> ArmsResult:
-    """The analysis of `synthetic_runs`, with what was assumed in its headline.
+def synthetic_result(reading: str, settings: Settings, base_score: float = BASE_SCORE) -> Result:
+    """The analysis of `synthetic_runs`, with the assumptions in its headline.
+
+    Args:
+        reading: See `synthetic_runs`.
+        settings: Its seed is also that of the grades; its margins are `claims.MARGINS`.
+        base_score: See `synthetic_runs`.
 
     Raises:
         InputError: a base score at or above the coding arm's.
@@ -113,11 +120,11 @@ def synthetic_result(reading: str, settings: Settings, base_score: float = BASE_
     published = PUBLISHED["SFT", "coding"]["anima_2_2"]
     if not 0 < base_score < published:
         raise InputError(
-            "a base score that leaves no gain", where="--base-score", found=base_score,
+            "the base score leaves no gain", where="--base-score", found=base_score,
             expected=f"between 0 and {published:g}",
         )  # fmt: skip
     runs = synthetic_runs(reading, settings.seed, base_score)
-    result = analyse_arms(synthetic_arms(), runs, settings, MARGINS)
+    result = compare_arms(synthetic_arms(), runs, replace(settings, margins=MARGINS))
     meaning = f'"Multilingual" MORU is read as: {READINGS[reading]}.'
-    headline = (*result.headline, ASSUMED.format(base=base_score), meaning)
-    return replace(result, headline=headline)
+    first, *rest = result.headline
+    return replace(result, headline=(first, ASSUMED.format(base=base_score), meaning, *rest))

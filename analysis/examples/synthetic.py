@@ -1,8 +1,8 @@
-"""Synthetic records with chosen scores: to show and test the analysis, never a result.
+"""Synthetic records with chosen scores, to show and test the analysis. They are not results.
 
 The shape follows the two benchmarks (questions, languages, dimensions per question, repeats) and the spread
 follows public runs: questions differ, each model has its own strong and weak questions, repeats are noisy.
-Every record says what it is: its data source is ``sample``, ``is_benchmark`` is False, model, judge and data
+Every record is marked: its data source is ``sample``, ``is_benchmark`` is False, model, judge and data
 revision are named ``synthetic``.
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from value_retention.analysis.runs.identity import SYNTHETIC
 from value_retention.analysis.stats.cluster import Floats
 from value_retention.tasks.grading import dimension_scores, overall_score
 from value_retention.tasks.record import (
@@ -25,11 +25,6 @@ from value_retention.tasks.record import (
     RunInfo,
     text_hash,
 )
-
-if TYPE_CHECKING:
-    from value_retention.analysis.runs.scores import RunScores
-
-LABEL = "SYNTHETIC: these records were generated to published figures. They are no measurement of any model."
 
 ANIMA_DIMENSIONS = {
     "Moral Consideration": 101,
@@ -160,7 +155,7 @@ def synthetic_records(
     for group, target in targets.items():
         shift[groups[group]] = _calibrate(logits, draws, np.flatnonzero(groups[group]), target)
     panel = tuple(JudgeInfo(judge, {"temperature": 0.0}) for judge in judges)
-    run = RunInfo("synthetic", "1", f"synthetic:{name}", {}, {"temperature": 1.0})
+    run = RunInfo(SYNTHETIC, "1", f"synthetic:{name}", {}, {"temperature": 1.0})
     data = DataInfo("sample", "synthetic", text_hash(repr(shape)), (), is_benchmark=False)
     records = []
     for row in range(len(shape.rows)):
@@ -261,8 +256,3 @@ def _record(
         grades=grades,
         run=run,
     )
-
-
-def is_synthetic(run: RunScores) -> bool:
-    """Whether a run's records came from this module."""
-    return run.identity.aspects["parser"] == "synthetic"

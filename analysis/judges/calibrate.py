@@ -149,7 +149,7 @@ def _scores(
     groups = dict(groups_of(column.english))
     for name, mask in groups.items():
         clusters = [c for c, kept in zip(column.clusters, mask, strict=True) if kept]
-        score = mean_score(clusters, column.scores[mask], level)
+        score = mean_score(clusters, column.scores[mask], level, column.grades[mask])
         most = sum(n for english, n in grades if name == "overall" or english == (name == "English"))
         found, refused = _rates_for(name, groups, known)
         if refused is None and (score.value is None or score.se is None):

@@ -22,6 +22,7 @@ from value_retention.analysis.stats.inter_rater import (
     PAIR_ONLY,
     ROUNDING,
 )
+from value_retention.analysis.stats.proportion import score_interval
 from value_retention.tasks.grading import dimension_scores, overall_score, question_scores, status_of
 from value_retention.tasks.languages import is_english
 from value_retention.tasks.record import AnswerRecord, GradeRecord
@@ -49,7 +50,7 @@ def short_reason(reason: str) -> str:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean score over questions, in [0, 1], with its cluster t interval.
+    """Mean score over questions, in [0, 1], with its Wilson interval; or a change of it, with a cluster t interval.
 
     Attributes:
         value: The mean; None if no question has a score.
@@ -115,6 +116,8 @@ class QuestionColumn:
     scores: Floats
     unscored: Floats
     """Answers without a score."""
+    grades: Floats
+    """Grades behind the score."""
 
 
 def question_column(records: Sequence[AnswerRecord]) -> QuestionColumn:
@@ -128,6 +131,10 @@ def question_column(records: Sequence[AnswerRecord]) -> QuestionColumn:
         tuple(is_english(question.language) for question in questions),
         np.array([np.nan if q.overall is None else q.overall for q in questions], dtype=np.float64),
         np.array([q.unscored for q in questions], dtype=np.float64),
+        np.array(
+            [sum(r.grades_expected - r.grades_missing for r in answers) for answers in by_item.values()],
+            dtype=np.float64,
+        ),
     )
 
 
@@ -140,13 +147,17 @@ def groups_of(english: Sequence[bool]) -> Iterator[tuple[str, np.ndarray]]:
         yield GROUPS[2], ~mask
 
 
-def mean_score(clusters: Sequence[str], scores: Floats, level: float = 0.95) -> Score:
-    """Return the mean over questions with a score, and its cluster t interval.
+def mean_score(
+    clusters: Sequence[str], scores: Floats, level: float = 0.95, grades: Floats | None = None
+) -> Score:
+    """Return the mean over questions with a score, and its interval.
 
     Args:
         clusters: Cluster of each question.
         scores: Score of each, NaN if missing, shape (questions,).
         level: Confidence level.
+        grades: Grades behind each score, for Wilson's interval; None for a difference, which gets a cluster t
+            interval.
     """
     there = np.isfinite(scores)
     questions = int(there.sum())
@@ -156,11 +167,15 @@ def mean_score(clusters: Sequence[str], scores: Floats, level: float = 0.95) -> 
     codes = np.unique(kept, return_inverse=True)[1]
     sums: Floats = np.bincount(codes, weights=scores[there])[:, None].astype(np.float64)
     sizes = np.bincount(codes).astype(np.float64)[:, None]
-    found = t_interval(cluster_table(sums, sizes), level)
+    table = cluster_table(sums, sizes)
+    found = t_interval(table, level)
     value = float(found.estimate[0])
     if len(sums) < MIN_CLUSTERS:
         return Score(value, None, None, None, questions, len(sums), FEW)
     low, high, se = float(found.low[0]), float(found.high[0]), float(found.se[0])
+    if grades is not None:
+        ends = score_interval(table, grades[there].sum(), level)
+        return Score(value, float(ends[0][0]), float(ends[1][0]), se, questions, len(sums), None)
     if high - low <= ROUNDING:
         return Score(value, None, None, se, questions, len(sums), CONSTANT)
     return Score(value, low, high, se, questions, len(sums), None)
@@ -193,7 +208,7 @@ def judge_scores(shared: SharedGrades, level: float = 0.95) -> list[JudgeScore]:
             change = None
             if whole is not None and column is not whole:
                 change = mean_score(clusters, column.scores[mask] - whole.scores[mask], level)
-            score = mean_score(clusters, column.scores[mask], level)
+            score = mean_score(clusters, column.scores[mask], level, column.grades[mask])
             unscored = int(column.unscored[mask].sum())
             rows.append(JudgeScore(shared.benchmark, panel, group, score, change, unscored))
     return rows

@@ -1,1 +1,1 @@
-"""Results shown: terminal, JSON, tables, LaTeX and figures."""
+"""Output of results: terminal, JSON, tables, LaTeX and figures."""

@@ -1,4 +1,4 @@
-"""Blank figures in the house's look, and how they are saved."""
+"""Blank figures with the house style, and how to save them."""
 
 from __future__ import annotations
 
@@ -19,30 +19,39 @@ DPI = 200
 
 
 def canvas(
-    title: str, headline: Sequence[str], width: float, height: float, rows: int = 1, columns: int = 1
+    title: str,
+    headline: Sequence[str],
+    footer: str,
+    width: float,
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
 ) -> tuple[Figure, list[Axes]]:
     """A figure without pyplot, so that nothing depends on a display or stays open.
 
     Args:
         title: Set at the top left.
         headline: What must be read first, above the title.
+        footer: Who judged, on which data, at the bottom.
         width: Inches.
-        height: Inches, without title and headline.
+        height: Inches, without title, headline and footer.
         rows: Axes one below the other.
         columns: Axes side by side.
     """
     from matplotlib.figure import Figure
 
     lines = textwrap.wrap(" ".join(headline), int(width * 17))
-    top = 0.14 * len(lines) + 0.34
-    height += top
+    below = textwrap.wrap(footer, int(width * 19))
+    top, bottom = 0.14 * len(lines) + 0.34, 0.12 * len(below) + 0.08
+    height += top + bottom
     figure = Figure(figsize=(width, height), layout="constrained")
     layout = figure.get_layout_engine()
     assert layout is not None
-    layout.set(rect=(0, 0, 1, 1 - top / height))  # type: ignore[call-arg]
+    layout.set(rect=(0, bottom / height, 1, 1 - (top + bottom) / height))  # type: ignore[call-arg]
     if lines:
         figure.text(0.01, 1 - 0.05 / height, "\n".join(lines), fontsize=7, va="top", color=INK, weight="bold")
     figure.text(0.01, 1 - (top - 0.26) / height, title, fontsize=10, va="top", color=INK)
+    figure.text(0.01, 0.04 / height, "\n".join(below), fontsize=6.5, va="bottom", color=INK)
     axes = [figure.add_subplot(rows, columns, k + 1) for k in range(rows * columns)]
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from value_retention.analysis.effects.caveats import extent
-from value_retention.analysis.effects.compare import Comparison
+from value_retention.analysis.effects.caveats import MARK
+from value_retention.analysis.effects.provenance import judged_line
+from value_retention.analysis.effects.result import Result
+from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.report.cells import (
     CONTRAST_TITLES,
-    MARK,
     SECTIONS,
-    TITLES,
     contrast_cells,
     effect_columns,
     legend,
     number,
+    score_rows,
 )
-from value_retention.analysis.report.export import pairs_of
+from value_retention.analysis.report.tables import effect_tables
+from value_retention.analysis.runs.align import OTHER, OVERALL
+from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS
 
 if TYPE_CHECKING:
@@ -46,40 +49,62 @@ def say(out: Console, line: str, style: str = "") -> None:
     out.print(Text(line, style=style))
 
 
-def heading(comparison: Comparison, benchmark: str, baseline: str, run: str) -> str:
-    """What a table of a pair is about, and how many questions of which languages that is."""
-    panel = next(p for p in comparison.panels if p.benchmark == benchmark)
-    return f"{TITLES.get(benchmark, benchmark)}: {run} against {baseline}, {extent(panel, (baseline, run))}"
+def print_result(
+    result: Result, out: Console | None = None, extra: Callable[[Console], None] | None = None
+) -> None:
+    """Print who judged, the scores, the effects and what they do not support.
 
-
-def print_comparison(comparison: Comparison, out: Console | None = None) -> None:
-    """Print scores, differences, English against other languages, and what they do not support."""
+    Args:
+        result: A comparison of runs or arms.
+        out: Where to; None for the terminal.
+        extra: Prints more between the figures and the notes.
+    """
     out = out or console()
-    for line in comparison.headline:
+    for line in result.headline:
         say(out, line, "bold red")
+    benchmarks = [panel.benchmark for panel in result.panels]
+    for benchmark in benchmarks:
+        say(out, judged_line(result.judged, benchmark))
     cells: list[str] = []
-    for (benchmark, baseline, run), effects in pairs_of(comparison.effects):
-        title = heading(comparison, benchmark, baseline, run)
-        columns = effect_columns(baseline, run, comparison.settings)
-        small = [e for e in effects if e.kind == "language" and e.clusters < MIN_CLUSTERS]
-        listed_effects = [e for e in effects if e not in small]
-        rows = [[column.cell(effect) for column in columns] for effect in listed_effects]
-        sections = [
-            before.kind != after.kind and bool({before.kind, after.kind} & SECTIONS)
-            for before, after in pairwise(listed_effects)
-        ]
-        print_table(out, title, [column.title for column in columns], rows, sections)
-        cells += [cell for row in rows for cell in row]
+
+    def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], *rest: Any) -> None:
+        print_table(out, title, headings, rows, *rest)
+        cells.extend(cell for row in rows for cell in row)
+
+    for benchmark in benchmarks:
+        title = f"{title_of(benchmark)}: scores, % [{result.settings.level * 100:g} % interval]"
+        table(title, *score_rows(result, benchmark))
+    for title, effects in effect_tables(result):
+        small = [e for e in effects if _small(e)]
+        listed = [e for e in effects if not _small(e)]
+        columns = [c for c in effect_columns(result, listed) if not (c.detail and result.arms)]
+        rows = [[column.cell(effect) for column in columns] for effect in listed]
+        table(title, [column.title for column in columns], rows, _rules(listed))
         if small:
-            listed = ", ".join(f"{e.metric} {number(e.difference, sign=True)} ({e.clusters})" for e in small)
-            say(
-                out,
-                f"Languages with fewer than {MIN_CLUSTERS} clusters, described and not tested (points, "
-                f"clusters): {listed}.",
-                "dim",
-            )
-    _print_contrasts(comparison, out, cells)
-    _print_notes(comparison, out, cells)
+            text = ", ".join(f"{e.metric} {number(e.difference, sign=True)} ({e.clusters})" for e in small)
+            line = f"Languages with fewer than {MIN_CLUSTERS} clusters, described and not tested (points, clusters)"
+            say(out, f"{line}: {text}.", "dim")
+    if result.contrasts:
+        rows = [contrast_cells(contrast) for contrast in result.contrasts]
+        table("Effect on non-English questions less effect on English ones", CONTRAST_TITLES, rows)
+    if extra is not None:
+        extra(out)
+    for line in _explained(result, cells):
+        say(out, line, "dim")
+    for note in (*_language_notes(result), *result.notes):
+        say(out, note)
+
+
+def _small(effect: Effect) -> bool:
+    return effect.kind == "language" and effect.clusters < MIN_CLUSTERS
+
+
+def _rules(effects: Sequence[Effect]) -> list[bool]:
+    """Whether a rule follows each row: between comparisons, and around dimensions, languages and sources."""
+    return [
+        a.statement != b.statement or (a.kind != b.kind and bool({a.kind, b.kind} & SECTIONS))
+        for a, b in pairwise(effects)
+    ]
 
 
 def print_table(
@@ -138,45 +163,35 @@ def _groups_that_fit(widths: Sequence[int], first: int, width: int) -> list[list
     return groups
 
 
-def _print_contrasts(comparison: Comparison, out: Console, cells: list[str]) -> None:
-    if not comparison.contrasts:
-        return
-    rows = [contrast_cells(contrast) for contrast in comparison.contrasts]
-    cells += [cell for row in rows for cell in row]
-    print_table(out, "Effect on non-English questions less effect on English ones", CONTRAST_TITLES, rows)
-    # The same note may hold for all questions and for the matched ones.
-    notes = (
-        f"{TITLES.get(contrast.benchmark, contrast.benchmark)}, {contrast.run}: {contrast.note}"
-        for contrast in comparison.contrasts
-        if contrast.note
-    )
-    for note in dict.fromkeys(notes):
-        say(out, note)
-    say(out, '"Multilingual" can mean all rows (overall) or the rows without English (non-English).')
+def _language_notes(result: Result) -> list[str]:
+    """Cautions about the contrasts; the same one may hold for all questions and for the matched ones."""
+    if not result.contrasts:
+        return []
+    notes = (f"{title_of(c.benchmark)}, {c.statement}: {c.note}" for c in result.contrasts if c.note)
+    readings = f'"Multilingual" can mean all rows ({OVERALL}) or the rows without English ({OTHER}).'
+    return [*dict.fromkeys(notes), readings]
 
 
-def _print_notes(comparison: Comparison, out: Console, cells: list[str]) -> None:
-    settings = comparison.settings
-    how = (
-        f"Differences are run less baseline, over the questions scored in both, one value per cluster. "
-        f"Bootstrap: percentile, {settings.resamples} resamples of clusters, seed {settings.seed}. "
-        "p: sign-flip test of the cluster differences; Holm for claims, BH for exploring, over all tests of "
-        "one kind in this report. Detectable: true difference found with 80 % power. Worst case: bounds "
-        "whatever the missing grades were."
-    )
-    say(out, how, "dim")
-    if settings.margin is None:
-        say(out, "No margin was named, so there is no verdict (--margin 5).", "dim")
+def _explained(result: Result, cells: Sequence[str]) -> list[str]:
+    """How the figures were computed, and the short forms among the cells."""
+    settings = result.settings
+    found = [
+        "Scores: Wilson intervals. Differences: over the questions scored in every run, one value per cluster "
+        f"(n). Bootstrap: percentile, {settings.resamples} resamples of clusters, seed {settings.seed}. p: "
+        "sign-flip test of the cluster differences; Holm for claims, BH for exploring, over all tests of one kind "
+        "of figure and benchmark in this report. Detectable: true difference found with 80 % power. Worst case: "
+        "bounds over all possible missing grades."
+    ]
+    if result.arms:
+        found.append("Dimensions, languages, sources, bootstrap intervals, raw p: --json or --csv.")
+    margins = ", ".join(f"±{m:g}" for m in settings.margins)
+    if not margins:
+        found.append("No verdicts: they need a margin (--margin 5).")
     else:
-        say(
-            out,
-            f"Verdicts (Holm-corrected): retained, inside ±{settings.margin:g} points by two one-sided "
-            "tests; degraded or improved, shown to differ from zero; inconclusive, neither.",
-            "dim",
+        found.append(
+            f"Verdicts (Holm-corrected): retained, inside {margins} points by two one-sided tests; degraded or "
+            "improved, different from zero; inconclusive, neither."
         )
-    if any(effect.verdict_holds is False for effect in comparison.effects):
-        say(out, f"{MARK}: the worst case for the missing grades would overturn the verdict.", "dim")
-    for line in legend(cells):
-        say(out, line, "dim")
-    for note in comparison.notes:
-        say(out, note)
+    if any(False in effect.verdict_holds.values() for effect in result.effects):
+        found.append(f"{MARK}: the worst case for the missing grades would overturn the verdict.")
+    return found + legend(cells)

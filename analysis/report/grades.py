@@ -1,4 +1,4 @@
-"""Records as one table, a row per grade: what `value-retention table` writes."""
+"""Records as one table with a row per grade, and tables of scores: `value-retention table`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from value_retention.adapters.logs.log_state import unfinished
+from value_retention.analysis.effects.caveats import extent_of
+from value_retention.analysis.effects.estimate import run_scores
+from value_retention.analysis.effects.provenance import judged_of, warnings_of
+from value_retention.analysis.report.cells import interval, number, or_reason
+from value_retention.analysis.runs.align import ENGLISH, OTHER, OVERALL, align, metrics_of
 from value_retention.analysis.runs.load import Run
+from value_retention.analysis.runs.scores import reduce_run
+from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
@@ -16,18 +23,10 @@ from value_retention.tasks.record import AnswerRecord, canonical_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from value_retention.analysis.effects.result import Score
+    from value_retention.analysis.effects.rows import Score
 
-HEADINGS = ["metric", "score", "questions", "clusters", "95 % cluster t"]
-"""Of the tables of scores."""
-
-FIGURES = {
-    "overall_mean": "overall",
-    "dimension_normalized_avg": "dimension-normalized",
-    "english_mean": "English",
-    "non_english_mean": "non-English",
-}
-"""A benchmark's metrics by the name that the analysis has for them; a dimension's is its own."""
+HEADINGS = ["metric", "score, %", "questions", "clusters", "95 % interval"]
+"""Headings of the tables of scores."""
 
 COLUMNS = {
     "run": "str",
@@ -71,7 +70,7 @@ sorted keys."""
 
 
 def grades_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per grade; an answer that was saved unjudged has one row per dimension."""
+    """Return one row per grade; an unjudged answer has one row per dimension."""
     import pandas as pd
 
     rows: dict[str, list[Any]] = {column: [] for column in COLUMNS}
@@ -144,7 +143,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write parquet or CSV, by the file's ending.
 
     Raises:
-        InputError: another ending, or a place that cannot be written.
+        InputError: an unsupported ending, or a file that cannot be written.
     """
     writers = {
         ".parquet": lambda: table.to_parquet(path, index=False),
@@ -152,71 +151,60 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     }
     if path.suffix not in writers:
         raise InputError(
-            "a table format that is not written",
+            "unsupported table format",
             where=str(path),
-            found=path.suffix,
+            found=path.suffix or "no ending",
             expected=".parquet or .csv",
         )
     try:
         writers[path.suffix]()
     except OSError as error:
-        raise InputError("the table cannot be written", where=str(path), found=str(error)) from error
+        raise InputError("the file cannot be written", where=str(path), found=str(error)) from error
 
 
-def score_tables(runs: Sequence[Run]) -> Iterator[tuple[str, list[list[str]]]]:
-    """Title and rows (see `HEADINGS`) for each run and benchmark.
+def score_tables(runs: Sequence[Run]) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
+    """Warnings for the head, and a title and rows (see `HEADINGS`) for each run and benchmark.
 
     Raises:
         InputError: an answer that occurs twice.
     """
-    from value_retention.analysis.effects.caveats import extent_of
-    from value_retention.analysis.effects.result import Settings
-    from value_retention.analysis.runs.align import align, metrics_of
-    from value_retention.analysis.runs.scores import reduce_run
-
-    for run in runs:
-        for reduced in reduce_run(run.name, run.files, run.records):
-            records = [record for record in run.records if record.benchmark == reduced.benchmark]
-            scores: dict[str, Score] = {}
-            if any(record.overall is not None for record in records):
-                from value_retention.analysis.effects.paired import run_scores
-
-                panel = align([reduced])
-                scores = {s.metric: s for s in run_scores(panel, metrics_of(panel), Settings())}
-            judges = ", ".join(j.name + ("" if j.is_llm else " (not an LLM)") for j in records[0].judges)
-            note = "" if records[0].data.is_benchmark else ", sample items: NO benchmark"
-            asked = extent_of([q.language for q in reduced.questions], reduced.identity.total)
-            title = (
-                f"{run.name}: {reduced.benchmark}, {asked}, {len(records)} answers, judge "
-                f"{judges or 'none yet'}{note}"
-            )
-            metrics = benchmark_scores(questions_of(records), BENCHMARKS[reduced.benchmark].weighted)
-            yield title, [_score_row(name, value, scores, records) for name, value in metrics.items()]
+    reduced = [(run, part) for run in runs for part in reduce_run(run.name, run.files, run.records)]
+    judged = judged_of([part for _, part in reduced])
+    tables = []
+    for (run, part), who in zip(reduced, judged, strict=True):
+        records = [record for record in run.records if record.benchmark == part.benchmark]
+        scores: dict[str, Score] = {}
+        if any(record.overall is not None for record in records):
+            panel = align([part])
+            scores = {s.metric: s for s in run_scores(panel, metrics_of(panel), Settings())}
+        asked = extent_of([q.language for q in part.questions], part.identity.total)
+        title = (
+            f"{run.name}: {part.benchmark}, {asked}, {len(records)} answers, judge {who.judge}, data {who.data}, "
+            f"model {who.model}"
+        )
+        metrics = benchmark_scores(questions_of(records), BENCHMARKS[part.benchmark].weighted)
+        tables.append((title, [_score_row(name, value, scores, records) for name, value in metrics.items()]))
+    return warnings_of(judged), tables
 
 
 def _score_row(
     metric: str, value: float | None, scores: dict[str, Score], records: Sequence[AnswerRecord]
 ) -> list[str]:
-    from value_retention.analysis.report.cells import or_reason
-
-    shown = "nothing to score" if value is None else f"{value:.4f}"
+    shown = "nothing to score" if value is None else number(value * 100)
     if metric == "unscored":
         return [metric, shown, "", "", f"share of {len(records)} answers"]
     if metric == "missing_grades":
         return [metric, shown, "", "", f"share of {sum(r.grades_expected for r in records)} grades"]
     # Where all questions are English, or none is, that group is the whole.
-    score = scores.get(FIGURES.get(metric, metric)) or (scores.get("overall") if metric in FIGURES else None)
+    score = scores.get(metric) or (scores.get(OVERALL) if metric in (ENGLISH, OTHER) else None)
     if score is None or value is None:
         return [metric, shown, "", "", ""]
-    ends = (
-        "" if score.low is None or score.high is None else f"[{score.low / 100:.4f}, {score.high / 100:.4f}]"
-    )
-    cell = or_reason(ends, score.reasons, "interval")
+    cell = or_reason(interval(score.low, score.high), score.reasons, "interval")
     return [metric, shown, str(score.questions), str(score.clusters), cell]
 
 
 def log_warnings(runs: Sequence[Run]) -> list[str]:
-    """What is missing from the Inspect logs among the files of the runs."""
+    """Warnings about Inspect logs of evals that did not finish."""
     found = []
     for run in runs:
         logs = [Path(file) for file in run.files if Path(file).suffix in (".eval", ".json")]

@@ -1,21 +1,23 @@
-"""Figures as SVG and PNG: drawn from the comparison's own rows, legible in grey, with n on every label."""
+"""Figures as SVG and PNG: drawn from the rows of a result, legible in grey, with n on every label."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from value_retention.analysis.effects.compare import Comparison
-from value_retention.analysis.effects.result import Effect
+from value_retention.analysis.effects.provenance import judged_line
+from value_retention.analysis.effects.result import Result, question_rows
+from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.report.canvas import INK, PALE, SOFT, canvas, save
-from value_retention.analysis.report.cells import SECTIONS, TITLES, interval, number
-from value_retention.analysis.report.export import pairs_of, question_rows
+from value_retention.analysis.report.cells import SECTIONS, interval, number
 from value_retention.analysis.report.plots_agreement import agreement_figure
 from value_retention.analysis.report.plots_groups import judges, slope
+from value_retention.analysis.report.tables import by_comparison
+from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS
 
 if TYPE_CHECKING:
@@ -25,41 +27,49 @@ if TYPE_CHECKING:
     from value_retention.analysis.judges.agreement import Agreement
 
 
-def save_plots(comparison: Comparison, folder: Path) -> list[Path]:
-    """Draw every figure of a comparison into a folder; no name is taken for mathematics.
+def save_plots(result: Result, folder: Path) -> list[Path]:
+    """Draw every figure of a result into a folder; no name is taken for mathematics.
 
-    Per benchmark and pair ``forest`` and ``questions``; per benchmark ``languages`` (where there is more
-    than one) and ``judges``; per panel of judges ``agreement``, where the comparison holds it. Each as
-    ``.svg`` and ``.png``.
+    Per benchmark and comparison ``forest``, and ``questions`` where both sides are single runs; per benchmark
+    ``languages`` (where there is more than one) and ``judges``; per panel of judges ``agreement``, where the
+    result holds it. Each as ``.svg`` and ``.png``.
 
     Returns:
         The files written.
     """
     from matplotlib import rc_context
 
-    with rc_context({"text.parse_math": False}):
-        return _save_plots(comparison, folder)
-
-
-def _save_plots(comparison: Comparison, folder: Path) -> list[Path]:
     written: list[Path] = []
-    names = file_names([run.run for run in comparison.runs])
-    for (benchmark, baseline, run), effects in pairs_of(comparison.effects):
-        name = f"{benchmark}_{names[run]}_vs_{names[baseline]}"
-        written += save(forest(comparison, effects), folder / f"forest_{name}")
-        written += save(paired_questions(comparison, benchmark, baseline, run), folder / f"questions_{name}")
-    for panel in comparison.panels:
-        name = panel.benchmark
+    with rc_context({"text.parse_math": False}):
+        for stem, figure in _figures(result):
+            written += save(figure, folder / stem)
+    return written
+
+
+def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
+    """Every figure with the name of its files."""
+    names = file_names([run.run for run in result.runs])
+    statements = file_names([e.statement for e in result.effects])
+    for panel in result.panels:
+        benchmark = panel.benchmark
+        own = [effect for effect in result.effects if effect.benchmark == benchmark]
+        for statement, effects in by_comparison(own):
+            first = effects[0]
+            pair = first.comparison == "pair"
+            stem = f"{names[first.run]}_vs_{names[first.baseline]}" if pair else statements[statement]
+            yield f"forest_{benchmark}_{stem}", forest(result, effects)
+            if sorted(first.weights.values()) == [-1.0, 1.0]:
+                yield f"questions_{benchmark}_{stem}", paired_questions(result, effects)
         if panel.english.any() and not panel.english.all():
-            written += save(slope(comparison, name), folder / f"languages_{name}")
-        written += save(judges(comparison, name), folder / f"judges_{name}")
+            yield f"languages_{benchmark}", slope(result, benchmark)
+        yield f"judges_{benchmark}", judges(result, benchmark)
     panels: dict[tuple[str, str, tuple[str, ...]], list[Agreement]] = {}
-    for run, row in comparison.agreements:
+    for run, row in result.agreements:
         panels.setdefault((run, row.benchmark, row.raters), []).append(row)
     for (run, benchmark, raters), rows in panels.items():
         stem = file_name("_".join((f"agreement_{benchmark}", names[run], *raters)))
-        written += save(agreement_figure(rows, run, comparison.headline), folder / stem)
-    return written
+        footer = judged_line(result.judged, benchmark, [run])
+        yield stem, agreement_figure(rows, run, result.headline, footer)
 
 
 def file_name(text: str) -> str:
@@ -79,21 +89,22 @@ def file_names(runs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def forest(comparison: Comparison, effects: Sequence[Effect]) -> Figure:
-    """Differences of one pair: cluster t interval as a line, bootstrap interval as ticks, n beside it."""
+def forest(result: Result, effects: Sequence[Effect]) -> Figure:
+    """Differences of one comparison: cluster t interval as a line, bootstrap interval as ticks, n beside it."""
     shown = [e for e in effects if e.difference is not None]
     shown = [e for e in shown if e.kind != "language" or e.clusters >= MIN_CLUSTERS]
     first = shown[0]
-    title = f"{TITLES.get(first.benchmark, first.benchmark)}: {first.run} against {first.baseline}"
-    figure, (ax,) = canvas(title, comparison.headline, 7.2, 1.1 + 0.24 * len(shown))
+    title = f"{title_of(first.benchmark)}: {first.statement}"
+    footer = judged_line(result.judged, first.benchmark, first.weights)
+    figure, (ax,) = canvas(title, result.headline, footer, 7.2, 1.1 + 0.24 * len(shown))
     places = _spaced(shown)
-    margin = comparison.settings.margin
-    if margin is not None:
+    margins = result.settings.margins
+    for margin in margins:
         ax.axvspan(-margin, margin, color=PALE, alpha=0.6, lw=0, zorder=0)
-        ax.annotate(
-            f"±{margin:g}", (0, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
-            textcoords="offset points", ha="center", fontsize=7.5, color=SOFT,
-        )  # fmt: skip
+    ax.annotate(
+        ", ".join(f"±{margin:g}" for margin in margins), (0, 1), xycoords=("data", "axes fraction"),
+        xytext=(0, 2), textcoords="offset points", ha="center", fontsize=7.5, color=SOFT,
+    )  # fmt: skip
     ax.axvline(0, color=SOFT, lw=0.8, zorder=1)
     _beside(ax, 1.0, "n", "points")
     for e, y in zip(shown, places, strict=True):
@@ -110,8 +121,8 @@ def forest(comparison: Comparison, effects: Sequence[Effect]) -> Figure:
     ax.set_ylim(places[-1] - 0.8, 1.4)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    level = f"{comparison.settings.level * 100:g} %"
-    band = "; grey: margin" if margin is not None else ""
+    level = f"{result.settings.level * 100:g} %"
+    band = "; grey: margin" if margins else ""
     ax.set_xlabel(
         f"{first.run} less {first.baseline}, percentage points\n"
         f"line: {level} cluster t interval; ticks: cluster bootstrap; n: clusters;\n"
@@ -142,9 +153,11 @@ def _spaced(effects: Sequence[Effect]) -> list[float]:
     return places
 
 
-def paired_questions(comparison: Comparison, benchmark: str, baseline: str, run: str) -> Figure:
+def paired_questions(result: Result, effects: Sequence[Effect]) -> Figure:
     """Both runs' score on every question, English and other questions apart, sorted by difference."""
-    panel = next(p for p in comparison.panels if p.benchmark == benchmark)
+    benchmark = effects[0].benchmark
+    baseline, run = sorted(effects[0].weights, key=lambda name: effects[0].weights[name])
+    panel = next(p for p in result.panels if p.benchmark == benchmark)
     rows = [r for r in question_rows(panel) if None not in (r["scores"][baseline], r["scores"][run])]
     english = {q.item for q in panel.questions if q.is_english}
     groups = [
@@ -152,8 +165,9 @@ def paired_questions(comparison: Comparison, benchmark: str, baseline: str, run:
         for name, is_english in (("English", True), ("other languages", False))
     ]
     groups = [(name, members) for name, members in groups if members]
-    title = f"{TITLES.get(benchmark, benchmark)}, question by question: {run} against {baseline}"
-    figure, axes = canvas(title, comparison.headline, 7.2, 2.6 * len(groups) + 0.3, rows=len(groups))
+    title = f"{title_of(benchmark)}, question by question: {run} against {baseline}"
+    footer = judged_line(result.judged, benchmark, (baseline, run))
+    figure, axes = canvas(title, result.headline, footer, 7.2, 2.6 * len(groups) + 0.3, rows=len(groups))
     for ax, (name, members) in zip(axes, groups, strict=True):
         members.sort(key=lambda r: (r["scores"][run] - r["scores"][baseline], r["scores"][baseline]))
         x = np.arange(len(members))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from value_retention.analysis.report.canvas import INK, PALE, SOFT, canvas
-from value_retention.analysis.report.cells import TITLES
+from value_retention.analysis.report.cells import number
+from value_retention.analysis.runs.names import title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,19 +20,22 @@ PAIR = (("raw", "raw agreement", "|"), ("kappa", "Cohen's kappa", "s"), ("ac1", 
 PANEL = (("raw", "raw agreement", "|"), ("alpha", "Krippendorff's alpha", "s"), ("ac1", "Gwet's AC1", "o"))
 
 
-def agreement_figure(rows: Sequence[Agreement], run: str, headline: Sequence[str] = ()) -> Figure:
+def agreement_figure(
+    rows: Sequence[Agreement], run: str, headline: Sequence[str] = (), footer: str = ""
+) -> Figure:
     """Agreement of one set of judges on one run, a line per figure.
 
     Args:
         rows: Agreements of the same judges and benchmark, at least one.
         run: Name of the run, for the title.
         headline: What must be read first.
+        footer: Who judged, on which data.
     """
     first = rows[0]
     coefficients = PAIR if len(first.raters) == 2 else PANEL
     judges = " and ".join(first.raters)
-    title = f"{TITLES.get(first.benchmark, first.benchmark)}, {run}: agreement of {judges}"
-    figure, (ax,) = canvas(title, headline, 7.2, 1.3 + 0.34 * len(rows))
+    title = f"{title_of(first.benchmark)}, {run}: agreement of {judges}"
+    figure, (ax,) = canvas(title, headline, footer, 7.2, 1.3 + 0.34 * len(rows))
     heights = -np.arange(len(rows), dtype=float)
     for k, (name, label, marker) in enumerate(coefficients):
         found = [getattr(row, name) for row in rows]
@@ -58,4 +62,4 @@ def agreement_figure(rows: Sequence[Agreement], run: str, headline: Sequence[str
 
 
 def _percent(share: float | None) -> str:
-    return "no" if share is None else f"{share * 100:.0f} %"
+    return "no" if share is None else f"{number(share * 100, 0)} %"

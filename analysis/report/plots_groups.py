@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from value_retention.analysis.effects.compare import Comparison
-from value_retention.analysis.effects.result import Score
+from value_retention.analysis.effects.provenance import judged_line
+from value_retention.analysis.effects.result import Result
+from value_retention.analysis.effects.rows import Score
 from value_retention.analysis.report.canvas import INK, MARKERS, PALE, SOFT, canvas
-from value_retention.analysis.report.cells import TITLES, number
+from value_retention.analysis.report.cells import number
+from value_retention.analysis.runs.align import ENGLISH, OTHER
+from value_retention.analysis.runs.names import title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,17 +23,18 @@ if TYPE_CHECKING:
 DASHES = ("-", "--", ":", "-.")
 
 
-def slope(comparison: Comparison, benchmark: str) -> Figure:
-    """Each run's score on English and on other questions, with its cluster t interval."""
-    groups = [s for s in comparison.scores if s.benchmark == benchmark and s.kind == "group"]
+def slope(result: Result, benchmark: str) -> Figure:
+    """Each run's score on English and on other questions, with its interval."""
+    groups = [s for s in result.scores if s.benchmark == benchmark and s.kind == "group"]
     scores = {(s.run, s.metric): s for s in groups}
     runs = list(dict.fromkeys(s.run for s in groups))
-    title = f"{TITLES.get(benchmark, benchmark)}: English and other languages"
-    figure, (ax,) = canvas(title, comparison.headline, 5.8, max(3.8, 1.5 + 0.3 * len(runs)))
+    title = f"{title_of(benchmark)}: English and other languages"
+    footer = judged_line(result.judged, benchmark)
+    figure, (ax,) = canvas(title, result.headline, footer, 5.8, max(3.8, 1.5 + 0.3 * len(runs)))
     offsets = (np.arange(len(runs)) - (len(runs) - 1) / 2) * min(0.05, 0.3 / len(runs))
     ends: list[tuple[float, str]] = []
     for k, run in enumerate(runs):
-        pair = [scores[run, "English"], scores[run, "non-English"]]
+        pair = [scores[run, ENGLISH], scores[run, OTHER]]
         _slope_line(ax, pair, np.array([0.0, 1.0]) + offsets[k], k)
         english, other = (number(s.score) or "no score" for s in pair)
         ends.append((pair[1].score or 0.0, f"{run} ({english}, {other})"))
@@ -40,11 +44,11 @@ def slope(comparison: Comparison, benchmark: str) -> Figure:
         start = 1 + offsets[k] + 0.02
         ax.plot([start, 1.2], [height, place], color=SOFT, lw=0.5, clip_on=False, zorder=0)
         ax.annotate(text, (1.21, place), fontsize=8, va="center", annotation_clip=False)
-    first = [scores[runs[0], name] for name in ("English", "non-English")]
+    first = [scores[runs[0], name] for name in (ENGLISH, OTHER)]
     names = [f"{s.metric}\n{s.clusters} clusters, {s.questions} questions" for s in first]
     ax.set_xticks([0, 1], names, fontsize=8)
     ax.set_xlim(-0.3, 1.16)
-    ax.set_ylabel(f"score, %, with {comparison.settings.level * 100:g} % cluster t interval", fontsize=8)
+    ax.set_ylabel(f"score, %, with {result.settings.level * 100:g} % interval", fontsize=8)
     return figure
 
 
@@ -68,10 +72,10 @@ def _apart(heights: Sequence[float], gap: float) -> list[float]:
     return [height - moved for height in placed]
 
 
-def judges(comparison: Comparison, benchmark: str) -> Figure:
+def judges(result: Result, benchmark: str) -> Figure:
     """Per judge and run: how often each dimension passes (prevalence), and the share of grades missing."""
     totals: dict[tuple[str, str, str], list[float]] = {}
-    for run in comparison.runs:
+    for run in result.runs:
         for count in run.judges if run.benchmark == benchmark else ():
             entry = totals.setdefault((run.run, count.judge, count.dimension), [0.0, 0.0, 0.0])
             entry[0] += count.graded
@@ -80,9 +84,10 @@ def judges(comparison: Comparison, benchmark: str) -> Figure:
     dimensions = list(dict.fromkeys(dimension for _, _, dimension in totals))
     series = list(dict.fromkeys((run, judge) for run, judge, _ in totals))
     judged_by = ", ".join(dict.fromkeys(judge for _, judge in series))
-    title = f"{TITLES.get(benchmark, benchmark)}: grades by {judged_by}"
+    title = f"{title_of(benchmark)}: grades by {judged_by}"
     height = 1.3 + (0.2 + 0.04 * len(series)) * len(dimensions)
-    figure, axes = canvas(title, comparison.headline, 7.2, height, columns=2)
+    footer = judged_line(result.judged, benchmark)
+    figure, axes = canvas(title, result.headline, footer, 7.2, height, columns=2)
     several = len({judge for _, judge in series}) > 1
     asked = dict.fromkeys(dimensions, 0)
     for k, (run_name, judge) in enumerate(series):

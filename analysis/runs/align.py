@@ -1,7 +1,7 @@
 """Runs of one benchmark side by side: the same questions in the same order, and the figures to compute.
 
 `Panel` aligns; `Metric` names a figure; `cluster_tables` turns per-question values into the cluster sums
-that `stats` and `resample` work on.
+that the room `stats` works on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from value_retention.analysis.stats.cluster import ClusterTable, Floats, cluster
 from value_retention.tasks.errors import InputError
 
 Kind = Literal["overall", "normalized", "dimension", "group", "language", "source"]
-"""Family of a figure; p values are corrected within (benchmark, kind)."""
+"""Kind of a figure."""
+
+OVERALL, NORMALIZED = "overall_mean", "dimension_normalized_avg"
+ENGLISH, OTHER = "english_mean", "non_english_mean"
+"""Figures by the names that both harnesses print; a dimension, language or source has its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +30,8 @@ class Metric:
     """One figure: the mean over ``rows`` of one column of the scores.
 
     Attributes:
-        kind: Its family.
-        name: ``overall``, a dimension, ``English``, ``non-English``, a language tag or a source.
+        kind: Its kind.
+        name: `OVERALL`, `NORMALIZED`, `ENGLISH`, `OTHER`, a dimension, a language tag or a source.
         column: 0 for the overall score of a question, 1 + d for its dimension d, -1 for the
             dimension-normalized mean of all dimensions.
         rows: Which questions belong to it, shape (n,).
@@ -87,10 +91,10 @@ def align(runs: Sequence[RunScores]) -> Panel:
     """Put runs of one benchmark side by side.
 
     Args:
-        runs: At least one; comparable ones (see `comparable`).
+        runs: At least one; comparable ones (see `identity.check_comparable`).
 
     Raises:
-        InputError: two runs without a common question, or a run without any score.
+        InputError: a run without any score.
     """
     questions = {q.item: q for run in runs for q in run.questions}
     dimensions = list(dict.fromkeys(d for run in runs for d in run.dimensions))
@@ -105,7 +109,7 @@ def align(runs: Sequence[RunScores]) -> Panel:
     for r, run in enumerate(runs):
         if np.isnan(run.score[:, 0]).all():
             raise InputError(
-                "nothing to compare: no answer of this run has a score",
+                "no answer of this run has a score",
                 where=f"{run.run} ({', '.join(run.files)})" if run.files else run.run,
                 found=f"{run.missing[:, 0].sum()} of {run.expected[:, 0].sum()} grades missing",
                 hint="judge the answers again; `value-retention judge` takes saved answers",
@@ -142,9 +146,9 @@ def metrics_of(panel: Panel) -> list[Metric]:
     """The figures of a benchmark, in the order of a report."""
     every = np.ones(len(panel.questions), bool)
     english = panel.english
-    found = [Metric("overall", "overall", 0, every), Metric("normalized", "dimension-normalized", -1, every)]
+    found = [Metric("overall", OVERALL, 0, every), Metric("normalized", NORMALIZED, -1, every)]
     if english.any() and not english.all():
-        found += [Metric("group", "English", 0, english), Metric("group", "non-English", 0, ~english)]
+        found += [Metric("group", ENGLISH, 0, english), Metric("group", OTHER, 0, ~english)]
     found += [Metric("dimension", d, k + 1, every) for k, d in enumerate(panel.dimensions)]
     languages = np.array([q.language for q in panel.questions])
     sources = np.array([q.source or "" for q in panel.questions])

@@ -1,8 +1,8 @@
-"""Which runs may be compared: everything but the tested model must be equal, or the difference is named.
+"""Which runs may be compared: everything but the tested model must be equal.
 
 A base and a candidate that were judged by different judges differ even if their answers do not; two judges
 with false-pass rates of 5 and 10 % make a third of all null comparisons significant. So a difference in any
-of `ASPECTS` stops the comparison, unless the user lets that one through by name.
+of `ASPECTS` stops the comparison, unless the user allows that one by name.
 """
 
 from __future__ import annotations
@@ -34,16 +34,19 @@ ASPECTS: dict[str, str] = {
     "chat-template": "chat template",
     "sampling": "sampling of the answers",
 }
-"""What ``--allow`` takes, and what it stands for. Differences in these stop a comparison."""
+"""Values of ``--allow`` and their meaning. A difference in one of these stops a comparison."""
+
+SYNTHETIC = "synthetic"
+"""Harness of generated records."""
 
 QUESTIONS = {"anima_2_2": 114, "moru": 201}
 """Questions of the pinned commits that are scored."""
 
 SAMPLING_NAMES = {"max_gen_toks": "max_tokens", "until": "stop_seqs"}
-"""lm-eval's names of settings that Inspect calls otherwise."""
+"""lm-eval's names of settings, and Inspect's names of the same."""
 
 SAMPLING_APART = {"seed", "ceiling", "system_instruction", "system_message", "apply_chat_template"}
-"""Not among the values of ``sampling``: a seed only makes another repeat, the others have aspects of their own."""
+"""Left out of ``sampling``: a seed only makes another repeat, and the others are separate aspects."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,16 @@ class Identity:
     Attributes:
         aspects: Value of every key of `ASPECTS` but ``prompt``, as text that can be printed.
         prompts: Hash of an answer's judge prompts by the hash of item and answer. A prompt holds the
-            answer, so two runs can only be held against each other where both gave the same one.
+            answer, so the prompts of two runs are compared where both gave the same answer.
         data_source: ``hub``, ``folder`` or ``sample``.
-        is_benchmark: False when any answer is to an item that is not the benchmark's.
-        noted: Harness and seed of the answers: shown when they differ, never refused. Both harnesses give the
+        is_benchmark: False when any item is not one of the benchmark's.
+        noted: Harness and seed of the answers: a difference is shown and never refused. Both harnesses give the
             same figures, and another seed is another repeat.
         total: Questions of the whole data; None where that is not known.
+        judges: Name of each judge, and whether it is an LLM.
+        model: The model that answered.
+        revision: Revision of the data, without the hash of their content.
+        synthetic: Whether the records were generated and measure no model.
     """
 
     aspects: Mapping[str, str]
@@ -68,7 +75,11 @@ class Identity:
     data_source: str
     is_benchmark: bool
     noted: Mapping[str, str]
-    total: int | None = None
+    total: int | None
+    judges: Mapping[str, bool]
+    model: str
+    revision: str
+    synthetic: bool
 
 
 def identity_of(records: Sequence[AnswerRecord]) -> Identity:
@@ -110,18 +121,22 @@ def identity_of(records: Sequence[AnswerRecord]) -> Identity:
         is_benchmark=all(d.is_benchmark for d in data),
         noted=noted,
         total=_total(records[0].benchmark, records[0].data),
+        judges={judge.name: judge.is_llm for panel in judges for judge in panel},
+        model=_one(r.run.model for r in records),
+        revision=_one(d.revision for d in data),
+        synthetic=any(run.harness == SYNTHETIC for run in asked),
     )
 
 
 def _epochs(counts: Mapping[int, int]) -> str:
-    """Answers per question; where they are not equally many, how many questions have how many."""
+    """Answers per question; where the number differs, the count of questions for each number."""
     if len(counts) == 1:
         return str(*counts)
     return ", ".join(f"{count} on {n} questions" for count, n in sorted(counts.items()))
 
 
 def _system_prompt(run: RunInfo) -> str:
-    """The system prompt as text that fits into a sentence and still differs where the prompts do."""
+    """The start of the system prompt with its hash, so that different prompts give different text."""
     text = run.sampling.get("system_instruction") or run.sampling.get("system_message")
     if not text:
         return "none"
@@ -140,7 +155,7 @@ def _chat_template(run: RunInfo) -> str:
 
 
 def _sampling(run: RunInfo) -> str:
-    """How answers are drawn, under one name in both harnesses and without what is the same as nothing."""
+    """How answers are drawn: the same names for both harnesses, without settings that have no effect."""
     found = {}
     for name, value in run.sampling.items():
         if name in SAMPLING_APART or value in (None, [], "") or (name == "do_sample" and value):
@@ -153,7 +168,7 @@ def _sampling(run: RunInfo) -> str:
 
 
 def _total(benchmark: str, data: DataInfo) -> int | None:
-    """Questions of the data that a run answered some or all of, where the record tells which data it is."""
+    """Number of questions in the data, where the record identifies the data."""
     known = BENCHMARKS.get(benchmark)
     if known is None:
         return None
@@ -200,7 +215,7 @@ class Difference:
     """Files of each run."""
 
     def sentence(self, with_files: bool = True) -> str:
-        """The difference in words; a refusal names the files, a report only the runs."""
+        """The difference in words: with the files in a refusal, without them in a report."""
         parts = []
         for run, value in self.values:
             files = ", ".join(self.files.get(run, ())) if with_files else ""
@@ -249,14 +264,14 @@ def _prompt_values(identities: Sequence[Identity]) -> list[str]:
 
 
 def check_comparable(found: Sequence[Difference], allow: Sequence[str] = ()) -> list[str]:
-    """Refuse runs that differ; let through what the user named.
+    """Refuse runs that differ in an aspect that the user did not allow.
 
     Args:
-        found: What `differences` gave.
+        found: Result of `differences`.
         allow: Keys of `ASPECTS` that may differ.
 
     Returns:
-        One sentence per difference that was let through, for the report's first line.
+        One sentence per allowed difference, for the head of the report.
 
     Raises:
         InputError: an unknown key in ``allow``, or a difference that is not allowed.
@@ -264,7 +279,7 @@ def check_comparable(found: Sequence[Difference], allow: Sequence[str] = ()) -> 
     unknown = [aspect for aspect in allow if aspect not in ASPECTS]
     if unknown:
         raise InputError(
-            "an unknown difference to allow",
+            "unknown aspect",
             where="--allow",
             found=", ".join(unknown),
             expected=", ".join(ASPECTS),
@@ -272,11 +287,11 @@ def check_comparable(found: Sequence[Difference], allow: Sequence[str] = ()) -> 
     refused = [difference for difference in found if difference.aspect not in allow]
     if refused:
         raise InputError(
-            "runs that cannot be compared: a difference in score could come from these",
+            "the runs are not comparable: these differences could change the scores",
             found="".join(f"\n    - {difference.sentence()}" for difference in refused),
             expected="equal values in all runs",
-            hint="run them alike, or let a difference through by name: "
+            hint="repeat the runs with the same setup, or allow a difference by name: "
             + " ".join(f"--allow {aspect}" for aspect in dict.fromkeys(d.aspect for d in refused))
-            + " (in an arms file, a list `allow`)",
+            + " (in an arms file: the list `allow`)",
         )
     return [f"Allowed to differ: {difference.sentence(with_files=False)}" for difference in found]

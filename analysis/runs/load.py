@@ -15,7 +15,7 @@ from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, canonical_json
 
 RECORDS_SUFFIX = ".records.jsonl"
-"""What `value-retention judge` writes: a record a line."""
+"""Ending of the files that `value-retention judge` writes, one record per line."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ def load_runs(paths: Sequence[str | Path]) -> list[Run]:
     for run in runs:
         if run.name in seen:
             raise InputError(
-                "two runs of the same name",
+                "two runs have the same name",
                 found=f"{run.name}: {seen[run.name].files[0]} and {run.files[0]}",
                 expected="different names",
-                hint="give them names: first=PATH second=PATH",
+                hint="name them: first=PATH second=PATH",
             )
         seen[run.name] = run
     return runs
 
 
 def _exists(place: Path) -> bool:
-    """Whether a file or folder is there; a name that no file can have (too long, say) is not."""
+    """Whether a file or folder exists; False for a name that no file can have, such as one that is too long."""
     try:
         return place.exists()
     except OSError:
@@ -74,14 +74,14 @@ def _exists(place: Path) -> bool:
 
 
 def _runs_at(place: Path, name: str | None) -> list[Run]:
-    with contextlib.suppress(RuntimeError):  # a user that there is not: the name stays as it is
+    with contextlib.suppress(RuntimeError):  # unknown user: keep the name
         place = place.expanduser()
     if not _exists(place):
-        raise InputError("a run that does not exist", where=str(place), expected="a file or a folder")
+        raise InputError("the run does not exist", where=str(place), expected="a file or a folder")
     units = drop_superseded([_unit(files) for files in _groups(place)])
     if not units:
         raise InputError(
-            "no answers of this project's benchmarks",
+            "no answers to ANIMA or MORU found",
             where=str(place),
             expected="samples_*.jsonl of lm_eval --log_samples, Inspect logs of value_retention tasks, or "
             f"*{RECORDS_SUFFIX}",
@@ -109,7 +109,7 @@ def _groups(place: Path) -> list[list[Path]]:
             groups[file, ""] = [file]
         elif file == place:
             raise InputError(
-                "a file of no known kind",
+                "unknown kind of file",
                 where=str(file),
                 expected=f"samples_*.jsonl, results_*.json, .eval, .json (Inspect), *{RECORDS_SUFFIX}",
             )
@@ -117,7 +117,7 @@ def _groups(place: Path) -> list[list[Path]]:
 
 
 def _is_json_log(file: Path, place: Path) -> bool:
-    """An Inspect log in JSON: named on its own, or in a folder and begun like one."""
+    """Whether a JSON file is an Inspect log: the file itself was named, or its first bytes look like one."""
     if file.suffix != ".json" or file.name.startswith("results_"):
         return False
     if file == place:
@@ -128,7 +128,7 @@ def _is_json_log(file: Path, place: Path) -> bool:
 
 
 def _stem(file: Path) -> str:
-    """A file's name without what only says its kind."""
+    """A file's name without the endings that name its kind."""
     short = file.name.removesuffix(RECORDS_SUFFIX)
     return file.stem if short == file.name else short
 
@@ -145,7 +145,7 @@ def _unit(files: Iterable[Path]) -> Run:
             else:
                 records.extend(read_log(file))
         except OSError as error:
-            raise InputError("a file that cannot be read", where=str(file), found=str(error)) from error
+            raise InputError("the file cannot be read", where=str(file), found=str(error)) from error
     return Run(
         run_key(files[0]) if is_samples_file(files[0]) else _stem(files[0]),
         tuple(map(str, files)),
@@ -154,19 +154,19 @@ def _unit(files: Iterable[Path]) -> Run:
 
 
 def read_records(path: Path) -> list[AnswerRecord]:
-    """A file of records, one a line.
+    """Read a file of records, one per line.
 
     Raises:
-        InputError: naming the line that cannot be read, or whose record does not hold together.
+        InputError: invalid JSON or an inconsistent record; it names the line.
     """
     records = []
-    with path.open("rb") as lines:  # json reads bytes, and says where they are no UTF-8
+    with path.open("rb") as lines:  # json reads bytes, and names the place of invalid UTF-8
         for number, line in enumerate(lines, start=1):
             where = f"{path}, line {number}"
             try:
                 value = json.loads(line)
-            except (ValueError, RecursionError) as error:  # the latter of brackets nested without end
-                raise InputError("a record that is no JSON", where=where, found=str(error)) from error
+            except (ValueError, RecursionError) as error:  # RecursionError: deeply nested brackets
+                raise InputError("invalid JSON", where=where, found=str(error)) from error
             records.append(checked(AnswerRecord.from_dict(value, where), where))
     return records
 
@@ -180,15 +180,15 @@ def _key(record: AnswerRecord) -> _Key:
 
 
 def drop_superseded(units: Sequence[Run], others: Sequence[Run] = ()) -> list[Run]:
-    """Without answers that are there in a later state too, and without the units that are empty then.
+    """Drop answers of which a later state was read too, and units that are then empty.
 
-    The answers of a unit to a benchmark go when each of them was saved unjudged and is there judged, or when
-    another unit has all of them, judged by the same panel, with every reply that they have and some that they
-    lack: filled. The same panel's second pass has other replies, and stays.
+    A unit's answers to a benchmark are dropped in two cases: each of them is unjudged and was read judged from
+    another unit; or another unit has all of them from the same panel, with the same replies and fewer failed
+    grades (they were filled). A second pass of the same panel has different replies and is kept.
 
     Args:
-        units: What was read.
-        others: Read elsewhere: they supersede, and are not returned.
+        units: The units that were read.
+        others: Units that can supersede those, and are not returned.
     """
     everything = [*units, *others]
     judged = {_key(r) for unit in everything for r in unit.records if r.status != "not_judged"}
@@ -220,7 +220,7 @@ def _parts(unit: Run) -> dict[str, list[AnswerRecord]]:
 
 
 def failed_grades(records: Iterable[AnswerRecord]) -> int:
-    """How many grades are missing because a call failed: those that `value-retention judge --fill` asks for."""
+    """Number of grades that are missing because a call failed; `value-retention judge --fill` asks for these."""
     return sum(grade.outcome == "judge_error" for record in records for grade in record.grades)
 
 
@@ -240,7 +240,7 @@ def _same_panel(a: AnswerRecord, b: AnswerRecord) -> bool:
 
 
 def _replies(record: AnswerRecord) -> set[tuple[str, str, str, str | None]]:
-    """What the judges said of an answer, by what they were asked."""
+    """The judges' replies on an answer, with what each was asked."""
     return {
         (grade.dimension, canonical_json(grade.variables), grade.judge, grade.rationale)
         for grade in record.grades

@@ -1,4 +1,4 @@
-"""Names of runs and files: what a terminal, a table and a JSON file can hold, and a line has room for."""
+"""Names: which ones a terminal, a table and a JSON file can hold, and the titles of benchmarks."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Iterable
 
 from value_retention.tasks.errors import InputError
 
-UNUSABLE = {"Cs": "half of a character, which no file in UTF-8 can hold", "Cc": "a control character"}
-"""Unicode categories that are refused, and what to call them."""
+TITLES = {"anima_2_2": "ANIMA 2.2", "moru": "MORU"}
+
+UNUSABLE = {"Cs": "half of a character, which UTF-8 cannot encode", "Cc": "a control character"}
+"""Unicode categories that are refused, with a name for each."""
 
 
 def check_names(names: Iterable[str], where: str) -> None:
-    """Refuse names that cannot be written down or that would break the line they stand in.
+    """Refuse names that cannot be encoded or that would break a line.
 
     Args:
         names: Names of runs, or paths.
-        where: What gave them, for the message.
+        where: Their source, for the message.
 
     Raises:
         InputError: a name with a lone surrogate (an argument that is not in the terminal's encoding) or a control
@@ -26,9 +28,14 @@ def check_names(names: Iterable[str], where: str) -> None:
         bad = next((c for c in name if unicodedata.category(c) in UNUSABLE), None)
         if bad is not None:
             raise InputError(
-                f"a name that cannot be shown: it holds {UNUSABLE[unicodedata.category(bad)]}",
+                f"invalid name: it contains {UNUSABLE[unicodedata.category(bad)]}",
                 where=where,
                 found=ascii(name),
-                expected="text",
-                hint="name runs as NAME=PATH, and rename files that have such names",
+                expected="printable text",
+                hint="name runs as NAME=PATH, and rename the file",
             )
+
+
+def title_of(benchmark: str) -> str:
+    """A benchmark's name as papers print it."""
+    return TITLES.get(benchmark, benchmark)

@@ -1,7 +1,7 @@
 """Records of one run reduced to one row per question: judges, variables and epochs averaged away.
 
-This is the only place where the analysis looks at single answers. What it makes is small (a few numbers per
-question), so that many runs fit in memory, and nothing after it can mistake an epoch for a new question.
+This is the only place where the analysis looks at single answers. The result is small (a few numbers per
+question), so many runs fit in memory, and nothing after it can mistake an epoch for a new question.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from value_retention.tasks.record import AnswerRecord, GradeRecord, canonical_js
 
 @dataclass(frozen=True)
 class Question:
-    """What the statistics need to know of an item."""
+    """The part of an item that the statistics use."""
 
     item: str
     cluster: str
     language: str
     source: str | None
     match: str | None
-    """Key shared by matched translations; None where there is no other language to match."""
+    """Key shared by matched translations; None without a match in another language."""
 
     @property
     def is_english(self) -> bool:
@@ -40,7 +40,7 @@ class Question:
 
 @dataclass(frozen=True)
 class JudgeCount:
-    """What one judge's replies came to on one dimension in one language."""
+    """Counts of one judge's replies on one dimension in one language."""
 
     judge: str
     dimension: str
@@ -60,7 +60,7 @@ class RunScores:
         run: Name of the run.
         files: Files it was read from.
         benchmark: ``anima_2_2`` or ``moru``.
-        identity: What must be equal between comparable runs.
+        identity: Properties that must be equal between comparable runs.
         questions: The n questions.
         dimensions: The D dimensions.
         weights: Their weights, shape (D,).
@@ -69,10 +69,10 @@ class RunScores:
         high: The same with every missing grade counted as 1.
         carried: Whether the question is tagged with the column's dimension (overall: always).
         expected: Grades that should be there (for a dimension without any listed grade: 1 per answer).
-        missing: Those of them without a grade.
+        missing: Grades that are missing among them.
         answers: Answers per question, shape (n,).
         judges: Counts of the judges' replies.
-        fingerprint: Hash of every answer and grade by item and epoch: equal where two runs are one.
+        fingerprint: Hash of every answer and grade by item and epoch; equal where two runs are the same.
     """
 
     run: str
@@ -94,7 +94,7 @@ class RunScores:
 
 
 def filled(record: AnswerRecord, value: float) -> list[float]:
-    """Scores of an answer as if every missing grade had been ``value``: overall, then its dimensions."""
+    """Scores of an answer with every missing grade set to ``value``: overall, then its dimensions."""
     grades = [g if g.grade is not None else replace(g, grade=value) for g in record.grades]
     graded = dimension_scores(record.dimensions, grades)
     scores = {d: value if score is None else score for d, score in graded.items()}
@@ -114,7 +114,7 @@ def reduce_run(name: str, files: Sequence[str], records: Sequence[AnswerRecord])
         InputError: no records, or an answer (item and epoch) that occurs twice.
     """
     if not records:
-        raise InputError("a run without any answer", where=", ".join(files) or name)
+        raise InputError("the run has no answers", where=", ".join(files) or name)
     benchmarks = dict.fromkeys(record.benchmark for record in records)
     return [_reduce(name, files, b, [r for r in records if r.benchmark == b]) for b in benchmarks]
 
@@ -180,11 +180,11 @@ def _by_item(records: list[AnswerRecord], where: str) -> dict[str, list[AnswerRe
         key = (record.item, record.epoch)
         if key in seen:
             raise InputError(
-                "an answer that occurs twice",
+                "an answer occurs twice",
                 where=where,
                 found=f"{record.benchmark} item {record.item}, epoch {record.epoch}",
                 expected="each item once per epoch",
-                hint="give every run its own folder: two runs were read as one",
+                hint="two runs may have been read as one: give each its own folder",
             )
         seen.add(key)
         by_item.setdefault(record.item, []).append(record)

@@ -1,7 +1,7 @@
-"""Is it retained? Two one-sided tests at a margin named beforehand, and what may be said of them.
+"""Two one-sided tests at a margin chosen beforehand, and the verdicts that follow.
 
 "Not significant" is not "no effect". A verdict of no loss needs the whole interval inside the margin
-(Schuirmann 1987; Lakens 2017); a verdict of loss needs the interval below zero. Everything else is open.
+(Schuirmann 1987; Lakens 2017); a verdict of loss needs the interval below zero. Anything else is inconclusive.
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ def verdict(tost: float, low: float, high: float, p: float) -> Verdict:
 
 
 def holds_at_worst(judged: Verdict, low: float | None, high: float | None, margin: float) -> bool | None:
-    """Whether a verdict would stand whatever the missing grades were.
+    """Whether a verdict would stand for every possible value of the missing grades.
 
-    The verdict itself is on the grades that are there; this only says what it owes to those that are not.
+    The verdict itself rests on the grades that were read.
 
     Args:
         judged: The verdict.
-        low: Least the difference could be.
-        high: Most it could be.
+        low: Smallest possible difference.
+        high: Largest possible difference.
         margin: The margin, in the same unit.
 
     Returns:
         False where ``retained`` could lie outside the margin, or a difference have the other sign or none;
-        None for ``inconclusive``, which claims nothing.
+        None for ``inconclusive``.
     """
     if judged == "inconclusive" or low is None or high is None:
         return None

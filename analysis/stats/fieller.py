@@ -1,4 +1,4 @@
-"""Ratio of two estimates with Fieller's interval, which may be unbounded and then says so."""
+"""Ratio of two estimates with Fieller's interval, which may be unbounded."""
 
 from __future__ import annotations
 

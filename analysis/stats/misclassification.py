@@ -1,4 +1,4 @@
-"""Scores corrected for a judge's errors, and the intervals that this takes.
+"""Scores corrected for a judge's errors, with intervals.
 
 A judge that passes a share ``sensitivity`` of the answers people pass, and fails a share ``specificity`` of
 those people fail, shows a score of ``p = sensitivity t + (1 - specificity)(1 - t)`` where people's is t.
@@ -19,9 +19,7 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-import numpy as np
-
-from value_retention.analysis.stats.cluster import t_quantile
+from value_retention.analysis.stats.proportion import effective_sizes, wilson_ends
 
 
 @dataclass(frozen=True)
@@ -55,38 +53,20 @@ class Corrected:
 
 
 def effective_size(value: float, se: float, clusters: int, most: float, level: float = 0.95) -> float:
-    """Independent grades that an estimated proportion is worth.
-
-    Args:
-        value: The proportion.
-        se: Its cluster-robust standard error; NaN where one cluster carries it.
-        clusters: Clusters it rests on.
-        most: What it cannot exceed: the number of grades, fewer where they are weighted.
-        level: Confidence level of the interval it is for (few clusters widen Student's t).
-
-    Returns:
-        At most ``most``. A proportion of 0 or 1 shows no spread to estimate from; then the clusters count.
-    """
-    if not 0 < value < 1 or not se > 0:
-        return min(float(clusters), most)
-    normal = NormalDist().inv_cdf((1 + level) / 2)
-    student = float(t_quantile(np.array([clusters - 1.0]), (1 + level) / 2)[0])
-    return min(value * (1 - value) / se**2 * (normal / student) ** 2, most)
+    """Independent grades that one estimated proportion is worth; see `proportion.effective_sizes`."""
+    return float(effective_sizes(value, se, clusters, most, level))
 
 
 def wilson(share: Proportion, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval (J. Am. Stat. Assoc. 22 (1927), 209-212)."""
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    n, p = share.size, share.value
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(share.variance + z**2 / (4 * n**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    """Wilson's score interval of one proportion."""
+    low, high = wilson_ends(share.value, share.size, level)
+    return float(low), float(high)
 
 
 def informedness(
     sensitivity: Proportion, specificity: Proportion, level: float = 0.95
 ) -> tuple[float, float]:
-    """Sensitivity + specificity - 1, and the lower end of its interval; 0 is a judge that knows nothing.
+    """Sensitivity + specificity - 1, and the lower end of its interval; 0 is a judge no better than chance.
 
     The interval is that of a difference of two proportions, sensitivity less false-pass rate (Newcombe,
     method 10, Stat. Med. 17 (1998), 873-890).

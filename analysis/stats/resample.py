@@ -20,7 +20,7 @@ EXACT_UP_TO = 13
 """Clusters up to which all 2**n sign patterns are enumerated instead of drawn (2**13 = 8192)."""
 
 _TAIL_STRIDE = 16
-"""Of so many resamples one tells how far a tail reaches."""
+"""One resample in this many is sampled to find how far a tail reaches."""
 _ROWS_AT_ONCE = 500  # Bincount of this many resamples stays in the processor's cache.
 
 
@@ -91,8 +91,8 @@ def combine_bootstrap(drawn: NDArray[Any], weights: Floats) -> NDArray[Any]:
 def percentile_interval(drawn: NDArray[Any], level: float = 0.95) -> tuple[Floats, Floats]:
     """Percentile interval of each bootstrapped column, interpolated as `numpy.percentile` does.
 
-    Only the two tails are sorted: how far they reach is told by every so many-th resample, and a tail that
-    turns out too short (or a column with NaN in it) has all of its resamples sorted instead.
+    Only the two tails are sorted. A sample of the resamples tells how far they reach; where a tail turns out too
+    short, or a column has NaN, all of its resamples are sorted.
 
     Args:
         drawn: Shape (columns, resamples); NaN resamples are left out.

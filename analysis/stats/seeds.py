@@ -1,4 +1,4 @@
-"""Several training seeds per arm: how far a difference would vary over new seeds and new questions."""
+"""Several training seeds per arm: the variation of a difference over new seeds and new questions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from value_retention.analysis.stats.cluster import Floats, t_quantile
 
 ONE_SEED = (
-    "One training run per arm: the intervals hold for these checkpoints and speak of other questions like "
-    "these. That another run of the same recipe, or another data set of the same domain, would show the "
-    "same difference cannot be claimed from them."
+    "One training run per arm. The intervals hold for these checkpoints on other questions like these. They do "
+    "not show that another run of the same recipe, or another data set of the same domain, would give the same "
+    "difference."
 )
 
 

@@ -1,0 +1,130 @@
+"""Comparisons: weighted sums of runs, whose weights add to 0.
+
+A pair of runs has the weights -1 and +1. An experiment of several arms has gains over the base, domain effects,
+replications and interactions, each a weighted sum of arms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from value_retention.analysis.effects.design import Arm
+from value_retention.analysis.effects.rows import ComparisonKind
+from value_retention.analysis.stats.cluster import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A weighted sum of runs that answers one question.
+
+    Attributes:
+        kind: The question.
+        statement: In words, ``coding − helpfulness within SFT``.
+        weights: One per run; they add to 0.
+        run: What has positive weight: a run's name, or a word or two.
+        baseline: What has negative weight.
+        recipes: One per run: runs of one recipe differ by their training seed only. An empty one is taken as
+            given. None: not known.
+    """
+
+    kind: ComparisonKind
+    statement: str
+    weights: Floats
+    run: str
+    baseline: str
+    recipes: tuple[tuple[str, ...], ...] | None = None
+
+
+def pairs(names: Sequence[str], baseline: str | None) -> list[Comparison]:
+    """Every run against the baseline; without a baseline, every pair in order."""
+    if baseline is None:
+        chosen = list(combinations(range(len(names)), 2))
+    else:
+        first = list(names).index(baseline)
+        chosen = [(first, k) for k in range(len(names)) if k != first]
+    found = []
+    for a, b in chosen:
+        weights = np.zeros(len(names))
+        weights[a], weights[b] = -1.0, 1.0
+        found.append(Comparison("pair", f"{names[b]} against {names[a]}", weights, names[b], names[a]))
+    return found
+
+
+def comparisons_of(arms: Sequence[Arm]) -> list[Comparison]:
+    """Every comparison that the arms allow; weights are in the order of the arms.
+
+    Within a cell (method and domain) data sets weigh the same, and so do the seeds of a data set.
+    """
+    cells: dict[tuple[str, str], Floats] = {}
+    for arm in arms:
+        if not arm.base:
+            cells.setdefault((arm.method, arm.domain), _cell_weights(arms, arm.method, arm.domain))
+    recipes = tuple(() if arm.base else arm.recipe for arm in arms)
+
+    def comparison(kind: ComparisonKind, statement: str, weights: Floats, run: str, less: str) -> Comparison:
+        return Comparison(kind, statement, weights, run, less, recipes)
+
+    found = [comparison("gain over base", *gain) for gain in _gains(arms)]
+    effects: dict[tuple[str, str, str], Floats] = {}
+    for (m1, d1), (m2, d2) in combinations(cells, 2):
+        if m1 == m2:
+            effects[m1, d1, d2] = cells[m2, d2] - cells[m1, d1]
+            statement = f"{d2} − {d1} within {m1}"
+            found.append(comparison("domain effect", statement, effects[m1, d1, d2], d2, d1))
+    found += _data_sets(arms, recipes)
+    methods, domains = (list(dict.fromkeys(cell[k] for cell in cells)) for k in (0, 1))
+    for m1, m2 in combinations(methods, 2):
+        for d1, d2 in combinations(domains, 2):
+            if (m1, d1, d2) in effects and (m2, d1, d2) in effects:
+                weights = effects[m2, d1, d2] - effects[m1, d1, d2]
+                statement = f"({d2} − {d1}) in {m2} less that in {m1}"
+                found.append(comparison("domain x method", statement, weights, m2, m1))
+    return found
+
+
+def _cell_weights(arms: Sequence[Arm], method: str, domain: str) -> Floats:
+    members = [arm for arm in arms if not arm.base and (arm.method, arm.domain) == (method, domain)]
+    data = list(dict.fromkeys(arm.data for arm in members))
+    seeds = {d: sum(arm.data == d for arm in members) for d in data}
+    shares = [1 / (len(data) * seeds[arm.data]) if arm in members else 0.0 for arm in arms]
+    return np.array(shares, dtype=np.float64)
+
+
+def _recipe_weights(arms: Sequence[Arm], recipe: tuple[str, str, str]) -> Floats:
+    same = np.array([float(not arm.base and arm.recipe == recipe) for arm in arms])
+    return np.asarray(same / same.sum(), dtype=np.float64)
+
+
+def _gains(arms: Sequence[Arm]) -> list[tuple[str, Floats, str, str]]:
+    """Statement, weights and sides of each recipe's gain over the base."""
+    found = []
+    for base in (arm for arm in arms if arm.base):
+        start = np.array([float(arm is base) for arm in arms])
+        for recipe in dict.fromkeys(arm.recipe for arm in arms if not arm.base):
+            text = " ".join(part for part in recipe if part)
+            weights = _recipe_weights(arms, recipe) - start
+            found.append((f"{text} − {base.name}", weights, text, base.name))
+    return found
+
+
+def _data_sets(arms: Sequence[Arm], recipes: tuple[tuple[str, ...], ...]) -> list[Comparison]:
+    """Replication: the domain effect with each data set, and data sets of one domain against each other."""
+    distinct = list(dict.fromkeys(arm.recipe for arm in arms if not arm.base))
+    effects: list[Comparison] = []
+    others: list[Comparison] = []
+    for first, second in combinations(distinct, 2):
+        (method, domain, data), (_, other, more) = first, second
+        weights = _recipe_weights(arms, second) - _recipe_weights(arms, first)
+        several = any(sum(r[:2] == recipe[:2] for r in distinct) > 1 for recipe in (first, second))
+        if method == second[0] and domain != other and several:
+            sides = f"{other} ({more})", f"{domain} ({data})"
+            statement = f"{sides[0]} − {sides[1]} within {method}"
+            effects.append(Comparison("domain effect by data", statement, weights, *sides, recipes))
+        if first[:2] == second[:2]:
+            statement = f"{more} − {data} ({domain} within {method})"
+            others.append(Comparison("same domain, other data", statement, weights, more, data, recipes))
+    return effects + others

@@ -1,0 +1,291 @@
+"""Estimates on aligned runs: every figure of every run, and every figure of every comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from value_retention.analysis.effects.comparisons import Comparison
+from value_retention.analysis.effects.counts import count
+from value_retention.analysis.effects.rows import (
+    CONSTANT,
+    FEW,
+    INFINITE,
+    NO_SCORE,
+    NO_SIDES,
+    ONE_SEED_ONLY,
+    Effect,
+    Score,
+)
+from value_retention.analysis.runs.align import Metric, Panel, cluster_tables, dimension_columns
+from value_retention.analysis.stats import cluster, resample
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats
+from value_retention.analysis.stats.equivalence import tost_p
+from value_retention.analysis.stats.proportion import score_interval
+from value_retention.analysis.stats.seeds import SeedInterval, seed_interval
+from value_retention.analysis.stats.settings import Settings
+
+AT_ONCE = 32  # Comparisons; keeps the bootstrapped columns of a chunk below some 100 MB.
+
+
+def run_scores(panel: Panel, metrics: Sequence[Metric], settings: Settings) -> list[Score]:
+    """Every figure of every run of a panel."""
+    table = cluster_tables(panel, metrics, panel.score)
+    counts = count(panel, metrics, np.eye(len(panel.runs)), np.isfinite(panel.score))
+    low, high = score_interval(table, (counts.grades - counts.missing).ravel(), settings.level)
+    rows = []
+    for r, run in enumerate(panel.runs):
+        for m, metric in enumerate(metrics):
+            k = r * len(metrics) + m
+            clusters = int(table.clusters[k])
+            reasons: dict[str, str] = {}
+            if not clusters:
+                reasons["score"] = reasons["interval"] = NO_SCORE
+            elif clusters < MIN_CLUSTERS:
+                reasons["interval"] = FEW
+            rows.append(
+                Score(
+                    benchmark=panel.benchmark,
+                    run=run,
+                    kind=metric.kind,
+                    metric=metric.name,
+                    clusters=clusters,
+                    questions=int(counts.questions[r, m]),
+                    answers=int(counts.answers_run[r, m]),
+                    grades=int(counts.grades[r, m]),
+                    grades_missing=int(counts.missing[r, m]),
+                    score=_points(table.estimate[k]),
+                    low=None if reasons else _points(low[k]),
+                    high=None if reasons else _points(high[k]),
+                    reasons=reasons,
+                )
+            )
+    return rows
+
+
+def effects_of(
+    panel: Panel, metrics: Sequence[Metric], comparisons: Sequence[Comparison], settings: Settings
+) -> list[Effect]:
+    """Every figure of every comparison, before `families.corrected`.
+
+    Args:
+        panel: Runs of one benchmark.
+        metrics: Figures.
+        comparisons: Weights in the order of the panel's runs.
+        settings: Level, resamples, seed, margins.
+    """
+    rows: list[Effect] = []
+    for start in range(0, len(comparisons), AT_ONCE):
+        rows += _chunk(panel, metrics, comparisons[start : start + AT_ONCE], settings)
+    return rows
+
+
+def weighted(weights: Floats, values: Floats) -> Floats:
+    """Weighted sums of runs, NaN where a run with a weight has none.
+
+    Args:
+        weights: Shape (c, r).
+        values: Shape (r, ...).
+
+    Returns:
+        Shape (c, ...).
+    """
+    flat = values.reshape(len(values), -1)
+    absent = np.isnan(flat)
+    sums = weights @ np.where(absent, 0.0, flat)
+    if absent.any():
+        sums[(weights != 0).astype(float) @ absent.astype(float) > 0] = np.nan
+    return np.asarray(sums.reshape(len(weights), *values.shape[1:]), dtype=np.float64)
+
+
+def _chunk(
+    panel: Panel, metrics: Sequence[Metric], comparisons: Sequence[Comparison], settings: Settings
+) -> list[Effect]:
+    weights = np.array([comparison.weights for comparison in comparisons])
+    used = np.flatnonzero(weights.any(axis=0))
+    weights = weights[:, used]
+    score, low, high = panel.score[used], panel.low[used], panel.high[used]
+    plus, minus = np.maximum(weights, 0), np.maximum(-weights, 0)
+    values = weighted(weights, score)
+    both = np.isfinite(values)
+    table = cluster_tables(panel, metrics, values)
+    interval = cluster.t_interval(table, settings.level)
+    boot_low, boot_high = bootstrap_intervals(panel, metrics, table, settings)
+    points: dict[str, Floats] = {
+        "score_baseline": _side(panel, metrics, minus, score, both),
+        "score_run": _side(panel, metrics, plus, score, both),
+        "difference": table.estimate,
+        "se": interval.se,
+        "t_low": interval.low,
+        "t_high": interval.high,
+        "boot_low": boot_low,
+        "boot_high": boot_high,
+        "worst_low": cluster_tables(panel, metrics, weighted(plus, low) - weighted(minus, high)).estimate,
+        "worst_high": cluster_tables(panel, metrics, weighted(plus, high) - weighted(minus, low)).estimate,
+    }
+    columns = {name: _list(column * 100) for name, column in points.items()}
+    columns["df"] = _list(interval.df)
+    columns["p"] = _list(resample.sign_flip_p(table, settings.resamples, settings.seed))
+    tests = {
+        f"{m:g}": _list(tost_p(interval.estimate, interval.se, interval.df, m / 100))
+        for m in settings.margins
+    }
+    counts = count(panel, metrics, weights, both, used)
+    seeds = _seeds(panel, metrics, comparisons, table, interval, settings)
+    rows = []
+    for c, comparison in enumerate(comparisons):
+        known = {
+            "comparison": comparison.kind,
+            "statement": comparison.statement,
+            "baseline": comparison.baseline,
+            "run": comparison.run,
+            "weights": {panel.runs[r]: w for r, w in zip(used, weights[c].tolist(), strict=True) if w},
+        }
+        for m in range(len(metrics)):
+            k = c * len(metrics) + m
+            counted = {
+                "clusters": int(table.clusters[k]),
+                "questions": int(counts.questions[c, m]),
+                "answers_baseline": int(counts.answers_baseline[c, m]),
+                "answers_run": int(counts.answers_run[c, m]),
+                "grades": int(counts.grades[c, m]),
+                "grades_missing": int(counts.missing[c, m]),
+            }
+            found = {name: column[k] for name, column in columns.items()}
+            equivalent = {margin: p[k] for margin, p in tests.items()}
+            metric = {"benchmark": panel.benchmark, "kind": metrics[m].kind, "metric": metrics[m].name}
+            again = None if comparison.recipes is None else seeds.get(k, ONE_SEED_ONLY)
+            rows.append(_effect(known | metric | counted, found, equivalent, again))
+    return rows
+
+
+def _side(
+    panel: Panel, metrics: Sequence[Metric], weights: Floats, score: Floats, both: NDArray[np.bool_]
+) -> Floats:
+    """Scores of one side of each comparison; NaN where its weights are not those of a mean."""
+    values = weighted(weights, score)
+    values[~both] = np.nan
+    found = cluster_tables(panel, metrics, values).estimate
+    mean = np.abs(weights.sum(axis=1) - 1) < 1e-9
+    return np.where(np.repeat(mean, len(metrics)), found, np.nan)
+
+
+def _seeds(
+    panel: Panel,
+    metrics: Sequence[Metric],
+    comparisons: Sequence[Comparison],
+    table: cluster.ClusterTable,
+    interval: cluster.TInterval,
+    settings: Settings,
+) -> dict[int, SeedInterval]:
+    """Interval over new training seeds of each column that has one."""
+    found: dict[int, SeedInterval] = {}
+    levels: Floats | None = None
+    for c, comparison in enumerate(comparisons):
+        recipes: dict[tuple[str, ...], list[int]] = {}
+        for r, recipe in enumerate(comparison.recipes or ()):
+            if recipe and comparison.weights[r]:
+                recipes.setdefault(recipe, []).append(r)
+        if not recipes or any(len(members) < 2 for members in recipes.values()):
+            continue
+        if levels is None:
+            levels = cluster_tables(panel, metrics, panel.score).estimate.reshape(len(panel.runs), -1) * 100
+        for m in range(len(metrics)):
+            k = c * len(metrics) + m
+            if table.clusters[k] < MIN_CLUSTERS or not interval.se[k] > 0:
+                continue
+            parts = [(float(comparison.weights[rs].sum()), levels[rs, m]) for rs in recipes.values()]
+            seeds = seed_interval(
+                float(table.estimate[k]) * 100, float(interval.se[k]) * 100, int(table.clusters[k]), parts,
+                settings.level,
+            )  # fmt: skip
+            if seeds is not None:
+                found[k] = seeds
+    return found
+
+
+def bootstrap_intervals(
+    panel: Panel, metrics: Sequence[Metric], table: cluster.ClusterTable, settings: Settings
+) -> tuple[Floats, Floats]:
+    """Percentile cluster bootstrap of every column that has enough clusters; NaN elsewhere.
+
+    All clusters of the benchmark are resampled together, so a figure on part of the questions is a ratio
+    of two random sums, and the dimension-normalized mean is taken anew in every resample.
+    """
+    counts = resample.cluster_counts(len(panel.clusters), settings.resamples, settings.seed)
+    kinds = np.tile([metric.kind for metric in metrics], table.sums.shape[1] // len(metrics))
+    tested = table.clusters >= MIN_CLUSTERS
+    wanted = np.flatnonzero((tested | (kinds == "dimension")) & (kinds != "normalized"))
+    drawn = resample.bootstrap(cluster.take(table, wanted), counts)
+    place = {int(k): i for i, k in enumerate(wanted)}
+    low, high = np.full(len(tested), np.nan), np.full(len(tested), np.nan)
+    dimensions = dimension_columns(metrics)
+    for k in np.flatnonzero((kinds == "normalized") & tested).tolist():
+        start = k // len(metrics) * len(metrics)
+        whole = resample.combine_bootstrap(drawn[[place[start + d] for d in dimensions]], panel.weights)
+        (low[k],), (high[k],) = resample.percentile_interval(whole, settings.level)
+    low[wanted], high[wanted] = resample.percentile_interval(drawn, settings.level)
+    return np.where(tested, low, np.nan), np.where(tested, high, np.nan)
+
+
+def _effect(
+    known: dict[str, Any],
+    values: dict[str, float | None],
+    tests: dict[str, float | None],
+    seeds: SeedInterval | str | None,
+) -> Effect:
+    """A row, with the reason for each value that is missing.
+
+    Args:
+        known: Fields that are never missing.
+        values: Numbers, None for NaN.
+        tests: Margin to the p of the equivalence test.
+        seeds: Interval over new seeds, the reason that there is none, or None where seeds are not known.
+    """
+    reasons: dict[str, str] = {}
+    clusters, se = known["clusters"], values["se"]
+    all_tests = ("interval", "bootstrap", "p", "detectable", "verdict")
+    if not clusters:
+        reasons = dict.fromkeys(("score", "difference", "logit", *all_tests), NO_SCORE)
+    elif clusters < MIN_CLUSTERS:
+        reasons = dict.fromkeys(all_tests, FEW)
+    elif se == 0:
+        reasons = dict.fromkeys(("interval", "bootstrap", "detectable", "verdict"), CONSTANT)
+    hidden = {
+        "interval": ("se", "df", "t_low", "t_high"), "bootstrap": ("boot_low", "boot_high"), "p": ("p",),
+    }  # fmt: skip
+    missing = [name for reason, names in hidden.items() if reason in reasons for name in names]
+    values = values | dict.fromkeys(missing)
+    before, after = values["score_baseline"], values["score_run"]
+    logit = None
+    if before is not None and after is not None:
+        logit = cluster.logit_difference(before / 100, after / 100)
+    elif clusters:
+        reasons["score"] = reasons["logit"] = NO_SIDES
+    if logit is None:
+        reasons.setdefault("logit", INFINITE)
+    if isinstance(seeds, str):
+        reasons["seeds"] = seeds
+    shown = "verdict" not in reasons
+    return Effect(
+        **known,
+        **values,  # type: ignore[arg-type]
+        logit=logit,
+        detectable=cluster.minimum_detectable(se, clusters) if shown and se is not None else None,
+        seeds=seeds if isinstance(seeds, SeedInterval) else None,
+        tost_p={margin: p for margin, p in tests.items() if shown and p is not None},
+        reasons=reasons,
+    )
+
+
+def _points(value: Any) -> float | None:
+    """[0, 1] to per cent; None for NaN."""
+    return None if np.isnan(value) else float(value) * 100
+
+
+def _list(values: Floats) -> list[float | None]:
+    """Numbers, None for NaN."""
+    return [None if value != value else value for value in values.tolist()]

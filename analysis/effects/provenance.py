@@ -1,0 +1,153 @@
+"""Who answered, who judged, and on which data. Every output of a result says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from value_retention.analysis.effects.rows import Effect
+from value_retention.analysis.runs.names import title_of
+from value_retention.analysis.runs.scores import RunScores
+
+LABEL = "SYNTHETIC: these records were generated to match published figures. They measure no model."
+
+NAMED = 8
+"""Runs that a line names before it only counts them."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Provenance of one run's answers to one benchmark.
+
+    Attributes:
+        benchmark: Its name.
+        run: Name of the run.
+        model: The model that answered.
+        judges: Name of each judge, and whether it is an LLM.
+        data_source: ``hub``, ``folder`` or ``sample``.
+        data_revision: Revision of the data.
+        is_benchmark: False for sample items and generated records.
+        synthetic: Whether the records were generated.
+        questions: Questions answered.
+        questions_in_data: Questions of the whole data; None where unknown.
+        epochs: Answers per question.
+    """
+
+    benchmark: str
+    run: str
+    model: str
+    judges: dict[str, bool]
+    data_source: str
+    data_revision: str
+    is_benchmark: bool
+    synthetic: bool
+    questions: int
+    questions_in_data: int | None
+    epochs: str
+
+    @property
+    def judge(self) -> str:
+        """The judges in words, with what is not an LLM."""
+        named = (name + ("" if is_llm else " (not an LLM)") for name, is_llm in self.judges.items())
+        return " + ".join(named) or "none"
+
+    @property
+    def data(self) -> str:
+        """The data in a word or two."""
+        if self.synthetic:
+            return "synthetic records"
+        if self.data_source == "sample":
+            return "sample items"
+        commits = (part.strip()[:19] for part in self.data_revision.split("+"))
+        return f"{self.data_source}, revision {'+'.join(commits)}"
+
+
+def judged_of(runs: Sequence[RunScores]) -> tuple[Judged, ...]:
+    """The provenance of each run and benchmark."""
+    return tuple(
+        Judged(
+            benchmark=run.benchmark,
+            run=run.run,
+            model=run.identity.model,
+            judges=dict(run.identity.judges),
+            data_source=run.identity.data_source,
+            data_revision=run.identity.revision,
+            is_benchmark=run.identity.is_benchmark,
+            synthetic=run.identity.synthetic,
+            questions=len(run.questions),
+            questions_in_data=run.identity.total,
+            epochs=run.identity.aspects["epochs"],
+        )
+        for run in runs
+    )
+
+
+def warnings_of(judged: Sequence[Judged]) -> list[str]:
+    """First lines of every output: data that are not the benchmark's, and judges that are not LLMs."""
+    found = [LABEL] if any(row.synthetic for row in judged) else []
+    other = [row.run for row in judged if not row.is_benchmark and not row.synthetic]
+    if other:
+        found.append(f"NOT A BENCHMARK RESULT: sample items in {_runs(other, judged)}.")
+    no_llm = [(row.run, name) for row in judged for name, is_llm in row.judges.items() if not is_llm]
+    if no_llm:
+        names = ", ".join(dict.fromkeys(name for _, name in no_llm))
+        runs = _runs([run for run, _ in no_llm], judged)
+        found.append(f"NOT JUDGED BY AN LLM: the grades in {runs} come from {names}.")
+    return found
+
+
+def judged_line(judged: Sequence[Judged], benchmark: str, runs: Iterable[str] | None = None) -> str:
+    """Judge, data, questions, epochs and models of the runs of a benchmark, in one line.
+
+    Args:
+        judged: All rows of a result.
+        benchmark: The benchmark.
+        runs: Names of the runs; None for all.
+    """
+    wanted = None if runs is None else set(runs)
+    rows = [row for row in judged if row.benchmark == benchmark and (wanted is None or row.run in wanted)]
+
+    def per_run(name: str) -> str:
+        return _each({row.run: str(getattr(row, name)) for row in rows})
+
+    models = {row.run: row.model for row in rows}
+    shown = _each(models) if len(models) <= NAMED else f"{len(models)} runs"
+    return (
+        f"{title_of(benchmark)}: judge {per_run('judge')}; data {per_run('data')}; "
+        f"questions {per_run('questions')}; epochs {per_run('epochs')}; model {shown}."
+    )
+
+
+def provenance(effect: Effect, judged: Sequence[Judged]) -> dict[str, Any]:
+    """Columns of an effect's row: judge, judge_is_llm, model of each side, data, epochs."""
+    rows = {row.run: row for row in judged if row.benchmark == effect.benchmark and row.run in effect.weights}
+
+    def joined(name: str, side: Iterable[str] = rows) -> str:
+        return " | ".join(dict.fromkeys(str(getattr(rows[run], name)) for run in side))
+
+    return {
+        "judge": joined("judge"),
+        "judge_is_llm": all(is_llm for row in rows.values() for is_llm in row.judges.values()),
+        "model_baseline": joined("model", (run for run, w in effect.weights.items() if w < 0)),
+        "model_run": joined("model", (run for run, w in effect.weights.items() if w > 0)),
+        "data": joined("data"),
+        "epochs": joined("epochs"),
+    }
+
+
+def _each(values: Mapping[str, str]) -> str:
+    """One value if all runs share it, otherwise each value with its runs."""
+    groups: dict[str, list[str]] = {}
+    for run, value in values.items():
+        groups.setdefault(value, []).append(run)
+    if len(groups) <= 1:
+        return "".join(groups)
+    return ", ".join(f"{value} ({', '.join(runs)})" for value, runs in groups.items())
+
+
+def _runs(chosen: Sequence[str], judged: Sequence[Judged]) -> str:
+    names = list(dict.fromkeys(chosen))
+    if set(names) == {row.run for row in judged}:
+        return "every run"
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

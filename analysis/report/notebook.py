@@ -1,0 +1,71 @@
+"""`compare` as a notebook calls it: runs in, a result that prints itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from value_retention.analysis.effects.compare import compare_pairs
+from value_retention.analysis.effects.result import Result
+from value_retention.analysis.report.console import print_result
+from value_retention.analysis.runs.scores import reduce_run
+from value_retention.analysis.stats.settings import checked_settings
+from value_retention.tasks.record import AnswerRecord
+
+
+class RunLike(Protocol):
+    """What `compare` needs of a run; `load_runs` returns them."""
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+
+    @property
+    def files(self) -> Sequence[str]:
+        """Files it was read from."""
+
+    @property
+    def records(self) -> Sequence[AnswerRecord]:
+        """Its answers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Report(Result):
+    """A `Result` that can be shown."""
+
+    def print(self) -> None:
+        """Print the report as the command does."""
+        print_result(self)
+
+
+def compare(
+    runs: Iterable[RunLike],
+    *,
+    baseline: str | None = None,
+    margin: float | Sequence[float] | None = None,
+    allow: Sequence[str] = (),
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Report:
+    """Compare runs pairwise on every figure of every benchmark they share.
+
+    Args:
+        runs: Two or more, from `load_runs`. They are reduced one by one, so an iterator keeps one in memory.
+        baseline: Name of the run to compare the others with; without it, every pair.
+        margin: Percentage points within which a difference counts as none, or several; without it, no verdicts.
+        allow: Aspects in which the runs may differ, such as ``judge`` (keys of `identity.ASPECTS`).
+        level: Confidence level of all intervals.
+        resamples: Bootstrap resamples and sign-flip patterns.
+        seed: Seed of both.
+
+    Raises:
+        InputError: runs that are not comparable, nothing to compare, or a setting out of range.
+    """
+    margins = () if margin is None else margin if isinstance(margin, Sequence) else (margin,)
+    settings = checked_settings(level, resamples, seed, margins)
+    reduced = [
+        part for run in runs for part in reduce_run(run.name, [str(file) for file in run.files], run.records)
+    ]
+    return Report(**vars(compare_pairs(reduced, settings, baseline=baseline, allow=allow)))
