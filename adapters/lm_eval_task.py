@@ -26,7 +26,7 @@ from value_retention.tasks.benchmark import BENCHMARKS, Benchmark
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import aggregate_metric, metric_values, question_scores
 from value_retention.tasks.languages import is_english, language_tag
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, RunInfo, caveats
 
 logger = logging.getLogger("lm_eval.value_retention")
@@ -116,7 +116,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
     def _load(self, benchmark: Benchmark) -> Dataset:
         languages = self.settings.languages
         if self.language is None:
-            return load(benchmark, self.settings.data, languages)
+            return load_for_run(benchmark, self.settings.data, languages)
         if languages is not None and self.language not in [language_tag(name) for name in languages]:
             raise InputError(
                 "the chosen languages leave this task without a question",
@@ -125,7 +125,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
                 expected=self.language,
                 hint="name the tasks of those languages instead (moru_en, moru_ms, moru_hi)",
             )
-        return load(benchmark, self.settings.data, (self.language,))
+        return load_for_run(benchmark, self.settings.data, (self.language,))
 
     def fewshot_docs(self) -> None:
         """No examples: the questions are open."""

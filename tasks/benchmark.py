@@ -1,7 +1,7 @@
-"""The two benchmarks as two values: what is pinned, what the columns are called, how rows are read.
+"""The two benchmarks as two values: pinned revisions, column names, and how rows are read.
 
-Figures, names and revisions are those of the dataset cards and of Inspect Evals 0.26.0 (``anima`` 6-D,
-``moru`` 3-B); no text of either is copied here, the judge prompts are imported (see `rubric`).
+Figures, names and revisions come from the dataset cards and from Inspect Evals 0.26.0 (``anima`` 6-D, ``moru``
+3-B). No text of either is copied here: the judge prompts are imported (see `rubric`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Item:
 
     id: str
     cluster: str
-    """The question, whatever its language: unit of resampling."""
+    """The question, shared by its translations: the unit of resampling."""
     question: str
     language: str
     """BCP-47 tag."""
@@ -46,15 +46,15 @@ class Table:
     repo: str
     config: str | None
     revision: str
-    """Commit, not a tag: tags move."""
+    """A commit. Tags move."""
     folder: str
     """Path below the data folder: the repository's name, then the config's."""
     columns: tuple[str, ...]
-    """Columns that must be there."""
+    """Required columns."""
 
 
 def joint_revision(questions: str, dimensions: str) -> str:
-    """What a record names as the revision of its data: that of both tables, or both of them."""
+    """The data revision in a record: one commit if both tables share it, otherwise both."""
     return questions if questions == dimensions else f"{questions}+{dimensions}"
 
 
