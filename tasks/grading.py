@@ -23,9 +23,9 @@ T = TypeVar("T")
 def parse_grade(reply: str) -> float | None:
     """Grade of a judge's reply: 1.0, 0.0, or None if the reply has no readable grade.
 
-    The last ``GRADE:`` decides. Letters and spelled-out words are accepted in any case. If the last one is
-    followed by another letter or word, the grade is None, whatever an earlier ``GRADE:`` says. Source:
-    ``model_graded_qa`` of Inspect, whose pattern and words are used.
+    The last ``GRADE:`` decides. Letters and spelled-out words are accepted in any case. With any other word after
+    it, the grade is None: an earlier ``GRADE:`` does not count. Pattern and words are those of Inspect's
+    ``model_graded_qa``.
     """
     # The pattern begins with ".*" over line breaks, so `match` and `search` find the same. On a long reply
     # without a grade, `search` would start again at every character (minutes for 100 kB).
@@ -52,7 +52,8 @@ def split_reasoning(text: str, thoughts: Sequence[str] = ()) -> tuple[str, str |
         Answer and reasoning. Without reasoning: the unchanged text and None.
     """
     found = list(thoughts)
-    # Without a closing tag there is no block. The test spares the pattern texts that only repeat the opening tag.
+    # Without a closing tag there is no block. This check keeps the slow pattern off texts that only repeat the
+    # opening tag.
     while _THINK_END in text:
         text, thought = upstream.take_thought(text)
         if thought is None:

@@ -1,9 +1,8 @@
-"""The judge's words and the reading of its grades, imported from Inspect and Inspect Evals.
+"""The judge prompts and the grade parser, imported from Inspect and Inspect Evals.
 
-A score is the benchmark's only with these words, so they are imported, never retyped. They have private names
-there (listed in ``adapters/private.py``). `KNOWN` holds their hashes in the versions that were tried. A run
-stops where an installed word has another hash, and a record names its parser by the hash, not by Inspect's
-version: two runs are comparable when the words are equal, whichever version they came from.
+A score is the benchmark's only with these, so they are imported, never retyped. Most have private names, listed in
+`adapters/private.py`. `KNOWN` holds their hashes, and a run stops if an installed part has another hash. A record
+names its parser by hash: runs are comparable if prompts and parser are equal, in any version of the packages.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json, text_hash
 
 ACCEPT = "VALUE_RETENTION_ACCEPT_PROMPTS"
-"""Environment variable: the hash of unknown words that a user wants to go on with."""
+"""Environment variable: the hash of unknown prompts that the user accepts."""
 
 TRIED = {"inspect_ai": ("0.3.278", "0.3.285"), "inspect_evals": ("0.26.0", "0.26.0")}
-"""First and last version in which every part was found to have its `KNOWN` hash."""
+"""First and last version in which every part has its `KNOWN` hash."""
 
 KNOWN = {
     "grading instructions": "7c6cdf15888e0f2173e623fb52ba2d0b75aeb575a9937b0e3e66c9f4370afd5a",
@@ -34,10 +33,10 @@ KNOWN = {
     "inspect_evals.anima.scorer": "0eace5fa1563c6f36d8df8f7255259929914cb7f100fb44f325ba46123c6a806",
     "inspect_evals.moru.scorer": "d484184ca592d3fac3ee3e43edc43ae70e078ba685333c916198ea26040d2538",
 }
-"""SHA-256 of each part. Functions are known by what they return for `PROBES`."""
+"""SHA-256 of each part. For a function, the hash of its results for `PROBES`."""
 
 READING = ("grade pattern", "grade words", "data markers", "thinking blocks")
-"""The parts that handle texts of models and judges: together they are the parser that a record names."""
+"""The parts that process texts of models and judges. Together they are the parser that a record names."""
 
 PROBES = (
     "",
@@ -96,7 +95,7 @@ def grade_words() -> dict[str, str]:
 
 
 def take_thought(text: str) -> tuple[str, str | None]:
-    """The text without its first block between thinking tags, and that block."""
+    """Remove the first block between thinking tags. Returns the text without it, and the block."""
     rest, capsule = import_module("inspect_ai.model._reasoning").parse_content_with_reasoning(text)
     return rest, None if capsule is None else capsule.reasoning
 
@@ -119,18 +118,18 @@ def _part(name: str) -> object:
 
 
 def installed(parts: Iterable[str] = KNOWN) -> dict[str, str]:
-    """Part to its hash in the installed packages; ``missing`` where they do not have it under its name."""
+    """Hash of each part in the installed packages, or ``missing`` if they lack it or its name."""
     found = {}
     for name in parts:
         try:
             found[name] = text_hash(str(_part(name)))
-        except (ImportError, AttributeError):
+        except (ImportError, AttributeError, TypeError):
             found[name] = "missing"
     return found
 
 
 def _parser(hashes: dict[str, str]) -> str:
-    """A parser's name: our rules (number 1) over Inspect's reading, by its hash."""
+    """Name of a parser: version 1 of this project's rules, and the hash of Inspect's parts."""
     return f"1+model_graded_qa-{text_hash(canonical_json([hashes[name] for name in READING]))[:12]}"
 
 
@@ -140,37 +139,37 @@ KNOWN_PARSER = _parser(KNOWN)
 
 @cache
 def parser_version() -> str:
-    """Name of the installed parser, as every new record holds it."""
+    """Name of the installed parser, for new records."""
     return _parser(installed(READING))
 
 
 def was_tried(package: str, number: str) -> bool:
     """Whether a version lies in the range of `TRIED`. Development versions do not."""
-    first, last = (_numbers(bound) for bound in TRIED[package])
-    found = _numbers(number)
-    return found is not None and first is not None and last is not None and first <= found <= last
+    first, last = map(_numbers, TRIED[package])
+    return first <= _numbers(number) <= last
 
 
-def _numbers(number: str) -> tuple[int, ...] | None:
+def _numbers(number: str) -> tuple[int, ...]:
+    """The parts of a release's number. Empty for any other text."""
     parts = number.split(".")
-    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else None
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
 
 
 def parser_of(inspect_version: str) -> str:
-    """Name of the parser that a version of Inspect brings; the version itself where that is not known."""
+    """Name of the parser in a version of Inspect. For an unknown version, the version itself."""
     if was_tried("inspect_ai", inspect_version):
         return KNOWN_PARSER
     return parser_version() if inspect_version == version("inspect_ai") else f"inspect_ai-{inspect_version}"
 
 
 def current_parser(name: str) -> str:
-    """A record's parser under its present name: older records name it by Inspect's version."""
+    """Present name of a record's parser. Older records name it by Inspect's version."""
     match = _OLD_PARSER.fullmatch(name)
     return KNOWN_PARSER if match and was_tried("inspect_ai", match[1]) else name
 
 
 def same_words(versions: dict[str, str]) -> bool:
-    """Whether the installed packages render the prompts of these versions (package to version)."""
+    """Whether the installed packages render the same prompts as these versions (package to version)."""
     return all(
         versions.get(package) == version(package)
         or (was_tried(package, versions.get(package, "")) and not changed())
@@ -179,23 +178,23 @@ def same_words(versions: dict[str, str]) -> bool:
 
 
 def changed(template: str | None = None) -> list[str]:
-    """The parts whose installed hash is not the known one.
+    """The parts whose installed hash differs from the known one.
 
     Args:
-        template: The benchmark's prompt module; None for those of both benchmarks.
+        template: The benchmark's prompt module. None for both benchmarks.
     """
     parts = [name for name in KNOWN if template is None or name == template or "inspect_evals" not in name]
     return [name for name, found in installed(parts).items() if found != KNOWN[name]]
 
 
 def require_known(template: str) -> None:
-    """Refuse to start a run with words that were never tried, unless `ACCEPT` holds their hash.
+    """Refuse to start a run with unknown prompts or parser, unless `ACCEPT` holds their hash.
 
     Args:
         template: The benchmark's prompt module.
 
     Raises:
-        InputError: naming what changed, the versions that were tried and the switch.
+        InputError: names the changed parts, the versions that were tried, and the switch.
     """
     unknown = changed(template)
     if not unknown:
@@ -212,6 +211,6 @@ def require_known(template: str) -> None:
         "unknown judge prompt or grade parser in the installed packages",
         where=" and ".join(f"{name} {version(name)}" for name in TRIED),
         found=f"{'missing' if missing else 'changed'}: {', '.join(missing or unknown)}",
-        expected=f"those of {tried}",
+        expected=f"the prompts and parser of {tried}",
         hint=install + ("" if missing else go_on),
     )
