@@ -1,6 +1,7 @@
 """The benchmarks as Inspect tasks: ``inspect eval value_retention/anima_2_2 --model-role grader=...``.
 
-What moves a score is in `value_retention.tasks`; this module hands answers over and shows the scores.
+In a clone, ``inspect eval adapters/inspect_tasks.py@anima_2_2`` runs the same task. Everything that can move a score
+is in `value_retention.tasks`. This module passes answers on and shows the scores.
 """
 
 from __future__ import annotations
@@ -9,16 +10,13 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from inspect_ai import Epochs, Task, task
-from inspect_ai._util.error import PrerequisiteError
-from inspect_ai._util.registry import REGISTRY_INFO, RegistryInfo, registry_add, registry_info
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ContentReasoning, GenerateConfig, ModelOutput, model_roles
-from inspect_ai.model._generate_config import active_generate_config
-from inspect_ai.model._model import active_model
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver, system_message
 
@@ -26,12 +24,13 @@ from value_retention.adapters.judges import lexical
 from value_retention.adapters.judges.judging import Options, Tally, judge_answers
 from value_retention.adapters.judges.models import Judge, LexicalJudge, ModelJudge, make_judges
 from value_retention.adapters.logs.inspect_logs import RECORD
+from value_retention.adapters.private import in_inspect_eval, inspect_sampling
 from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, read_settings
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import ANIMA_2_2, BENCHMARKS, MORU, Benchmark
-from value_retention.tasks.errors import InputError
+from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import benchmark_scores, questions_of
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
 from value_retention.tasks.rubric import ceiling_system_prompt
 
@@ -51,14 +50,14 @@ def anima_2_2(
     """ANIMA 2.2: moral reasoning about animals, graded on 13 dimensions.
 
     Args:
-        data: ``hub`` (default), ``hub:REPO@COMMIT``, ``sample`` (no benchmark) or a folder in the hub's
+        data: ``hub`` (default), ``hub:REPO@COMMIT``, ``sample`` (not a benchmark) or a folder in the hub's
             layout.
-        languages: BCP-47 tags or English names; all by default.
+        languages: BCP-47 tags or English names. Default: all.
         judge: Instead of ``--model-role grader=``: Inspect model names, ``lexical`` (not an LLM), or
             ``none``.
         judge_args: Settings of the judge (temperature, max_tokens, parse_retries, ...).
-        ceiling: Show the model the criteria in a system prompt: the highest score it can reach. No benchmark
-            score.
+        ceiling: Show the model the criteria in a system prompt, for the highest score it can reach. Not a
+            benchmark score.
     """
     return _task(ANIMA_2_2, data, languages, judge, judge_args, ceiling)
 
@@ -74,14 +73,14 @@ def moru_multi(
     """Multilingual MORU: moral reasoning under uncertainty in English, Malay and Hindi, on 16 dimensions.
 
     Args:
-        data: ``hub`` (default), ``hub:REPO@COMMIT``, ``sample`` (no benchmark) or a folder in the hub's
+        data: ``hub`` (default), ``hub:REPO@COMMIT``, ``sample`` (not a benchmark) or a folder in the hub's
             layout.
-        languages: BCP-47 tags or English names; all by default.
+        languages: BCP-47 tags or English names. Default: all.
         judge: Instead of ``--model-role grader=``: Inspect model names, ``lexical`` (not an LLM), or
             ``none``.
         judge_args: Settings of the judge (temperature, max_tokens, parse_retries, ...).
-        ceiling: Show the model the criteria in a system prompt: the highest score it can reach. No benchmark
-            score.
+        ceiling: Show the model the criteria in a system prompt, for the highest score it can reach. Not a
+            benchmark score.
     """
     return _task(MORU, data, languages, judge, judge_args, ceiling)
 
@@ -94,21 +93,20 @@ def _task(
     judge_args: dict[str, Any] | str | None,
     ceiling: bool,
 ) -> Task:
+    show_input_errors_plainly()
     values = {"data": data, "languages": languages, "judge": judge, "judge_args": judge_args}
-    try:
-        settings = read_settings(values, os.environ)
-        dataset = load(benchmark, settings.data, settings.languages)
-        # Within an eval the roles are bound by now; a task made in Python may still get them from `eval()`.
-        role = model_roles().get("grader")
-        if role and judge is None:
-            settings = replace(settings, judges=None)  # said for this run; the environment is for all
-        elif role:
-            raise two_judges()
-        if settings.judges is None and active_model() is not None and not role:
-            raise no_judge()
-    except InputError as error:
-        # Inspect shows this type as its message alone.
-        raise PrerequisiteError(f"value-retention: {error}") from error
+    settings = read_settings(values, os.environ)
+    dataset = load_for_run(benchmark, settings.data, settings.languages)
+    # Inside an eval the roles are bound by now. A task made in Python may still get them from `eval()`.
+    role = model_roles().get("grader")
+    if role and judge is None:
+        settings = replace(
+            settings, judges=None
+        )  # the role is of this run, the environment variable of all runs
+    elif role:
+        raise two_judges()
+    if settings.judges is None and not role and in_inspect_eval():
+        raise no_judge()
     _read[benchmark.name, settings.data, settings.languages] = dataset
     samples = [
         Sample(
@@ -123,7 +121,7 @@ def _task(
     if ceiling:
         setup.append(system_message(_literal(ceiling_system_prompt(dataset))))
     notes = caveats(dataset.info, [LexicalJudge().info] if lexical.NAME in (settings.judges or ()) else [])
-    notes += ["ceiling test, no benchmark score"] if ceiling else []
+    notes += ["ceiling test, not a benchmark score"] if ceiling else []
     return Task(
         # Inspect prints the name above the scores.
         dataset=MemoryDataset(
@@ -131,7 +129,7 @@ def _task(
         ),
         setup=setup,
         solver=generate(),
-        # Plain values, which the log keeps: `inspect score` makes the scorer anew from them.
+        # Plain values. The log keeps them, and `inspect score` makes the scorer from them.
         scorer=judged(
             benchmark.name,
             settings.data,
@@ -161,12 +159,12 @@ def _task_metadata(dataset: Dataset, notes: list[str]) -> dict[str, Any]:
 
 
 def _literal(text: str) -> str:
-    """For `system_message`, which formats its text."""
+    """The text with braces doubled: `system_message` formats it."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
 def no_judge() -> InputError:
-    """The message when nobody chose a judge."""
+    """The error when no judge was chosen."""
     return InputError(
         "no judge is configured, and a model must not judge itself unnoticed",
         where="model role 'grader' (or -T judge=..., or VALUE_RETENTION_JUDGE)",
@@ -175,21 +173,21 @@ def no_judge() -> InputError:
 
 
 def two_judges() -> InputError:
-    """The message when a judge was named in two ways."""
+    """The error when the judge was chosen in two ways."""
     return InputError(
-        "a judge is named, and a model has the role 'grader' as well",
-        where="judge= and model role 'grader'",
+        "the judge is set twice",
+        where="-T judge and --model-role grader",
         expected="one of them: -T judge=... (kept in the log), or --model-role grader=...",
     )
 
 
 @solver
 def require_judge(named: bool) -> Solver:
-    """Stop before anything is generated when no judge was chosen, or two were: no model judges unnoticed."""
+    """Stop before the first answer if no judge was chosen, or two were. No model judges itself unnoticed."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         if named == bool(model_roles().get("grader")):
-            raise PrerequisiteError(f"value-retention: {two_judges() if named else no_judge()}")
+            raise two_judges() if named else no_judge()
         return state
 
     return solve
@@ -197,7 +195,7 @@ def require_judge(named: bool) -> Solver:
 
 @metric(scores="unreduced")
 def scores_by_name() -> Metric:
-    """Every figure of the benchmark from the records of all epochs, missing grades left out and counted."""
+    """Every figure of the benchmark, from the records of all epochs. Missing grades are left out and counted."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
         records = [AnswerRecord.from_dict((s.score.metadata or {})[RECORD]) for s in scores]
@@ -212,14 +210,11 @@ def scores_by_name() -> Metric:
     return compute
 
 
-SCORER = "value_retention/judged"
-"""The scorer's name in logs. Its package is part of it: by that `inspect score` finds it without a flag."""
-
 _read: dict[tuple[str, str, tuple[str, ...] | None], Dataset] = {}
-"""From a task to its scorer, so that rows are read once; taken out there, so that none grow stale."""
+"""From a task to its scorer, so that rows are read once. The scorer removes its entry, so that none gets stale."""
 
 
-@scorer(metrics=[scores_by_name()], name=SCORER)
+@scorer(metrics=[scores_by_name()])
 def judged(
     benchmark: str,
     data: str = "hub",
@@ -230,33 +225,31 @@ def judged(
 ) -> Scorer:
     """Judge an answer on every dimension of its item.
 
-    The score's value has the same keys for every sample and epoch: ``overall`` and each dimension, None where
-    the item does not carry it or no grade could be read. The record is in its metadata.
+    The score's value has the same keys for every sample and epoch: ``overall`` and each dimension. It is None if
+    the item lacks the dimension or no grade could be read. The metadata holds the record.
 
     Args:
         benchmark: ``anima_2_2`` or ``moru``.
         data: As for the tasks.
         languages: As for the tasks.
-        judge: Names; by default the models bound to the role ``grader``.
+        judge: Names. By default, the models with the role ``grader``.
         judge_args: As for the tasks.
         ceiling: Whether the model was shown the criteria.
     """
-    try:
-        values = {"data": data, "languages": languages, "judge": judge, "judge_args": judge_args}
-        settings = read_settings(values, {})
-        dataset = _read.pop((benchmark, settings.data, settings.languages), None) or load(
-            BENCHMARKS[benchmark], settings.data, settings.languages
-        )
-        panel = _Panel(settings.judges, settings.judge_args)
-    except InputError as error:
-        raise PrerequisiteError(f"value-retention: {error}") from error
+    show_input_errors_plainly()
+    values = {"data": data, "languages": languages, "judge": judge, "judge_args": judge_args}
+    settings = read_settings(values, {})
+    dataset = _read.pop((benchmark, settings.data, settings.languages), None) or load_for_run(
+        BENCHMARKS[benchmark], settings.data, settings.languages
+    )
+    panel = _Panel(settings.judges, settings.judge_args)
     items = {item.id: item for item in dataset.items}
 
     async def score(state: TaskState, target: Target) -> Score:
         thoughts, written = _written(state.output)
         item = items.get(str(state.sample_id))
         if item is None or item.question != state.input_text:
-            raise PrerequisiteError(f"value-retention: {_other_data(state)}")
+            raise _other_data(state)
         answer = Answer.of(item, state.epoch, written, thoughts)
         run = _run_info(state, ceiling)
         options = Options.of(settings.judge_args)
@@ -274,28 +267,27 @@ def judged(
     return score
 
 
-# The decorator puts the package before the name once more; logs leave out the first, and look it up as it is above.
-_registered = registry_info(judged)
-registry_add(judged, RegistryInfo(type="scorer", name=SCORER))
-setattr(judged, REGISTRY_INFO, _registered)
+# Inspect registers a package's function as `value_retention/judged` but logs it as `judged`, a name that `inspect
+# score` then cannot find. For a partial it knows no package, so this registers the name that logs hold.
+scorer(metrics=[scores_by_name()], name="judged")(partial(judged))
 
 
 def _other_data(state: TaskState) -> InputError:
     return InputError(
-        "the log was made with other data than is there now",
+        "the data has changed since the log was made",
         where=f"sample {state.sample_id}",
-        found="another question, or none, of that id",
-        expected="the data as it was when the model was asked",
+        found="a different question, or none, with this id",
+        expected="the data that the model was asked",
     )
 
 
 class _Panel:
-    """The judges of one scorer: those that were named, or those bound to the role ``grader``.
+    """The judges of one scorer: those that were named, or those with the role ``grader``.
 
-    They last as long as the scorer, so that one that is down is found out once and not again for each answer.
+    They live as long as the scorer, so that an outage is detected once and not for each answer.
 
     Raises:
-        InputError: a named judge that cannot be used.
+        InputError: invalid judge.
     """
 
     def __init__(self, named: Sequence[str] | None, args: Mapping[str, Any]) -> None:
@@ -305,10 +297,10 @@ class _Panel:
         self._warned = False
 
     def judges(self) -> list[Judge]:
-        """The panel as it is bound now; the models' own settings and Inspect's limits apply."""
+        """The current panel. The models' settings and Inspect's limits apply."""
         if self._named is not None:
             if model_roles().get("grader"):
-                raise PrerequisiteError(f"value-retention: {two_judges()}")
+                raise two_judges()
             return self._judges
         role = model_roles()["grader"]
         bound = role if isinstance(role, list) else [role]
@@ -318,18 +310,18 @@ class _Panel:
         return self._judges
 
     def warn(self, tally: Tally) -> None:
-        """Say once that grades are missing, and what to do: the eval itself goes on."""
+        """Warn once that grades are missing. The eval goes on."""
         if tally.errors and not self._warned:
             self._warned = True
             logger.warning(
-                "judge calls fail (%s). Answers are kept in the log, missing grades are counted in "
-                "missing_grades; ask for those alone with `value-retention judge LOG --fill`.",
+                "judge calls fail (%s). The log keeps the answers and counts the missing grades in missing_grades. "
+                "To ask for the missing grades only: `value-retention judge LOG --fill`.",
                 tally.last_error,
             )
 
 
 def _written(output: ModelOutput) -> tuple[list[str], str]:
-    """What Inspect took for thinking, and what the model answered."""
+    """The reasoning that Inspect has split off, and the answer."""
     content = output.message.content if output.choices else ""
     if isinstance(content, str):
         return [], output.completion
@@ -337,11 +329,7 @@ def _written(output: ModelOutput) -> tuple[list[str], str]:
 
 
 def _run_info(state: TaskState, ceiling: bool) -> RunInfo:
-    model = active_model()
-    config = active_generate_config()
-    if model is not None:
-        config = config.merge(model.config)
-    sampling = config.model_dump(include=set(SAMPLING_ARGS), exclude_none=True)
+    sampling = inspect_sampling().model_dump(include=set(SAMPLING_ARGS), exclude_none=True)
     return RunInfo(
         harness="inspect_ai",
         harness_version=INSPECT_VERSION,
@@ -352,7 +340,7 @@ def _run_info(state: TaskState, ceiling: bool) -> RunInfo:
 
 
 def _explanation(record: AnswerRecord) -> str:
-    """The grades for people, in Markdown."""
+    """The grades as Markdown, for ``inspect view``."""
     notes = caveats(record.data, record.judges)
     overall = "not scored" if record.overall is None else f"{record.overall:.3f}"
     lines = [f"**Overall: {overall}**" + (f" ({'; '.join(notes)})" if notes else ""), ""]

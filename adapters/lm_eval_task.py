@@ -25,7 +25,7 @@ from value_retention.tasks.benchmark import BENCHMARKS, Benchmark
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import aggregate_metric, metric_values, question_scores
 from value_retention.tasks.languages import is_english, language_tag
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, RunInfo, caveats
 
 logger = logging.getLogger("lm_eval.value_retention")
@@ -105,7 +105,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
     def _load(self, benchmark: Benchmark) -> Dataset:
         languages = self.settings.languages
         if self.language is None:
-            return load(benchmark, self.settings.data, languages)
+            return load_for_run(benchmark, self.settings.data, languages)
         if languages is not None and self.language not in [language_tag(name) for name in languages]:
             raise InputError(
                 "no questions in the chosen languages",
@@ -114,7 +114,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
                 expected=self.language,
                 hint="choose the tasks of those languages (moru_en, moru_ms, moru_hi)",
             )
-        return load(benchmark, self.settings.data, (self.language,))
+        return load_for_run(benchmark, self.settings.data, (self.language,))
 
     def fewshot_docs(self) -> None:
         """Return no examples: the questions are open-ended."""

@@ -1,1 +1,1 @@
-"""What is asked and how an answer is scored: no harness, no network, no model."""
+"""The questions and the scoring of answers. No harness, no network, no model."""

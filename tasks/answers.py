@@ -1,4 +1,4 @@
-"""From a model's text to a record: the one place where an `AnswerRecord` is made."""
+"""From a model's text to a record. The only place that makes an `AnswerRecord`, apart from the log readers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from value_retention.tasks.rubric import item_calls
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model wrote to one item in one epoch, thinking taken out."""
+    """The model's answer to one item in one epoch, without its reasoning."""
 
     item: Item
     epoch: int
@@ -27,7 +27,7 @@ class Answer:
 
     @classmethod
     def of(cls, item: Item, epoch: int, written: str, thoughts: Sequence[str] = ()) -> Answer:
-        """From the raw text; `thoughts` is reasoning that the harness has taken out already."""
+        """Split the raw text. `thoughts` is reasoning that the harness has already removed."""
         text, reasoning = split_reasoning(
             well_formed(written), [well_formed(thought) for thought in thoughts]
         )
@@ -42,14 +42,14 @@ def make_record(
     run: RunInfo,
     protocol: str = "per_dimension",
 ) -> AnswerRecord:
-    """The record of one answer.
+    """Make the record of one answer.
 
     Args:
-        dataset: Where the item came from.
+        dataset: The dataset of the item.
         answer: The answer.
-        judges: The panel; empty when the answer is saved to be judged later.
-        grades: One per judge call, in the order of the calls, judges within a call.
-        run: The harness, the model, the sampling.
+        judges: The panel. Empty if the answer is saved and judged later.
+        grades: One per judge and call, ordered by call, then by judge.
+        run: The harness, the model and the sampling settings.
         protocol: ``per_dimension`` or ``batched``.
     """
     item = answer.item

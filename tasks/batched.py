@@ -1,8 +1,8 @@
-"""Protocol ``batched``: all criteria of an answer in one prompt. Our own words, NOT comparable with
-``per_dimension`` scores; every record names it.
+"""Protocol ``batched``: all criteria of an answer in one prompt. The prompt is this project's, so the scores are NOT
+comparable with ``per_dimension`` scores. Every record names its protocol.
 
-It costs one call per answer instead of one per dimension and variable set. Whether a judge grades the same
-way in one call is to be shown by `value-retention agreement` on the same answers, not assumed.
+It takes one call per answer instead of one per dimension and variable set. To see whether a judge grades the same way
+in one call, run `value-retention agreement` on the same answers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Criterion = tuple[str, Variables]
 
 
 def criteria(dataset: Dataset, item: Item) -> list[Criterion]:
-    """The dimension and variable set of every grade that an answer needs, in the order of the numbers."""
+    """The dimension and variable set of every grade that an answer needs, in the numbering of the prompt."""
     return [
         (name, variables)
         for name in item.dimensions
@@ -56,7 +56,7 @@ def criteria(dataset: Dataset, item: Item) -> list[Criterion]:
 
 
 def batched_prompt(dataset: Dataset, item: Item, answer: str) -> str:
-    """The prompt for all criteria of an answer. Substitution is one pass; markers are defused."""
+    """The prompt for all criteria of an answer. Substitution is one pass, and markers are defused."""
     wanted = criteria(dataset, item)
     lines = []
     for number, (name, variables) in enumerate(wanted, start=1):
@@ -76,7 +76,7 @@ def batched_prompt(dataset: Dataset, item: Item, answer: str) -> str:
 
 @cache
 def words_hash(benchmark: Benchmark, revision: str, protocol: str) -> str:
-    """SHA-256 of what a protocol says to the judge before question, answer and criterion are filled in."""
+    """SHA-256 of a protocol's prompt before question, answer and criterion are filled in."""
     if protocol == "batched":
         return text_hash(PROMPT)
     template = upstream.prompt_template(benchmark.prompt_module)
@@ -86,7 +86,7 @@ def words_hash(benchmark: Benchmark, revision: str, protocol: str) -> str:
 
 
 def response_schema(count: int) -> dict[str, Any]:
-    """JSON schema of a reply to `count` criteria, for providers with structured output."""
+    """JSON schema of a reply on `count` criteria, for providers with structured output."""
     numbers = [str(number) for number in range(1, count + 1)]
     return {
         "type": "object",
@@ -105,15 +105,15 @@ def response_schema(count: int) -> dict[str, Any]:
 
 
 def parse_batched(reply: str, count: int) -> list[float] | None:
-    """The grades of a reply, in the order of the criteria; None unless the whole reply is as asked.
+    """The grades of a reply, in the order of the criteria, or None if the reply is invalid.
 
-    It fails closed: one missing, unknown, doubled or odd grade, or anything around the JSON object but a code
-    fence, and no grade of the reply is used.
+    A reply is all or nothing. It is invalid if a grade is missing, unknown or given twice, or if it holds
+    anything besides the JSON object and a code fence around it.
     """
     fenced = _FENCE.match(reply)
     try:
         value = json.loads(fenced[1] if fenced else reply, object_pairs_hook=_unique)
-    # A reply of brackets nested without end is no JSON either.
+    # json.loads raises RecursionError on deeply nested brackets.
     except (ValueError, RecursionError):
         return None
     grades = value.get("grades") if isinstance(value, dict) else None
@@ -128,5 +128,5 @@ def parse_batched(reply: str, count: int) -> list[float] | None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("a key twice")
+        raise ValueError("duplicate key")
     return value

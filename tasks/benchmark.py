@@ -1,7 +1,7 @@
-"""The two benchmarks as two values: what is pinned, what the columns are called, how rows are read.
+"""The two benchmarks as two values: pinned revisions, column names, and how rows are read.
 
-Figures, names and revisions are those of the dataset cards and of Inspect Evals 0.26.0 (``anima`` 6-D,
-``moru`` 3-B); no text of either is copied here, the judge prompts are imported (see `rubric`).
+Figures, names and revisions come from the dataset cards and from Inspect Evals 0.26.0 (``anima`` 6-D, ``moru``
+3-B). No text of either is copied here: the judge prompts are imported (see `rubric`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Item:
 
     id: str
     cluster: str
-    """The question, whatever its language: unit of resampling."""
+    """The question, shared by its translations: the unit of resampling."""
     question: str
     language: str
     """BCP-47 tag."""
@@ -46,26 +46,26 @@ class Table:
     repo: str
     config: str | None
     revision: str
-    """Commit, not a tag: tags move."""
+    """A commit. Tags move."""
     folder: str
     """Path below the data folder: the repository's name, then the config's."""
     columns: tuple[str, ...]
-    """Columns that must be there."""
+    """Required columns."""
 
 
 def joint_revision(questions: str, dimensions: str) -> str:
-    """What a record names as the revision of its data: that of both tables, or both of them."""
+    """The data revision in a record: one commit if both tables share it, otherwise both."""
     return questions if questions == dimensions else f"{questions}+{dimensions}"
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Everything that differs between the benchmarks. The code path is one."""
+    """Everything that differs between the benchmarks. They share one code path."""
 
     name: str
     title: str
     version: str
-    """Upstream's comparability number and interface letter; the number changes when scores may."""
+    """Upstream's comparability number and interface letter. The number changes if scores can change."""
     questions: Table
     dimensions: Table
     prompt_module: str
@@ -73,20 +73,20 @@ class Benchmark:
     epochs: int
     tag_column: str
     default_language: str | None
-    """Language of a row whose language is null; None makes null an error."""
+    """Language of a row whose language is null. If None, null is an error."""
     row_problem: Literal["drop", "raise"]
-    """What upstream does with a row that has no question or no tags."""
+    """How upstream handles a row without a question or without tags."""
     unknown_tag: Literal["drop_row", "drop_tag"]
     translated: bool
-    """True where an id stands for a question and each language is a row of its own."""
+    """True if each language of a question is a separate row with the same id."""
     fold_names: bool
-    """Dimension names are lower-cased, in the judge prompt too."""
+    """Whether dimension names are lower-cased, including those in the judge prompt."""
     weighted: bool
     """Whether `Dimension.weight` is read, and ``dimension_normalized_avg`` reported."""
     temperature: float = 1.0
-    """Of the tested model, in both harnesses. Upstream leaves it to the provider (mostly 1)."""
+    """Temperature of the tested model, in both harnesses. Upstream uses the provider's default (usually 1)."""
     max_tokens: int = 2048
-    """Room for an answer in tokens."""
+    """Maximum length of an answer in tokens."""
 
 
 ANIMA_2_2 = Benchmark(

@@ -1,13 +1,15 @@
-"""Whether a record that was read holds together: its scores follow from its grades, its hash from its answer.
+"""Consistency of a record that was read: its scores follow from its grades, its hash from its answer.
 
-A record that was edited by hand, or mixed from two, would else be compared as if it had been measured.
+Without this check, a record that was edited by hand or mixed from two would pass for a measurement.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from value_retention.tasks import upstream
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import VALUES, dimension_scores, overall_score
 from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, text_hash
@@ -17,43 +19,47 @@ _GRADES = tuple(VALUES.values())
 
 
 def checked(record: AnswerRecord, where: str) -> AnswerRecord:
-    """The record, if it holds together.
+    """Check a record, and give its parser the present name.
 
     Args:
         record: As it was read.
         where: File and line, for the error message.
 
+    Returns:
+        The record. Only ``parser`` may differ: older records name it by Inspect's version.
+
     Raises:
-        InputError: naming the item, what is there and what should be.
+        InputError: the record contradicts itself. Names the item, the value found and the value expected.
     """
     where = f"{where}, item {record.item} epoch {record.epoch}"
     try:
         _check(record, where)
+        parser = upstream.current_parser(record.parser)
     except (TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
         raise InputError(
-            "a record with values that are not the schema's",
+            "invalid value in a record",
             where=where,
             found=f"{type(error).__name__}: {error}",
-            expected="texts, numbers and weights as value-retention writes them",
+            expected="a record as value-retention writes it",
         ) from error
-    return record
+    return record if parser == record.parser else replace(record, parser=parser)
 
 
 def _check(record: AnswerRecord, where: str) -> None:
     if (digest := text_hash(record.answer)) != record.answer_hash:
         raise InputError(
-            "an answer that is not the one that was judged",
+            "the answer has changed since it was judged",
             where=where,
-            found=f"a text of hash {digest[:12]}",
+            found=f"a text with hash {digest[:12]}",
             expected=f"answer_hash {record.answer_hash[:12]}",
-            hint="take the record from where it was written, unedited",
+            hint="use the original, unedited file",
         )
     single: dict[str, float | None] = {}
     for grade in record.grades:
         value = single[grade.dimension] = grade.grade
         if (value is None) == (grade.outcome == "graded") or (value is not None and value not in _GRADES):
             _check_mean(grade, where)
-    if len(single) == len(record.grades):  # one judge, no variables: a score is a grade, and reading is quick
+    if len(single) == len(record.grades):  # one judge, no variables: each score is a grade (fast path)
         scores = {name: single.get(name) for name in record.dimensions}
     else:
         scores = dimension_scores(record.dimensions, record.grades)
@@ -63,25 +69,25 @@ def _check(record: AnswerRecord, where: str) -> None:
 
 
 def _check_mean(grade: GradeRecord, where: str) -> None:
-    """Refuse the grade, unless it is a mean of several and may lie between them."""
+    """Refuse a grade that is not 0 or 1, unless it is a mean of several."""
     value = grade.grade
     if value is not None and grade.outcome == "graded" and grade.judge.endswith(MEAN) and 0 <= value <= 1:
         return
     raise InputError(
-        "a grade that no judge can give",
+        "invalid grade",
         where=f"{where}, dimension {grade.dimension}, judge {grade.judge}",
         found=f"{value!r}, outcome {grade.outcome}",
-        expected=" or ".join(map(str, _GRADES)) + " where the outcome is graded, else none",
+        expected=" or ".join(map(str, _GRADES)) + " if the outcome is 'graded', otherwise None",
     )
 
 
 def _check_scores(found: Mapping[str, Any], expected: Mapping[str, float | None], where: str) -> None:
-    """Compare scores by name; a NaN equals nothing."""
+    """Compare scores by name. A NaN equals nothing."""
     if found == expected:
         return
     if set(found) != set(expected):
         raise InputError(
-            "scores of other dimensions than the record's",
+            "the scores and the dimensions of a record do not match",
             where=where,
             found=", ".join(found),
             expected=", ".join(expected),
@@ -91,9 +97,9 @@ def _check_scores(found: Mapping[str, Any], expected: Mapping[str, float | None]
         if value is right or (value is not None and right is not None and abs(value - right) <= TOLERANCE):
             continue
         raise InputError(
-            "a score that does not follow from the grades",
+            "a score does not follow from the grades",
             where=where,
             found=f"{name} {value!r}",
             expected=f"{name} {right!r}",
-            hint="take the record from where it was written, unedited, or judge it again",
+            hint="use the original, unedited file, or judge the answer again",
         )

@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake: printed as one message, without a traceback."""
+"""The exception for a user's mistake, printed as one message without a traceback."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from types import TracebackType
 
 
 class InputError(ValueError):
-    """Bad input from a user: data, settings or a path. Its text is complete enough to act on.
+    """Bad input from a user: data, settings or a path. The message says what to do next.
 
     Args:
-        what: What is wrong, in one clause.
-        where: File, row, option or key it was found in.
-        found: The value that was found.
-        expected: What would have been accepted.
-        hint: The next thing to do.
+        what: The problem, in one clause.
+        where: The file, row, option or key.
+        found: The value found.
+        expected: The values accepted.
+        hint: The next step.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class InputError(ValueError):
 
 
 def show_input_errors_plainly() -> None:
-    """Make an uncaught `InputError` print its message alone; every other exception is untouched.
+    """Print an uncaught `InputError` as its message alone. Other exceptions are unchanged.
 
-    A harness lets exceptions of a task run up to the interpreter, where they would be drowned in a
-    traceback. The exit status stays 1. Calling this twice is harmless.
+    A harness lets a task's exceptions reach the interpreter, which would print a traceback. The exit status stays
+    1. A second call has no effect.
     """
     previous = sys.excepthook
     if getattr(previous, "handles_input_errors", False):

@@ -1,4 +1,4 @@
-"""Language names of the data to BCP-47 tags, and the user's choice of languages."""
+"""BCP-47 tags for the data's language names, and the user's choice of languages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from value_retention.tasks.errors import InputError
 
-# The names that occur in the data (with its own spellings: "Bangla" beside "Bengali", "Punjab"), and the
-# languages a later revision is likely to hold. Macro-languages get the tag that is in common use.
+# The names in the data (with its spellings: "Bangla" and "Bengali", "Punjab"), and languages that a later revision
+# is likely to add. A macro-language gets its usual tag.
 TAGS = {
     "Afrikaans": "af",
     "Amharic": "am",
@@ -84,13 +84,13 @@ _TAG = re.compile(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*")
 
 ENGLISH = "en"
 UNDETERMINED = "und"
-"""BCP-47's tag for a language that is not known: neither English nor another one."""
+"""BCP-47's tag for an unknown language. It counts neither as English nor as non-English."""
 
 
 def language_tag(name: str) -> str | None:
-    """BCP-47 tag of a language name or tag; None when it is neither.
+    """BCP-47 tag of a language name or tag, or None if the text is neither.
 
-    Only the primary tag's letter case is normalised: the data's own distinctions are kept.
+    Only the letter case of the primary tag is normalised.
     """
     stripped = name.strip()
     if (tag := _BY_NAME.get(stripped.casefold())) is not None:
@@ -107,28 +107,28 @@ def is_english(tag: str) -> bool:
 
 
 def choose_languages(wanted: Sequence[str], available: Iterable[str], where: str) -> frozenset[str]:
-    """The tags a user asked for, by name or tag.
+    """The tags of the languages that a user chose.
 
     Args:
         wanted: Names or tags (``["English", "ms"]``).
         available: Tags in the data.
-        where: The option's name, for the message.
+        where: The option's name, for the error message.
 
     Raises:
-        InputError: a language that the data does not hold, or none at all.
+        InputError: an empty list, or a language that is not in the data.
     """
     have = sorted(set(available))
     if not wanted:
-        raise InputError("no language named", where=where, found="an empty list", expected=", ".join(have))
+        raise InputError("empty list of languages", where=where, expected=", ".join(have))
     chosen = set()
     for name in wanted:
         tag = language_tag(name)
         if tag not in have:
             raise InputError(
-                "a language that the data does not hold",
+                "unknown language",
                 where=where,
                 found=repr(name),
-                expected=f"one of {', '.join(have)}, or its English name",
+                expected=f"one of the data's languages ({', '.join(have)}), by tag or English name",
             )
         chosen.add(tag)
     return frozenset(chosen)

@@ -1,4 +1,4 @@
-"""Rows to items: one path for both benchmarks, every dropped row counted and named."""
+"""From rows to items: one path for both benchmarks. Every dropped row is counted and named."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from value_retention.tasks import upstream
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item, joint_revision
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import TAGS, choose_languages, language_tag
@@ -24,7 +25,7 @@ _QUOTED_NAMES = re.compile(rf"\s*(?:(?:{_QUOTED_NAME.pattern})[\s,]*)*")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A benchmark's items and dimensions as they were read, with their origin."""
+    """A benchmark's items and dimensions, with their origin."""
 
     benchmark: Benchmark
     items: tuple[Item, ...]
@@ -32,10 +33,20 @@ class Dataset:
     """By name, in the data's order."""
     info: DataInfo
     prompt_revision: str
-    """The revision that ANIMA's judge prompt names."""
+    """The revision named in ANIMA's judge prompt."""
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+def load_for_run(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | None = None) -> Dataset:
+    """Read a benchmark that is about to be asked or judged: `load`, with known judge prompts only.
+
+    Raises:
+        InputError: as `load`, or an unknown judge prompt or grade parser (see `upstream.require_known`).
+    """
+    upstream.require_known(benchmark.prompt_module)
+    return load(benchmark, data, languages)
 
 
 def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | None = None) -> Dataset:
@@ -43,22 +54,22 @@ def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | Non
 
     Args:
         benchmark: `ANIMA_2_2` or `MORU`.
-        data: ``hub`` (the pinned commits), ``hub:REPO@COMMIT`` (another data set in the same layout, such as
-            the held-out one), ``sample`` (the bundled items, no benchmark) or a folder in the hub's layout.
-        languages: Names or BCP-47 tags; None for all.
+        data: ``hub`` (the pinned commits), ``hub:REPO@COMMIT`` (another dataset in the same layout, such as the
+            held-out one), ``sample`` (the bundled items, not a benchmark) or a folder in the hub's layout.
+        languages: Names or BCP-47 tags. None for all.
 
     Returns:
         Items in the data's order. `DataInfo.dropped` names every row that is not scored.
 
     Raises:
-        InputError: data missing or malformed, or a language that it does not hold.
+        InputError: missing or malformed data, or a language that is not in the data.
     """
     prompt_revision = benchmark.questions.revision
     if data == "hub" or data.startswith("hub:"):
         source = "hub"
         repo, prompt_revision = hub_source(benchmark, data)
-        # ANIMA keeps both tables in one repository, MORU in two: another questions repository then brings
-        # its own dimensions, or the pinned ones stay.
+        # ANIMA keeps both tables in one repository, so another repository brings its own dimensions. MORU keeps
+        # them in two, so the pinned dimensions stay.
         same = benchmark.dimensions.repo == benchmark.questions.repo
         dim_repo = repo if same else benchmark.dimensions.repo
         dim_revision = prompt_revision if same else benchmark.dimensions.revision
@@ -79,8 +90,10 @@ def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | Non
     dimensions = _read_dimensions(benchmark, raw_dims)
     items, dropped = _read_items(benchmark, raw, dimensions)
     if not items:
-        raise InputError("no row of the data can be scored", where=data, found=f"{len(dropped)} dropped rows")
-    # Over all items, before any choice of languages: two runs on parts of the same data stay comparable.
+        raise InputError(
+            "every row of the data was dropped", where=data, found=f"{len(dropped)} dropped rows"
+        )
+    # Hash all items, before languages are chosen: runs on parts of the same data stay comparable.
     content = text_hash(
         canonical_json([[asdict(i) for i in items], [asdict(d) for d in dimensions.values()]])
     )
@@ -102,11 +115,13 @@ def _numbered(rows: list[Row], repo: str) -> list[tuple[str, Row]]:
 
 
 def _bad(where: str, column: str, found: object, expected: str) -> InputError:
-    return InputError(f"column {column!r} cannot be read", where=where, found=repr(found), expected=expected)
+    return InputError(
+        f"invalid value in column {column!r}", where=where, found=repr(found), expected=expected
+    )
 
 
 def _text(row: Row, column: str, where: str) -> str:
-    """A text cell; null is the empty text."""
+    """A text cell. Null becomes the empty text."""
     value = row.get(column)
     if value is None:
         return ""
@@ -125,7 +140,7 @@ def _read_dimensions(benchmark: Benchmark, rows: list[tuple[str, Row]]) -> dict[
             raise _bad(where, column, row.get(column), "a text")
         name = name.lower() if benchmark.fold_names else name
         if name in dimensions:
-            raise InputError("a dimension is defined twice", where=where, found=name)
+            raise InputError("duplicate dimension", where=where, found=name)
         weight = 1.0
         if benchmark.weighted and row.get("default_weighting") is not None:
             try:
@@ -143,7 +158,7 @@ def _read_items(
 ) -> tuple[list[Item], list[DroppedRow]]:
     items: list[Item] = []
     dropped: list[DroppedRow] = []
-    # By tag, not by the data's name for a language: "en" and "English" are one.
+    # By tag, not by the language's name in the data: "en" and "English" are the same language.
     seen: dict[tuple[str, str], tuple[str, Item]] = {}
     for where, row in rows:
         outcome = _read_item(benchmark, row, where, dimensions)
@@ -156,11 +171,11 @@ def _read_items(
             seen[key] = (where, outcome)
             items.append(outcome)
         elif benchmark.translated and before[1] == outcome:
-            # MORU's hub file holds exact duplicates; anything but an exact one is a mistake in the data.
+            # MORU's hub file has exact duplicates. Any other duplicate is a mistake in the data.
             dropped.append(DroppedRow(outcome.id, "exact duplicate of an earlier row"))
         else:
             raise InputError(
-                "two rows with the same id",
+                "two rows have the same id",
                 where=f"{where} and {before[0]}",
                 found=f"id {outcome.id}",
                 expected="one row per id" + (" and language" if benchmark.translated else ""),
@@ -191,6 +206,7 @@ def _read_item(
         problem = "no dimension tags"
     unknown = [name for name in tags if name not in dimensions]
     if unknown and benchmark.unknown_tag == "drop_row" and problem is None:
+        # Reasons are compared between runs: another wording would make old runs incomparable.
         return DroppedRow(item_id, "tag that is no known dimension: " + ", ".join(map(repr, unknown)))
     known = tuple(dict.fromkeys(name for name in tags if name in dimensions))
     if problem is None and not known:
@@ -198,7 +214,7 @@ def _read_item(
     if problem is not None:
         if benchmark.row_problem == "drop":
             return DroppedRow(item_id, problem)
-        raise InputError(f"a row cannot be used: {problem}", where=where, found=f"id {item_id}")
+        raise InputError(f"invalid row: {problem}", where=where, found=f"id {item_id}")
     return Item(
         id=item_id,
         cluster=key,
@@ -222,10 +238,10 @@ def _row_id(row: Row, where: str) -> str:
 
 
 def _tags(row: Row, benchmark: Benchmark, where: str) -> list[str]:
-    """Tags as a list, from a list or from text (comma-separated; in CSV also a written-out list).
+    """Tags from a list or from text (comma-separated, or a list literal as in CSV).
 
-    The empty tag of a list is kept, so that the row is dropped by name as upstream drops it; between the
-    commas of a text it is nothing.
+    An empty tag in a list is kept, so that its row is dropped as upstream drops it. In comma-separated text it is
+    ignored.
     """
     value: Any = row.get(benchmark.tag_column)
     if isinstance(value, str) and value.lstrip().startswith("["):
@@ -239,28 +255,30 @@ def _tags(row: Row, benchmark: Benchmark, where: str) -> list[str]:
     elif isinstance(value, list) and all(isinstance(tag, str) for tag in value):
         tags = value
     else:
-        raise _bad(where, benchmark.tag_column, value, "a list of dimension names, or names between commas")
+        raise _bad(
+            where, benchmark.tag_column, value, "a list of dimension names, or names separated by commas"
+        )
     return [tag.lower() for tag in tags] if benchmark.fold_names else tags
 
 
 def _written_list(text: str) -> Any:
-    """A list as JSON, Python or NumPy (which puts no commas between) write it; None when it is none."""
+    """Parse a list literal of JSON, Python or NumPy (without commas). None for any other text."""
     try:
         return json.loads(text)
     except ValueError:
-        body = text.strip()[1:-1] if text.rstrip().endswith("]") else "broken off"
+        body = text.strip()[1:-1] if text.rstrip().endswith("]") else "truncated"
         if not _QUOTED_NAMES.fullmatch(body):
             return None
         return [name[1:-1] for name in _QUOTED_NAME.findall(body)]
 
 
 def _variables(text: str, where: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Lines of ``name:value,value`` to names and values; a name on two lines has the values of both."""
+    """Parse lines of ``name:value,value``. A name on two lines gets the values of both."""
     variables: dict[str, list[str]] = {}
     for line in filter(None, (part.strip() for part in text.split("\n"))):
         name, colon, values = (part.strip() for part in line.partition(":"))
         found = [value.strip() for value in values.split(",") if value.strip()]
         if not colon or not name or not found or ":" in values:
-            raise _bad(where, "variables", line, "name:value,value on a line")
+            raise _bad(where, "variables", line, "lines of name:value,value")
         variables.setdefault(name, []).extend(found)
     return tuple((name, tuple(values)) for name, values in variables.items())

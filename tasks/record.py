@@ -16,18 +16,18 @@ from typing import Any, Literal
 from value_retention.tasks.errors import InputError
 
 SCHEMA_VERSION = 1
-"""Rises when a field changes its meaning or goes; a reader refuses a version it does not know."""
+"""Incremented when a field changes its meaning or is removed. A reader refuses unknown versions."""
 
 Outcome = Literal["graded", "unparsed", "judge_error"]
-"""``graded``: a grade was read. ``unparsed``: the judge replied, no grade could be read.
-``judge_error``: no reply (outage, refusal by the provider, retries spent). Only the first has a grade."""
+"""``graded``: a grade was read. ``unparsed``: the judge replied without a readable grade.
+``judge_error``: no reply (outage, refusal by the provider, retries used up). Only ``graded`` has a grade."""
 
 Status = Literal["scored", "unscored", "not_judged"]
-"""``unscored``: judged, but no grade at all. ``not_judged``: saved to be judged later."""
+"""``unscored``: judged, without a single grade. ``not_judged``: saved to be judged later."""
 
 
 MEAN = " (mean)"
-"""Ends the judge's name of a grade that is a mean of several, as some logs of other evals hold it."""
+"""Suffix of the judge's name where a grade is a mean of several, as in some logs of other evals."""
 
 
 def text_hash(text: str) -> str:
@@ -36,8 +36,8 @@ def text_hash(text: str) -> str:
 
 
 def well_formed(text: str) -> str:
-    """The text with lone surrogates (half of a character, as a cut-off JSON reply may hold) replaced by
-    U+FFFD: neither SQLite nor a file in UTF-8 can hold them."""
+    """Replace lone surrogates (half a character, as in a truncated JSON reply) by U+FFFD. Neither SQLite nor a UTF-8
+    file can hold them."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -51,24 +51,24 @@ class DroppedRow:
     """A row of the data that is not scored, and why."""
 
     row: str
-    """Id of the row (``58``), or its position where it has no id (``row 12``)."""
+    """Id of the row (``58``), or its position if it has no id (``row 12``)."""
     reason: str
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """Where the questions came from."""
+    """Origin of the questions."""
 
     source: str
     """``hub``, ``folder`` or ``sample``."""
     revision: str
-    """Commit of the hub data set (questions, then dimensions, joined by ``+`` where they differ);
+    """Commit of the hub dataset (questions, then dimensions, joined by ``+`` if they differ);
     ``sha256:...`` of the content for a folder; ``sample`` for the bundled items."""
     content_hash: str
-    """SHA-256 over the used items and dimensions: equal for equal content, wherever it was read."""
+    """SHA-256 over the items and dimensions in use. Equal content gives equal hashes, whatever its source."""
     dropped: tuple[DroppedRow, ...] = ()
     is_benchmark: bool = True
-    """False for the bundled sample items, whose scores are no benchmark result."""
+    """False for the bundled sample items: their scores are not benchmark results."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,13 @@ class JudgeInfo:
     name: str
     """Inspect model name (``openai/gpt-5-mini``) or ``lexical``."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Generation settings that were set explicitly (temperature, max_tokens, ...); never a secret."""
+    """Generation settings that were set explicitly (temperature, max_tokens, ...). Never a secret."""
     is_llm: bool = True
 
 
 def caveats(data: DataInfo, judges: Iterable[JudgeInfo] = ()) -> list[str]:
-    """Why a score is no benchmark result, in the words that every table and log shows."""
-    notes = [] if data.is_benchmark else ["sample items, no benchmark"]
+    """Why a score is not a benchmark result, in the words that every table and log shows."""
+    notes = [] if data.is_benchmark else ["sample items, not a benchmark"]
     return notes + [f"judge {judge.name}, not an LLM" for judge in judges if not judge.is_llm]
 
 
@@ -97,78 +97,78 @@ class GradeRecord:
     judge: str
     outcome: Outcome
     grade: float | None
-    """1.0 or 0.0 when ``outcome`` is ``graded``, else None. Between them only where `judge` ends in `MEAN`."""
+    """1.0 or 0.0 if ``outcome`` is ``graded``, otherwise None. Between them only if `judge` ends in `MEAN`."""
     rationale: str | None
-    """The judge's reply, whole; None when there was none."""
+    """The judge's whole reply, or None if there was none."""
     prompt_hash: str
     """SHA-256 of the rendered judge prompt."""
     error: str | None = None
-    """The judge's failure in one line when ``outcome`` is ``judge_error``."""
+    """The judge's failure in one line if ``outcome`` is ``judge_error``."""
     attempts: int = 1
-    """Replies that were asked for (more than one only with ``parse_retries``)."""
+    """Number of replies requested (more than one only with ``parse_retries``)."""
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Who asked the model and how: the only block that differs between harnesses."""
+    """The harness, the model and its settings: the only block that differs between harnesses."""
 
     harness: str
     """``lm_eval`` or ``inspect_ai``."""
     harness_version: str
     model: str
     model_args: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the tested model (``pretrained``, ``revision``, ``base_url``, ...); never a secret."""
+    """Arguments of the tested model (``pretrained``, ``revision``, ``base_url``, ...). Never a secret."""
     sampling: dict[str, Any] = field(default_factory=dict)
-    """Temperature, max_tokens, seed, system instruction, chat template: as far as the harness says."""
+    """Temperature, max_tokens, seed, system instruction, chat template: as far as the harness reports them."""
 
 
 @dataclass(frozen=True)
 class AnswerRecord:
-    """One answer (item x epoch) with its grades and scores. Scores are in [0, 1]; None is missing."""
+    """One answer (item and epoch) with its grades and scores. Scores are in [0, 1], or None if missing."""
 
     benchmark: str
     """``anima_2_2`` or ``moru``."""
     benchmark_version: str
-    """Comparability number and interface letter, as upstream numbers them (``6-D``)."""
+    """Comparability number and interface letter, numbered as upstream does (``6-D``)."""
     data: DataInfo
     item: str
     cluster: str
-    """Unit of resampling: the question. In MORU the translations of a question share one cluster."""
+    """The question: the unit of resampling. In MORU the translations of a question share one cluster."""
     language: str
     """BCP-47 tag."""
     language_raw: str | None
-    """The name in the data; None where the data has null, which is English."""
+    """The language's name in the data, or None if the data has null (English)."""
     source: str | None
-    """MORU's source of the question; None in ANIMA."""
+    """MORU's source of the question. None in ANIMA."""
     translation: str | None
-    """ANIMA's English rendering of a non-English question; rows that share it are matched translations."""
+    """ANIMA's English translation of a non-English question. Rows with the same one are matched translations."""
     epoch: int
     """From 1."""
     question: str
     answer: str
     reasoning: str | None
-    """What the model wrote before the end of its thinking: kept, never judged."""
+    """The model's reasoning before the answer. Kept, never judged."""
     answer_hash: str
     dimensions: tuple[str, ...]
-    """The dimensions this item is tagged with, in the data's order."""
+    """The item's dimension tags, in the data's order."""
     weights: dict[str, float]
     """Weight of each of `dimensions`."""
     protocol: str
     """``per_dimension`` (comparable with published scores) or ``batched`` (not)."""
     parser: str
-    """Version of the grade parser."""
+    """The grade parser, named by the hash of its pattern and words (see `upstream.parser_version`)."""
     judges: tuple[JudgeInfo, ...]
     status: Status
     overall: float | None
     dimension_scores: dict[str, float | None]
-    """Score of every tagged dimension; None where none of its grades could be read."""
+    """Score of every tagged dimension, or None if none of its grades could be read."""
     grades_expected: int
     grades_missing: int
     grades: tuple[GradeRecord, ...]
     run: RunInfo
     rubric_hash: str = ""
-    """SHA-256 of the judge's words without question, answer and dimension: equal where prompts are built alike.
-    Empty in older records, ``unknown`` where a log of another eval does not say."""
+    """SHA-256 of the judge prompt without question, answer and dimension. Empty in older records, ``unknown`` if a
+    log of another eval does not tell."""
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -176,24 +176,24 @@ class AnswerRecord:
         return asdict(self)
 
     def to_json(self) -> str:
-        """The record on one line; field order is fixed, so equal records give equal text."""
+        """The record on one line. The field order is fixed, so equal records give equal text."""
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any], where: str = "record") -> AnswerRecord:
-        """Read a record back.
+        """Read a record.
 
         Args:
-            value: What `to_dict` gave.
+            value: The result of `to_dict`.
             where: File and line, for the error message.
 
         Raises:
-            InputError: no record, an unknown schema version, or missing or unknown fields.
+            InputError: unknown schema version, missing or unknown fields.
         """
         version = value.get("schema_version") if isinstance(value, Mapping) else None
         if version != SCHEMA_VERSION:
             raise InputError(
-                "a record of a schema this version does not read",
+                "unsupported record schema",
                 where=where,
                 found=f"schema_version {version!r}",
                 expected=f"schema_version {SCHEMA_VERSION}",
@@ -201,7 +201,7 @@ class AnswerRecord:
             )
         if not NEEDED <= value.keys() <= KNOWN:
             raise InputError(
-                "a record with other fields than the schema's",
+                "missing or unknown fields in a record",
                 where=where,
                 found=f"missing {sorted(NEEDED - set(value))}, unknown {sorted(set(value) - KNOWN)}",
                 expected=f"the fields of schema {SCHEMA_VERSION}",
@@ -210,7 +210,7 @@ class AnswerRecord:
             return cls._of(value)
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(
-                "a record with a block that is not the schema's",
+                "invalid block in a record",
                 where=where,
                 found=str(error),
                 expected=f"the fields of schema {SCHEMA_VERSION}",
@@ -233,14 +233,14 @@ class AnswerRecord:
 
     @classmethod
     def from_json(cls, text: str, where: str = "record") -> AnswerRecord:
-        """`from_dict` of a JSON text."""
+        """Read a record from JSON text."""
         try:
             value = json.loads(text)
-        except (ValueError, RecursionError) as error:  # the latter of brackets nested without end
-            raise InputError("a record that is no JSON", where=where, found=str(error)) from error
+        except (ValueError, RecursionError) as error:  # RecursionError: deeply nested brackets
+            raise InputError("invalid JSON in a record", where=where, found=str(error)) from error
         return cls.from_dict(value, where)
 
 
 KNOWN = {f.name for f in fields(AnswerRecord)}
 NEEDED = {f.name for f in fields(AnswerRecord) if f.default is MISSING}
-"""A field that came later has a default, for the records that were there before it."""
+"""Fields without a default. A field that was added later has one, so that older records can be read."""

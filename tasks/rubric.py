@@ -1,4 +1,4 @@
-"""Item and answer to the judge's prompts: which calls an answer needs, and their exact words."""
+"""From item and answer to judge prompts: the calls that an answer needs, and their exact words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Variables = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class JudgeCall:
-    """One prompt for one judge: an answer on one dimension, with one value for each placeholder."""
+    """One prompt: an answer, one dimension, and one value for each placeholder."""
 
     dimension: str
     variables: Variables
@@ -32,8 +32,8 @@ class JudgeCall:
 def variable_sets(dimension: Dimension, item: Item) -> list[Variables]:
     """Every combination of values for the placeholders of a dimension's guiding question.
 
-    A placeholder that the item gives no values for keeps its own name. Without placeholders there is one
-    empty combination. Order: the placeholders' first occurrence, then the data's order of values.
+    A placeholder without values is replaced by its name. Without placeholders there is one empty combination.
+    Order: first occurrence of the placeholder, then the data's order of values.
     """
     values = dict(item.variables)
     names = dict.fromkeys(_PLACEHOLDER.findall(dimension.guiding_question))
@@ -42,22 +42,22 @@ def variable_sets(dimension: Dimension, item: Item) -> list[Variables]:
 
 
 def guiding_question(dimension: Dimension, variables: Variables) -> str:
-    """The guiding question with its placeholders filled, in one pass."""
+    """The guiding question with its placeholders filled in one pass."""
     filled = dict(variables)
     return _PLACEHOLDER.sub(lambda match: filled.get(match[1], match[0]), dimension.guiding_question)
 
 
 def _literal(text: str) -> str:
-    """Braces doubled, so that ``str.format`` gives the text back as it was."""
+    """The text with braces doubled, so that ``str.format`` returns it unchanged."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
 @cache
 def _template(benchmark: Benchmark, revision: str, name: str, guiding: str, indicators: str) -> str:
-    """The prompt with the dimension filled in; question, answer and instructions are still open.
+    """The prompt with the dimension filled in, but not question, answer and instructions.
 
-    Upstream formats twice and so takes a brace in a dimension's text for a field. Here a dimension's text
-    is literal; where it holds no brace, as in the pinned data, the result is upstream's.
+    Upstream formats twice, so it reads a brace in a dimension's text as a field. Here the text is literal. Without
+    braces, as in the pinned data, both give the same prompt.
     """
     return upstream.prompt_template(benchmark.prompt_module).format(
         revision=_literal(revision),
@@ -70,8 +70,8 @@ def _template(benchmark: Benchmark, revision: str, name: str, guiding: str, indi
 def judge_prompt(
     dataset: Dataset, item: Item, dimension: Dimension, variables: Variables, answer: str
 ) -> str:
-    """The prompt as upstream renders it. Markers in question and answer are defused; substitution is one
-    pass, so a brace or a field name in either stays what it is."""
+    """The prompt as upstream renders it. Markers in question and answer are defused. Substitution is one pass, so
+    braces and field names in them stay unchanged."""
     template = _template(
         dataset.benchmark,
         dataset.prompt_revision,
@@ -89,7 +89,7 @@ def judge_prompt(
 def judge_calls(dataset: Dataset, item: Item, answer: str) -> Iterator[JudgeCall]:
     """The calls that one answer needs, in the order of the item's dimensions and their variable sets.
 
-    Calls with the same question and answer are adjacent, which a judge's prefix cache likes.
+    Calls with the same question and answer are adjacent, so a judge's prefix cache can serve them.
     """
     for name in item.dimensions:
         dimension = dataset.dimensions[name]
@@ -99,17 +99,17 @@ def judge_calls(dataset: Dataset, item: Item, answer: str) -> Iterator[JudgeCall
 
 
 def item_calls(dataset: Dataset, item: Item) -> int:
-    """Judge calls for one answer with one judge."""
+    """Number of judge calls for one answer and one judge."""
     return sum(len(variable_sets(dataset.dimensions[name], item)) for name in item.dimensions)
 
 
 def count_calls(dataset: Dataset) -> int:
-    """Judge calls for one epoch with one judge."""
+    """Number of judge calls for one epoch and one judge."""
     return sum(item_calls(dataset, item) for item in dataset.items)
 
 
 def ceiling_system_prompt(dataset: Dataset) -> str:
-    """Criteria of every dimension as a system prompt: the ceiling test, what a model reaches when told."""
+    """System prompt of the ceiling test: it shows the model the criteria of every dimension."""
     criteria = "\n\n".join(
         f"{dimension.name}: {_PLACEHOLDER.sub(lambda match: match[1], dimension.guiding_question)}"
         for dimension in dataset.dimensions.values()

@@ -1,4 +1,4 @@
-"""Raw rows of one table: from the hub at a commit, or from a folder as it is now."""
+"""Raw rows of one table, from the hub at a commit or from a folder."""
 
 from __future__ import annotations
 
@@ -17,46 +17,47 @@ EXTENSIONS = (".parquet", ".jsonl", ".csv")
 
 
 def hub_rows(table: Table, repo: str, revision: str) -> list[Row]:
-    """Rows of a hub data set at a commit; works offline when that commit is in the cache.
+    """Rows of a hub dataset at a commit. Works offline if the commit is in the cache.
 
     Raises:
-        InputError: not reachable and not cached, or no such repository, revision or config.
+        InputError: the hub cannot be reached and the commit is not cached, or the repository, revision or config
+            does not exist.
     """
     import datasets
 
     try:
         rows = datasets.load_dataset(repo, table.config, split="train", revision=revision)
     # `datasets` and `huggingface_hub` raise a dozen unrelated types here (ConnectionError, FileNotFoundError,
-    # DatasetNotFoundError, HfHubHTTPError, ValueError, ...); each means: these rows cannot be had.
+    # DatasetNotFoundError, HfHubHTTPError, ValueError, ...). Each means that the rows cannot be read.
     except Exception as error:
         config = f", config {table.config}" if table.config else ""
         raise InputError(
-            "the benchmark's rows cannot be read from the Hugging Face hub",
+            "cannot read the benchmark from the Hugging Face hub",
             where=f"{repo} at {revision}{config}",
             found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
-            expected="a reachable hub (HF_TOKEN where the data is gated), or that commit in the cache",
-            hint="without a hub: copy the data set to a folder DIR in the hub's layout and say data=DIR "
+            expected="access to the hub (gated data needs HF_TOKEN), or the commit in the cache",
+            hint="without the hub: copy the dataset to a folder DIR in the hub's layout and set data=DIR "
             "(or VALUE_RETENTION_DATA=DIR); to try the software: data=sample",
         ) from error
     return [dict(row) for row in rows]
 
 
 def folder_rows(table: Table, root: Path) -> list[tuple[str, Row]]:
-    """Rows of a table in a folder, each with its place (``file, row N``), never through a cache.
+    """Rows of a table in a folder, each with its place (``file, row N``). Never through a cache.
 
-    ``DIR/anima/questions/*.parquet``, or ``.jsonl`` or ``.csv``; a single file ``DIR/anima/questions.jsonl``
-    is read too. Where files are named by split, only those of ``train`` count.
+    Reads ``DIR/anima/questions/*.parquet`` (or ``.jsonl``, ``.csv``) or a single file ``DIR/anima/questions.jsonl``.
+    If files are named by split, only ``train`` is read.
 
     Raises:
-        InputError: folder or table missing, several formats side by side, or a file that cannot be read.
+        InputError: missing folder or table, several formats in one folder, or an unreadable file.
     """
     if not root.is_dir():
         raise InputError(
             "the data folder does not exist",
             where="data (or VALUE_RETENTION_DATA)",
             found=str(root),
-            expected="'sample', 'hub', 'hub:REPO@COMMIT', or a folder that holds anima/, moru-benchmark/ "
-            "and moru-benchmark-dimensions/",
+            expected="'sample', 'hub', 'hub:REPO@COMMIT', or a folder with anima/, moru-benchmark/ and "
+            "moru-benchmark-dimensions/",
         )
     place = root / table.folder
     files = _data_files(place) if place.is_dir() else []
@@ -64,18 +65,16 @@ def folder_rows(table: Table, root: Path) -> list[tuple[str, Row]]:
         files = [f for f in (place.with_name(place.name + ext) for ext in EXTENSIONS) if f.is_file()]
     if not files:
         raise InputError(
-            "a table of the benchmark is missing from the data folder",
+            "the data folder lacks a table of the benchmark",
             where=str(root),
             found=", ".join(sorted(p.name for p in root.iterdir())[:12]) or "an empty folder",
             expected=f"{table.folder}/ with .parquet, .jsonl or .csv files, as on the hub ({table.repo})",
-            hint="the data folder is the one ABOVE the data set's own folder"
-            if root.name == "anima"
-            else None,
+            hint="name the folder ABOVE the dataset's folder" if root.name == "anima" else None,
         )
     suffixes = sorted({file.suffix for file in files})
     if len(suffixes) > 1:
         raise InputError(
-            "a table in several formats: which one counts?",
+            "a table has several formats",
             where=str(place),
             found=", ".join(suffixes),
             expected="one format",
@@ -84,19 +83,19 @@ def folder_rows(table: Table, root: Path) -> list[tuple[str, Row]]:
 
 
 def check_columns(table: Table, rows: list[tuple[str, Row]]) -> None:
-    """Refuse a table without rows or without one of its columns.
+    """Refuse a table without rows or with a missing column.
 
     Raises:
-        InputError: naming the missing columns and those that are there.
+        InputError: names the missing columns and the columns found.
     """
     if not rows:
-        raise InputError("a table of the benchmark has no rows", where=table.folder)
+        raise InputError("empty table", where=table.folder)
     where, first = rows[0]
     columns: set[str] = set().union(*(row.keys() for _, row in rows))
     missing = [column for column in table.columns if column not in columns]
     if missing:
         raise InputError(
-            f"a table of the benchmark lacks the column {', '.join(missing)}",
+            f"missing column: {', '.join(missing)}",
             where=where.rpartition(",")[0] or where,
             found=", ".join(map(str, first)),
             expected=", ".join(table.columns),
@@ -123,7 +122,7 @@ def _read(file: Path) -> Iterator[Row]:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            "a data file cannot be read",
+            "cannot read a data file",
             where=str(file),
             found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
             expected=f"a {file.suffix[1:]} file in the hub's layout",
@@ -137,12 +136,12 @@ def _read_csv(file: Path) -> Iterator[Row]:
         for number, cells in enumerate(filter(None, reader)):
             if len(cells) != len(header):
                 raise InputError(
-                    f"a row with {'more' if len(cells) > len(header) else 'fewer'} cells than the header",
+                    f"a row has {'more' if len(cells) > len(header) else 'fewer'} cells than the header",
                     where=f"{file}, row {number}",
                     found=f"{len(cells)} cells",
                     expected=f"{len(header)} cells",
                 )
-            # An empty cell is a null, as pandas writes it.
+            # pandas writes null as an empty cell.
             yield {name: cell or None for name, cell in zip(header, cells, strict=True)}
 
 
@@ -155,14 +154,17 @@ def _read_jsonl(file: Path) -> Iterator[Row]:
                 value = json.loads(line)
             except ValueError as error:
                 raise InputError(
-                    "a line is no JSON",
+                    "invalid JSON",
                     where=f"{file}, row {number}",
                     found=str(error),
-                    expected="one object",
+                    expected="one JSON object per line",
                 ) from error
             if not isinstance(value, dict):
                 raise InputError(
-                    "a line is no JSON object", where=f"{file}, row {number}", found=line.strip()[:80]
+                    "invalid line",
+                    where=f"{file}, row {number}",
+                    found=line.strip()[:80],
+                    expected="a JSON object",
                 )
             yield value
 
@@ -171,16 +173,16 @@ def hub_source(benchmark: Benchmark, spec: str) -> tuple[str, str]:
     """Repository and revision of ``hub`` or ``hub:REPO@REVISION``.
 
     Raises:
-        InputError: a repository without a revision.
+        InputError: missing repository or revision.
     """
     if spec == "hub":
         return benchmark.questions.repo, benchmark.questions.revision
     repo, _, revision = spec.removeprefix("hub:").partition("@")
     if not repo or not revision:
         raise InputError(
-            "a hub data set without a revision",
+            "a hub dataset needs a revision",
             where="data",
             found=spec,
-            expected="hub:OWNER/NAME@COMMIT (a commit: tags and branches move)",
+            expected="hub:OWNER/NAME@COMMIT (a commit, because tags and branches move)",
         )
     return repo, revision

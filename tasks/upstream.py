@@ -1,17 +1,59 @@
-"""What is imported, never retyped, from the pinned upstream packages: the judge's words and its grades.
+"""The judge prompts and the grade parser, imported from Inspect and Inspect Evals.
 
-Our scores are the benchmark's only while these are. They live in private names of Inspect, hence the exact
-pin in ``pyproject.toml``; golden hashes of rendered prompts and a property test of the parser against
-``model_graded_qa`` itself fail when an upgrade changes one of them.
+A score is the benchmark's only with these, so they are imported, never retyped. Most have private names, listed in
+`adapters/private.py`. `KNOWN` holds their hashes, and a run stops if an installed part has another hash. A record
+names its parser by hash: runs are comparable if prompts and parser are equal, in any version of the packages.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
+
+from value_retention.tasks.errors import InputError
+from value_retention.tasks.record import canonical_json, text_hash
+
+ACCEPT = "VALUE_RETENTION_ACCEPT_PROMPTS"
+"""Environment variable: the hash of unknown prompts that the user accepts."""
+
+TRIED = {"inspect_ai": ("0.3.278", "0.3.285"), "inspect_evals": ("0.26.0", "0.26.0")}
+"""First and last version in which every part has its `KNOWN` hash."""
+
+KNOWN = {
+    "grading instructions": "7c6cdf15888e0f2173e623fb52ba2d0b75aeb575a9937b0e3e66c9f4370afd5a",
+    "grade pattern": "15d3dae9a3bb8967d9a2ef6c43a7222acb3a1cab0756109717715a7b4a1a7ce4",
+    "grade words": "f90851ccd92c5e2872a82cfe93e6521ec92ae3723e984acb283d02e351dbdcd1",
+    "data markers": "c5732c4fe0f8e84bcb7ec8768e825510b1ed940ea29177f8104b807d8c71ae65",
+    "thinking blocks": "218189893a61ca1a153f51f1f0ca130e4fb659b389627364b25549382091586a",
+    "inspect_evals.anima.scorer": "0eace5fa1563c6f36d8df8f7255259929914cb7f100fb44f325ba46123c6a806",
+    "inspect_evals.moru.scorer": "d484184ca592d3fac3ee3e43edc43ae70e078ba685333c916198ea26040d2538",
+}
+"""SHA-256 of each part. For a function, the hash of its results for `PROBES`."""
+
+READING = ("grade pattern", "grade words", "data markers", "thinking blocks")
+"""The parts that process texts of models and judges. Together they are the parser that a record names."""
+
+PROBES = (
+    "",
+    "No marks.",
+    "[BEGIN DATA] [end data] [END\u00a0DATA] [END  DATA] [END-DATA] [Begin Data]",
+    "<think>a</think>b",
+    "before <think>a</think> after <think>b</think> end",
+    "<think>\n a <think>b</think> c \n</think>\n\nd",
+    '<think signature="rs_1" redacted="true">a\nb</think>c',
+    "<think><summary>s</summary> a</think>b",
+    "a</think>b",
+    "<think>never closed",
+    "<THINK>a</THINK>b",
+    "<thinking>a</thinking>b",
+)
+
+_OLD_PARSER = re.compile(r"1\+inspect_ai-(\S+)")
 
 
 @cache
@@ -34,7 +76,7 @@ def instructions() -> str:
 
 
 def neutralize(text: str) -> str:
-    """Defuse ``[BEGIN DATA]`` and ``[END DATA]`` in a text that is not ours."""
+    """Defuse ``[BEGIN DATA]`` and ``[END DATA]`` in a question or an answer."""
     defused: str = _model_graded().neutralize_structural_delimiters(text)
     return defused
 
@@ -53,12 +95,122 @@ def grade_words() -> dict[str, str]:
 
 
 def take_thought(text: str) -> tuple[str, str | None]:
-    """The text without its first block between thinking tags, and that block."""
+    """Remove the first block between thinking tags. Returns the text without it, and the block."""
     rest, capsule = import_module("inspect_ai.model._reasoning").parse_content_with_reasoning(text)
     return rest, None if capsule is None else capsule.reasoning
 
 
+def _part(name: str) -> object:
+    """What is hashed of a part of `KNOWN`."""
+    match name:
+        case "grading instructions":
+            return instructions()
+        case "grade pattern":
+            return grade_pattern().pattern
+        case "grade words":
+            return canonical_json(grade_words())
+        case "data markers":
+            return canonical_json([neutralize(text) for text in PROBES])
+        case "thinking blocks":
+            return canonical_json([take_thought(text) for text in PROBES])
+        case _:
+            return prompt_template(name)
+
+
+def installed(parts: Iterable[str] = KNOWN) -> dict[str, str]:
+    """Hash of each part in the installed packages, or ``missing`` if they lack it or its name."""
+    found = {}
+    for name in parts:
+        try:
+            found[name] = text_hash(str(_part(name)))
+        except (ImportError, AttributeError, TypeError):
+            found[name] = "missing"
+    return found
+
+
+def _parser(hashes: dict[str, str]) -> str:
+    """Name of a parser: version 1 of this project's rules, and the hash of Inspect's parts."""
+    return f"1+model_graded_qa-{text_hash(canonical_json([hashes[name] for name in READING]))[:12]}"
+
+
+KNOWN_PARSER = _parser(KNOWN)
+"""The parser of every version in `TRIED`."""
+
+
 @cache
 def parser_version() -> str:
-    """Names the parser in every record: ours, over Inspect's pattern."""
-    return f"1+inspect_ai-{version('inspect_ai')}"
+    """Name of the installed parser, for new records."""
+    return _parser(installed(READING))
+
+
+def was_tried(package: str, number: str) -> bool:
+    """Whether a version lies in the range of `TRIED`. Development versions do not."""
+    first, last = map(_numbers, TRIED[package])
+    return first <= _numbers(number) <= last
+
+
+def _numbers(number: str) -> tuple[int, ...]:
+    """The parts of a release's number. Empty for any other text."""
+    parts = number.split(".")
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
+
+
+def parser_of(inspect_version: str) -> str:
+    """Name of the parser in a version of Inspect. For an unknown version, the version itself."""
+    if was_tried("inspect_ai", inspect_version):
+        return KNOWN_PARSER
+    return parser_version() if inspect_version == version("inspect_ai") else f"inspect_ai-{inspect_version}"
+
+
+def current_parser(name: str) -> str:
+    """Present name of a record's parser. Older records name it by Inspect's version."""
+    match = _OLD_PARSER.fullmatch(name)
+    return KNOWN_PARSER if match and was_tried("inspect_ai", match[1]) else name
+
+
+def same_words(versions: dict[str, str]) -> bool:
+    """Whether the installed packages render the same prompts as these versions (package to version)."""
+    return all(
+        versions.get(package) == version(package)
+        or (was_tried(package, versions.get(package, "")) and not changed())
+        for package in TRIED
+    )
+
+
+def changed(template: str | None = None) -> list[str]:
+    """The parts whose installed hash differs from the known one.
+
+    Args:
+        template: The benchmark's prompt module. None for both benchmarks.
+    """
+    parts = [name for name in KNOWN if template is None or name == template or "inspect_evals" not in name]
+    return [name for name, found in installed(parts).items() if found != KNOWN[name]]
+
+
+def require_known(template: str) -> None:
+    """Refuse to start a run with unknown prompts or parser, unless `ACCEPT` holds their hash.
+
+    Args:
+        template: The benchmark's prompt module.
+
+    Raises:
+        InputError: names the changed parts, the versions that were tried, and the switch.
+    """
+    unknown = changed(template)
+    if not unknown:
+        return
+    hashes = installed()
+    joint = text_hash(canonical_json(hashes))[:12]
+    missing = [name for name in unknown if hashes[name] == "missing"]
+    if not missing and os.environ.get(ACCEPT) == joint:
+        return
+    tried = " and ".join(f"{name} {a}" + (f" to {b}" if a != b else "") for name, (a, b) in TRIED.items())
+    install = "pip install " + " ".join(f"{name}=={last}" for name, (_, last) in TRIED.items())
+    go_on = f"; or, to go on with scores that `compare` does not mix with others: {ACCEPT}={joint}"
+    raise InputError(
+        "unknown judge prompt or grade parser in the installed packages",
+        where=" and ".join(f"{name} {version(name)}" for name in TRIED),
+        found=f"{'missing' if missing else 'changed'}: {', '.join(missing or unknown)}",
+        expected=f"the prompts and parser of {tried}",
+        hint=install + ("" if missing else go_on),
+    )

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import BIN, JUDGE, MODEL, Server, assert_plain_refusal, one, run, scripted_server
-from inspect_ai._util.error import PrerequisiteError
+from helpers import BIN, JUDGE, MODEL, ROOT, Server, assert_plain_refusal, one, run, scripted_server
+from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, read_eval_log
+from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, get_model, modelapi
 
 from value_retention.adapters.inspect_tasks import anima_2_2, moru_multi
 from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.tasks.benchmark import BENCHMARKS
+from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
 
 
@@ -65,9 +67,9 @@ def test_limit_epochs_languages_and_figures(panel: dict[str, Path], name: str, v
     assert log.status == "success"
     assert log.eval.task_version == version
     assert log.eval.metadata is not None
-    assert log.eval.metadata["notes"] == ["sample items, no benchmark"]
+    assert log.eval.metadata["notes"] == ["sample items, not a benchmark"]
     benchmark = {"anima-2-2": "anima_2_2", "moru-multi": "moru"}[name]
-    assert log.eval.dataset.name == f"{benchmark} (sample items, no benchmark)"
+    assert log.eval.dataset.name == f"{benchmark} (sample items, not a benchmark)"
     records = list(read_log(panel[name]))
     assert len(log.samples or ()) == len(records) == 8
     assert {record.language for record in records} <= {"en", "ms"}
@@ -83,7 +85,7 @@ def test_every_sample_and_epoch_has_the_same_keys(panel: dict[str, Path]) -> Non
         keys = set()
         for sample in read_eval_log(path).samples or ():
             ((name, score),) = (sample.scores or {}).items()
-            assert name == "value_retention/judged"
+            assert name == "judged"
             assert isinstance(score.value, Mapping)
             keys.add(tuple(score.value))
             assert score.explanation is not None
@@ -119,6 +121,11 @@ def test_a_log_is_scored_again_by_another_judge(
     assert [r.answer_hash for r in first] == [r.answer_hash for r in again]
     assert [[j.name for j in record.judges] for record in again] == [[SECOND]] * 8
     assert [(r.data, r.run) for r in first] == [(r.data, r.run) for r in again]
+    names = [
+        [s.name for s in read_eval_log(log).eval.scorers or ()]
+        for log in (panel["anima-2-2"], tmp_path / "again.eval")
+    ]
+    assert names == [["judged"]] * 2, "a log that was scored again can be scored again"
     assert server.stats()["model"] == before["model"], "answers are not asked for again"
     assert server.stats()["judge"] - before["judge"] == sum(record.grades_expected for record in again)
     assert_figures_are_the_records(tmp_path / "again.eval")
@@ -200,8 +207,8 @@ def test_answers_saved_for_later_and_the_ceiling_test(server: Server, tmp_path: 
     assert {(record.status, record.judges) for record in records} == {("not_judged", ())}
     assert records[0].run.sampling["ceiling"] is True
     assert log.eval.metadata is not None
-    assert "ceiling test, no benchmark score" in log.eval.metadata["notes"]
-    assert "ceiling test, no benchmark score" in str(log.eval.dataset.name)
+    assert "ceiling test, not a benchmark score" in log.eval.metadata["notes"]
+    assert "ceiling test, not a benchmark score" in str(log.eval.dataset.name)
     system = (log.samples or [])[0].messages[0]
     assert system.role == "system"
     assert "Sentience Acknowledgement: " in system.text
@@ -216,7 +223,7 @@ def test_a_judge_that_is_named_twice_over_is_refused_and_the_environment_gives_w
     eval_ = (INSPECT, "eval", "value_retention/anima_2_2", *TO_MODEL, "--model-role", grader)
     eval_ += ("-T", "data=sample", "--limit", "1", "--epochs", "1", "--log-dir", tmp_path)
     done = run(*eval_, "-T", "judge=lexical", **server.environment)
-    assert_plain_refusal(done, "a model has the role 'grader' as well")
+    assert_plain_refusal(done, "--model-role grader", "set twice")
     assert server.stats() == before
     done = run(*eval_, VALUE_RETENTION_JUDGE="lexical", **server.environment)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
@@ -229,7 +236,7 @@ def test_a_judge_that_is_named_twice_over_is_refused_and_the_environment_gives_w
         *("-S", "benchmark=anima_2_2", "-S", "data=sample", "-S", "judge=lexical", "--model-role", grader),
         **server.environment,
     )
-    assert "a model has the role 'grader' as well" in done.stdout + done.stderr
+    assert "set twice" in done.stdout + done.stderr
     assert done.returncode != 0
 
 
@@ -250,25 +257,74 @@ def test_no_judge_stops_before_anything_is_generated(server: Server, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"data": "/nowhere"}, "does not exist"),
+        ({"data": "/nowhere"}, "/nowhere"),
         ({"data": "sample", "languages": "Klingonese"}, "'Klingonese'"),
-        ({"data": "sample", "judge": "gpt-5-mini"}, "an unknown judge"),
-        ({"data": "sample", "judge": "lexical", "judge_args": {"api_key": "abcdef123"}}, "a secret here"),
+        ({"data": "sample", "judge": "gpt-5-mini"}, "'gpt-5-mini'"),
+        ({"data": "sample", "judge": "lexical", "judge_args": {"api_key": "abcdef123"}}, "secret"),
         ({"data": "sample", "judge": "lexical", "judge_args": {"temprature": 0}}, "'temprature'"),
-        ({"data": "hub:someone/else"}, "without a revision"),
-        ({}, "cannot be read from the Hugging Face hub"),
+        ({"data": "hub:someone/else"}, "OWNER/NAME@COMMIT"),
+        ({}, "Hugging Face hub"),
     ],
 )
 @pytest.mark.parametrize("task", [anima_2_2, moru_multi])
-def test_a_mistake_is_the_error_that_inspect_shows_plainly(
+def test_a_mistake_is_refused_when_the_task_is_made(
     task: Any, arguments: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(PrerequisiteError) as caught:
+    with pytest.raises(InputError) as caught:
         task(**arguments)
-    said = str(caught.value.message)
-    assert "value-retention: " in said
-    assert message in said
-    assert "abcdef123" not in said
+    assert message in str(caught.value)
+    assert "abcdef123" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["anima_2_2", "moru_multi"])
+def test_the_task_file_of_a_clone_runs_and_its_log_can_be_scored(
+    server: Server, tmp_path: Path, task: str
+) -> None:
+    """As the register of Inspect Evals runs tasks: by path, from the clone's root."""
+    done = run(
+        *(INSPECT, "eval", f"adapters/inspect_tasks.py@{task}", *TO_MODEL, "-T", "data=sample"),
+        *("-T", "judge=lexical", "--limit", "2", "--epochs", "1", "--log-dir", tmp_path),
+        cwd=ROOT,
+        **server.environment,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    log = one(tmp_path, "*.eval")
+    records = list(read_log(log))
+    assert [r.benchmark for r in records] == [{"moru_multi": "moru"}.get(task, task)] * 2
+    done = run(
+        *(INSPECT, "score", log, "--action", "overwrite", "--output-file", tmp_path / "again.eval"),
+        cwd=ROOT,
+        **server.environment,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    assert list(read_log(tmp_path / "again.eval")) == records
+
+
+class Echo(ModelAPI):
+    """A model that keeps the settings of the last call."""
+
+    asked: GenerateConfig
+
+    async def generate(self, *call: Any, **options: Any) -> ModelOutput:
+        Echo.asked = options.get("config") or call[3]
+        return ModelOutput.from_content(self.model_name, "An answer.")
+
+
+@modelapi(name="echo")
+def echo() -> type[ModelAPI]:
+    return Echo
+
+
+def test_a_record_names_the_settings_that_the_model_was_asked_with(tmp_path: Path) -> None:
+    """The task's settings override those of a model made in Python."""
+    model = get_model("echo/x", config=GenerateConfig(temperature=0.2, top_p=0.9))
+    task = anima_2_2(data="sample", judge="lexical", languages="en")
+    options: Any = {"limit": 1, "epochs": 1, "log_dir": str(tmp_path), "display": "none", "top_k": 7}
+    (log,) = inspect_eval(task, model=model, **options)
+    (record,) = read_log(Path(log.location))
+    assert record.run.sampling == {"temperature": 1.0, "top_p": 0.9, "top_k": 7, "max_tokens": 2048}
+    assert {name: getattr(Echo.asked, name) for name in record.run.sampling} == record.run.sampling
 
 
 def test_epochs_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,5 +332,5 @@ def test_epochs_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VALUE_RETENTION_EPOCHS", "3")
     assert anima_2_2(data="sample", judge="lexical").epochs == 3
     monkeypatch.setenv("VALUE_RETENTION_EPOCHS", "0")
-    with pytest.raises(PrerequisiteError, match="epochs out of range"):
+    with pytest.raises(InputError, match="epochs"):
         anima_2_2(data="sample", judge="lexical")

@@ -60,7 +60,7 @@ def test_languages_are_chosen_by_name_or_tag() -> None:
 
 
 def test_an_unknown_language_names_those_that_are_there() -> None:
-    with pytest.raises(InputError, match=r"(?s)where: here.*'Klingonese'.*one of en, hi, ms"):
+    with pytest.raises(InputError, match=r"(?s)where: here.*'Klingonese'.*en, hi, ms"):
         choose_languages(["en", "Klingonese"], ["ms", "en", "hi"], "here")
 
 
@@ -70,5 +70,5 @@ def test_a_language_that_the_data_lacks_is_refused_too() -> None:
 
 
 def test_an_empty_choice_is_refused() -> None:
-    with pytest.raises(InputError, match="no language named"):
+    with pytest.raises(InputError, match="empty list"):
         choose_languages([], ["en"], "languages")

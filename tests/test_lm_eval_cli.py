@@ -68,7 +68,7 @@ def chat(tiny: Path, server: Server, tmp_path_factory: pytest.TempPathFactory) -
         **server.environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "sample items, no benchmark" in done.stdout
+    assert "sample items, not a benchmark" in done.stdout
     assert "row 30 is not scored" in done.stderr
     return out
 
@@ -116,7 +116,7 @@ def test_the_results_name_data_judge_and_dropped_rows(chat: Path) -> None:
     told = results(chat)["configs"]["anima_2_2"]["metadata"]["value_retention"]
     assert told["judges"][0]["name"] == JUDGE
     assert told["data"]["dropped"] == [{"row": "30", "reason": "tag that is no known dimension: ''"}]
-    assert told["notes"] == ["sample items, no benchmark"]
+    assert told["notes"] == ["sample items, not a benchmark"]
 
 
 def test_the_chat_template_and_the_system_instruction_reach_the_model(chat: Path) -> None:
@@ -158,7 +158,7 @@ def test_an_api_model_with_settings_from_the_environment_only(server: Server, tm
     assert (len(records(tmp_path, "moru_en")), len(records(tmp_path, "anima_2_2"))) == (12, 12)
     assert_figures_are_the_records(tmp_path, "anima_2_2")
     told = results(tmp_path)["configs"]["moru_en"]["metadata"]["value_retention"]
-    assert told["notes"] == ["sample items, no benchmark", "judge lexical, not an LLM"]
+    assert told["notes"] == ["sample items, not a benchmark", "judge lexical, not an LLM"]
     assert "judge lexical, not an LLM" in done.stdout
     assert "non_english_mean" not in figures(results(tmp_path), "anima_2_2")
 
@@ -215,20 +215,20 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown provider": (SAMPLE | {"judge": "nosuch/x"}, ["cannot use this judge", "nosuch"]),
     "judge without a key": (SAMPLE | {"judge": "openai-api/nowhere/x"}, ["NOWHERE_API_KEY"]),
     "unknown language": (SAMPLE | {"languages": ["Klingonese"]}, ["'Klingonese'", "one of"]),
-    "no language": (SAMPLE | {"languages": []}, ["no language named"]),
+    "no language": (SAMPLE | {"languages": []}, ["empty list of languages"]),
     "epochs 0": (SAMPLE | {"epochs": 0}, ["epochs out of range", "whole number"]),
     "misspelt key": (SAMPLE | {"epoch": 2}, ["misspelt key", "'epochs'"]),
     "misspelt judge setting": (SAMPLE | {"judge_args": {"temprature": 0}}, ["'temprature'"]),
     "api key": (SAMPLE | {"api_key": KEY}, ["a secret here", "'api_key'"]),
     "api key as a value": (SAMPLE | {"judge_args": {"base_url": KEY}}, ["a secret here"]),
-    "hub unreachable": ({"judge": "lexical"}, ["Hugging Face hub", "copy the data set to a folder DIR"]),
+    "hub unreachable": ({"judge": "lexical"}, ["Hugging Face hub", "to a folder DIR"]),
     "missing folder": (SAMPLE | {"data": "/nowhere/at/all"}, ["does not exist", "/nowhere/at/all"]),
     "one table missing": (
         SAMPLE | {"data": "{root}/one"},
-        ["table of the benchmark is missing", "anima/dim"],
+        ["lacks a table", "anima/dim"],
     ),
-    "wrong column": (SAMPLE | {"data": "{root}/column"}, ["lacks the column question", "text"]),
-    "duplicate ids": (SAMPLE | {"data": "{root}/twice"}, ["two rows with the same id", "id 0"]),
+    "wrong column": (SAMPLE | {"data": "{root}/column"}, ["column: question", "text"]),
+    "duplicate ids": (SAMPLE | {"data": "{root}/twice"}, ["same id", "id 0"]),
     "unreadable row": (SAMPLE | {"data": "{root}/row"}, ["'variables'", "row 1", "'animal'", "name:value"]),
 }
 

@@ -199,7 +199,7 @@ def test_languages_choose_items_but_not_the_hash(anima: Dataset) -> None:
 
 
 def test_an_unknown_language_is_refused() -> None:
-    with pytest.raises(InputError, match=r"(?s)'Klingonese'.*one of .*en, hi, ms"):
+    with pytest.raises(InputError, match=r"(?s)'Klingonese'.*en, hi, ms"):
         load(MORU, "sample", ["Klingonese"])
 
 
@@ -289,7 +289,7 @@ def test_one_language_under_two_names_is_one_language(tmp_path: Path) -> None:
     [
         ({"dimension": " "}, r"'dimension'(?s:.*)row 1"),
         ({"guiding_question": None}, r"'guiding_question'(?s:.*)row 1(?s:.*)found: None"),
-        ({"dimension": "Care"}, "defined twice"),
+        ({"dimension": "Care"}, r"duplicate(?s:.*)Care"),
         ({"default_weighting": 0}, "finite number above 0"),
         ({"default_weighting": float("inf")}, "finite number above 0"),
         ({"default_weighting": float("nan")}, "finite number above 0"),
@@ -307,7 +307,7 @@ def test_a_dimension_that_cannot_be_used_is_refused(
 
 def test_moru_dimension_names_that_differ_in_case_only_are_one(tmp_path: Path) -> None:
     questions, dimensions = moru_rows()
-    with pytest.raises(InputError, match=r"(?s)twice.*care"):
+    with pytest.raises(InputError, match=r"(?s)duplicate.*care"):
         load(MORU, str(write_moru(tmp_path, questions, [*dimensions, dimensions[0] | {"dimension": "CARE"}])))
 
 
@@ -315,5 +315,5 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
     questions, dimensions = anima_rows()
     for row in questions:
         row["tags"] = ["Unheard"]
-    with pytest.raises(InputError, match=r"(?s)no row.*2 dropped rows"):
+    with pytest.raises(InputError, match="2 dropped rows"):
         load(ANIMA_2_2, str(write_anima(tmp_path, questions, dimensions)))

@@ -10,8 +10,11 @@ from helpers import RUN, dataset_of, grade
 from hypothesis import given
 from hypothesis import strategies as st
 
+from value_retention.analysis.runs.identity import identity_of
+from value_retention.tasks import upstream
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import ANIMA_2_2, Dimension
+from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import (
     SCHEMA_VERSION,
@@ -23,7 +26,6 @@ from value_retention.tasks.record import (
     text_hash,
     well_formed,
 )
-from value_retention.tasks.upstream import parser_version
 
 DATASET = dataclasses.replace(
     dataset_of(ANIMA_2_2, Dimension("Care", "Is the {{animal}} well?", ""), "Qué?"),
@@ -68,8 +70,7 @@ def test_a_record_carries_what_makes_runs_comparable() -> None:
     assert (made.benchmark, made.benchmark_version) == ("anima_2_2", "6-D")
     assert made.data.dropped == (DroppedRow("58", "no tags"),)
     assert made.answer_hash == text_hash("An answer.")
-    assert (made.parser, made.protocol) == (parser_version(), "per_dimension")
-    assert "inspect_ai-0.3.285" in made.parser
+    assert (made.parser, made.protocol) == (upstream.parser_version(), "per_dimension")
     assert (made.epoch, made.item, made.cluster, made.language) == (2, "1", "1", "en")
 
 
@@ -94,6 +95,23 @@ def test_a_record_from_before_a_field_is_read() -> None:
     value = record().to_dict()
     del value["rubric_hash"]
     assert AnswerRecord.from_dict(value) == dataclasses.replace(record(), rubric_hash="")
+
+
+@pytest.mark.parametrize("version", ["0.3.278", "0.3.280", "0.3.285"])
+def test_an_older_record_gets_its_parsers_present_name(version: str) -> None:
+    """Older records name the parser by Inspect's version. The words were the same in these."""
+    old = record().to_dict() | {"parser": f"1+inspect_ai-{version}"}
+    read = checked(AnswerRecord.from_dict(old), "here")
+    assert read == dataclasses.replace(record(), parser=upstream.KNOWN_PARSER)
+    aspects = [identity_of([r]).aspects for r in (read, record())]
+    assert aspects[0] == aspects[1]
+
+
+@pytest.mark.parametrize(
+    "parser", ["1+inspect_ai-0.3.277", "1+inspect_ai-0.3.285.dev1", "inspect_ai-0.3.280", "2", ""]
+)
+def test_a_parser_that_was_not_tried_keeps_its_name(parser: str) -> None:
+    assert checked(dataclasses.replace(record(), parser=parser), "here").parser == parser
 
 
 @pytest.mark.parametrize("block", ["data", "run"])

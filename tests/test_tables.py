@@ -59,11 +59,11 @@ def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
     ("name", "text", "expected"),
     [
         ("train.jsonl", '{"id": 0}\n{"id": 1', r"train\.jsonl, row 1"),
-        ("train.jsonl", "[1, 2]\n", r"no JSON object(?s:.*)row 0(?s:.*)found: \[1, 2\]"),
+        ("train.jsonl", "[1, 2]\n", r"row 0(?s:.*)found: \[1, 2\]"),
         ("train.csv", "id,question\n1,a,b\n", r"more cells than the header(?s:.*)row 0"),
         ("train.csv", "id,question\n1,a\n2\n", r"fewer cells than the header(?s:.*)row 1"),
-        ("train.parquet", "no parquet", r"(?s)cannot be read.*train\.parquet.*found: Arrow"),
-        ("train.jsonl", b'{"id": "\xff"}\n', r"(?s)cannot be read.*train\.jsonl.*UnicodeDecodeError"),
+        ("train.parquet", "no parquet", r"(?s)train\.parquet.*found: Arrow"),
+        ("train.jsonl", b'{"id": "\xff"}\n', r"(?s)train\.jsonl.*UnicodeDecodeError"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, name: str, text: str | bytes, expected: str) -> None:
@@ -83,15 +83,13 @@ def test_a_missing_folder_says_what_may_stand_there(tmp_path: Path) -> None:
 def test_a_folder_without_one_table_says_what_is_there(tmp_path: Path) -> None:
     write_rows(tmp_path / "anima" / "dimensions", anima_rows()[1])
     write_rows(tmp_path / "moru-benchmark", [{"id": 1}])
-    with pytest.raises(
-        InputError, match=r"(?s)table.*missing.*found: anima, moru-benchmark.*anima/questions/"
-    ):
+    with pytest.raises(InputError, match=r"(?s)found: anima, moru-benchmark.*anima/questions/"):
         folder_rows(TABLE, tmp_path)
 
 
 def test_the_data_sets_own_folder_is_one_too_deep(tmp_path: Path) -> None:
     write_rows(place(tmp_path), [{"id": 1}])
-    with pytest.raises(InputError, match=r"the data folder is the one ABOVE"):
+    with pytest.raises(InputError, match="ABOVE"):
         folder_rows(TABLE, tmp_path / "anima")
 
 
@@ -105,7 +103,7 @@ def test_two_formats_side_by_side_are_refused(tmp_path: Path) -> None:
 def test_a_wrong_column_is_named_beside_those_that_are_there() -> None:
     rows = [("here.csv, row 0", {"id": 1, "text": "", "tags": [], "variables": "", "language": None})]
     with pytest.raises(
-        InputError, match=r"(?s)lacks the column question\n.*where: here\.csv\n.*found: id, text, tags"
+        InputError, match=r"(?s)column: question\n.*where: here\.csv\n.*found: id, text, tags"
     ):
         check_columns(TABLE, rows)
 
@@ -116,7 +114,7 @@ def test_a_column_that_only_later_rows_have_is_there() -> None:
 
 
 def test_an_empty_table_is_refused() -> None:
-    with pytest.raises(InputError, match=r"(?s)no rows.*anima/questions"):
+    with pytest.raises(InputError, match=r"anima/questions"):
         check_columns(TABLE, [])
 
 
@@ -127,7 +125,7 @@ def test_the_hub_is_the_pinned_commit_or_a_named_one() -> None:
 
 @pytest.mark.parametrize("spec", ["hub:someone/held-out", "hub:someone/held-out@", "hub:@abc", "hub:"])
 def test_a_hub_data_set_without_a_commit_is_refused(spec: str) -> None:
-    with pytest.raises(InputError, match=r"(?s)without a revision.*COMMIT"):
+    with pytest.raises(InputError, match="@COMMIT"):
         hub_source(ANIMA_2_2, spec)
 
 
@@ -145,6 +143,6 @@ def test_an_unreachable_hub_with_an_empty_cache_says_how_to_use_a_folder(tmp_pat
     assert done.returncode == 0, done.stderr[-2000:]
     for benchmark in (ANIMA_2_2, MORU):
         assert f"{benchmark.questions.repo} at {benchmark.questions.revision}" in done.stdout
-    assert done.stdout.count("copy the data set to a folder DIR") == 2
+    assert done.stdout.count("to a folder DIR") == 2
     assert done.stdout.count("VALUE_RETENTION_DATA=DIR") == 2
     assert done.stdout.count("data=sample") == 2

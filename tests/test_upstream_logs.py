@@ -29,6 +29,7 @@ from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.adapters.logs.upstream_logs import upstream_benchmark, upstream_records
 from value_retention.analysis.judges.raters import graded_by
 from value_retention.analysis.runs.identity import differences, identity_of
+from value_retention.tasks import upstream
 from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.errors import InputError
@@ -281,6 +282,17 @@ def test_an_old_ahb_log_with_means_only() -> None:
     assert (scores["overall_mean"], scores["english_mean"], scores["non_english_mean"]) == (0.75, None, None)
 
 
+@pytest.mark.parametrize("version", ["0.3.278", "0.3.282"])
+def test_a_log_of_a_tried_version_has_the_known_parser_and_prompt(version: str) -> None:
+    """Whichever version is installed: the words are the same."""
+    values = {"s": {"overall": 0.75, "Care": 0.0, "Scope": 1.0}}
+    record = record_of(log_of(values, packages={"inspect_ai": version, "inspect_evals": "0.26.0"}))
+    assert record.parser == upstream.KNOWN_PARSER
+    assert record.rubric_hash == words_hash(ANIMA_2_2, "AHB-2.1", "per_dimension")
+    other = record_of(log_of(values, packages={"inspect_ai": version, "inspect_evals": "0.13.0"}))
+    assert (other.parser, other.rubric_hash) == (upstream.KNOWN_PARSER, "unknown")
+
+
 def test_one_scorer_per_dimension() -> None:
     record = record_of(log_of({"Care": 1.0, "Scope": 0.0}))
     assert (record.dimension_scores, record.overall) == ({"Care": 1.0, "Scope": 0.0}, 0.25)
@@ -390,7 +402,7 @@ def test_an_overall_that_does_not_follow_is_refused() -> None:
 
 def test_a_log_without_scored_samples_is_refused() -> None:
     log = log_of({})
-    with pytest.raises(InputError, match="without scored samples"):
+    with pytest.raises(InputError, match="no scored samples"):
         record_of(log)
 
 
@@ -401,6 +413,6 @@ def test_logs_of_other_evals_are_not_ours(tmp_path: Path) -> None:
 
     path = tmp_path / "other.eval"
     write_eval_log(log_of({"s": 1.0}, task="inspect_evals/gpqa"), str(path))
-    with pytest.raises(InputError, match="without records") as caught:
+    with pytest.raises(InputError, match="no records") as caught:
         list(read_log(one(tmp_path, "*.eval")))
     assert "inspect_evals/anima" in str(caught.value)

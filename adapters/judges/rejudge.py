@@ -18,7 +18,7 @@ from value_retention.tasks.answers import Answer
 from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, canonical_json
 
 Panel = tuple[tuple[str, ...], dict[str, Any], str]
@@ -56,7 +56,7 @@ def dataset_of(records: Sequence[AnswerRecord], data: str | None) -> Dataset:
                 expected=f"the folder with {benchmark.questions.folder} (content {info.content_hash[:12]})",
             )
         data = info.source if info.source == "sample" else _hub(records[0])
-    dataset = load(benchmark, data)
+    dataset = load_for_run(benchmark, data)
     if dataset.info.content_hash != info.content_hash:
         raise InputError(
             "the data do not match the answers",

@@ -1,1 +1,1 @@
-"""Logs of lm-eval, of Inspect and of the upstream evals, read as records."""
+"""Readers: logs of lm-eval, Inspect and the upstream evals to records."""

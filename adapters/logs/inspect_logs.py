@@ -1,4 +1,4 @@
-"""Records out of Inspect logs (``.eval`` or ``.json``)."""
+"""Records from Inspect logs (``.eval`` or ``.json``)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def read_log(path: Path) -> Iterator[AnswerRecord]:
     """Records of one log of our tasks, or of the upstream evals (see `upstream_logs`).
 
     Raises:
-        InputError: a file that is no Inspect log, one that was cut off, the log of another eval, or a record
-            of ours that does not hold together.
+        InputError: not an Inspect log, a truncated log, the log of another eval, or an inconsistent record.
     """
     log = _open(path, events=False)
     if upstream_benchmark(log.eval.task) is not None:
@@ -40,23 +39,23 @@ def read_log(path: Path) -> Iterator[AnswerRecord]:
         ]
         if len(records) > 1:
             raise InputError(
-                "a log with several scores for an answer: which one counts?",
+                "an answer has several scores",
                 where=where,
                 found=", ".join(sample.scores or {}),
                 expected="one score",
-                hint="score it with `inspect score --action overwrite --output-file NEW`, or regrade it with "
-                "`value-retention judge`, which keeps what is there",
+                hint="score the log with `inspect score --action overwrite --output-file NEW`, or use "
+                "`value-retention judge`, which leaves the log unchanged",
             )
         for record in records:
             found = True
             yield checked(AnswerRecord.from_dict(record, where), where)
     if not found:
         raise InputError(
-            "an Inspect log without records of this project",
+            "no records in the Inspect log",
             where=str(path),
             found=f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples",
-            expected="a log of value_retention/anima_2_2 or value_retention/moru_multi with scored samples, or "
-            "of inspect_evals/anima, ahb or moru",
+            expected="scored samples of value_retention/anima_2_2, value_retention/moru_multi, "
+            "inspect_evals/anima, ahb or moru",
         )
 
 
@@ -69,12 +68,12 @@ def _open(path: Path, events: bool) -> EvalLog:
             resolve_attachments="core" if events else False,
             exclude_fields=UNUSED if events else UNUSED | EVENTS,
         )
-    # A damaged zip, JSON or schema each raise a type of their own.
+    # A damaged zip file, invalid JSON and an invalid schema raise different types.
     except Exception as error:
         raise InputError(
-            "an Inspect log that cannot be read",
+            "cannot read the Inspect log",
             where=str(path),
             found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
-            expected="a whole .eval or .json log",
-            hint="`inspect log recover` mends a log that an eval left unfinished",
+            expected="a complete .eval or .json log",
+            hint="`inspect log recover` repairs the log of an interrupted eval",
         ) from error

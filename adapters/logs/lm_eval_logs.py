@@ -1,4 +1,4 @@
-"""Records out of what lm-eval wrote: ``samples_<task>_<time>.jsonl``."""
+"""Records from lm-eval's samples files, ``samples_<task>_<time>.jsonl``."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from value_retention.tasks.record import AnswerRecord
 
 
 def is_samples_file(path: Path) -> bool:
-    """Whether the name is that of an lm-eval samples file."""
+    """Whether the file is named like an lm-eval samples file."""
     return path.name.startswith("samples_") and path.suffix == ".jsonl"
 
 
 def run_key(path: Path) -> str:
-    """The time in the name: the files of one lm-eval run share it."""
+    """The time in the file's name. The files of one lm-eval run share it."""
     return path.stem.rpartition("_")[2]
 
 
 def read_samples(path: Path) -> Iterator[AnswerRecord]:
-    """Records of one samples file. A task that is not ours has none.
+    """Records of one samples file. The file of another task has none.
 
     Raises:
-        InputError: a line that is no JSON (a truncated file), a record of another schema, or one that does not
-            hold together.
+        InputError: invalid JSON (as in a truncated file), an unsupported schema, or an inconsistent record.
     """
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -35,11 +34,11 @@ def read_samples(path: Path) -> Iterator[AnswerRecord]:
                 responses = json.loads(line.decode("utf-8"))["filtered_resps"]
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise InputError(
-                    "a samples file that cannot be read",
+                    "cannot read the samples file",
                     where=where,
                     found=f"{type(error).__name__}: {error}",
-                    expected="what lm_eval --log_samples writes, whole",
-                    hint="run lm_eval again, or copy the file anew if it was cut off",
+                    expected="a complete file from lm_eval --log_samples",
+                    hint="if the file was truncated, copy it again; otherwise run lm_eval again",
                 ) from error
             for response in responses:
                 for text in response if isinstance(response, list) else ():

@@ -1,4 +1,4 @@
-"""Whether an Inspect log is that of a whole eval: its records alone do not tell what is not there."""
+"""Whether an Inspect log is complete. Its records alone do not show what is missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def unfinished(path: Path) -> str | None:
-    """What is missing from a log, in a clause; None where every answer that was to be given has a score."""
+    """What is missing from a log, in one clause, or None if every expected answer has a score."""
     from inspect_ai.log import read_eval_log, read_eval_log_sample_summaries
 
     log = read_eval_log(path, header_only=True)

@@ -1,10 +1,9 @@
 """Grades of one answer in an upstream log: from the score's metadata, its means, or the judges' replies.
 
-From ANIMA 6-C on every grade is in the score's metadata. Older logs, and MORU's in every version, hold a mean
-per dimension: with one judge and one set of variables that is the grade. Otherwise the judges' replies are
-read from the log's events and graded anew, and count only if they give the log's own means. Where there are no
-events either, the mean itself is kept as one grade in [0, 1] of a judge whose name ends in `MEAN`: enough to
-compare scores, refused where single grades are needed.
+From ANIMA 6-C on, the score's metadata holds every grade. Older logs, and all of MORU's, hold a mean per dimension.
+With one judge and one set of variables, the mean is the grade. Otherwise the judges' replies in the log's events are
+graded again, and used only if they give the log's means. Without events, the mean is kept as one grade in [0, 1] of a
+judge whose name ends in `MEAN`: enough to compare scores, refused where single grades are needed.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 SELF = " (the evaluated model itself)"
-"""Ends the name of a judge that nobody chose: upstream then lets the evaluated model judge itself."""
+"""Suffix of the judge's name if no judge was chosen: upstream then lets the evaluated model judge itself."""
 SAME = 1e-6
-"""Scores closer than this are the same score."""
+"""Scores closer than this are equal."""
 
 Key = tuple[str, Variables]
-"""Dimension and the values of its placeholders: what one call of one judge is about."""
+"""The dimension and the values of its placeholders in one judge call."""
 
 
 def logged_values(sample: EvalSample, item: Item, place: str) -> tuple[Score, dict[str, float]]:
-    """The score of a sample, and the numbers in it: ``overall`` and dimensions, in [0, 1].
+    """The score of a sample and its numbers: ``overall`` and dimensions, in [0, 1].
 
-    One score with a dictionary, or one score per dimension; no numbers where nothing could be graded.
+    The log has one score with a dictionary, or one score per dimension. Without a readable grade there are no numbers.
 
     Raises:
-        InputError: one number for everything.
+        InputError: the log has overall scores only.
     """
     scores = sample.scores or {}
     for score in scores.values():
@@ -55,7 +54,7 @@ def logged_values(sample: EvalSample, item: Item, place: str) -> tuple[Score, di
     if isinstance(score.value, float) and math.isnan(score.value):
         return score, {}
     raise InputError(
-        "an upstream log that holds overall scores only",
+        "the upstream log has overall scores only",
         where=place,
         found=f"{', '.join(scores)} = {score.value!r}",
         expected="a score per dimension",
@@ -68,14 +67,14 @@ def _is_number(value: object) -> bool:
 
 
 def same_score(score: float | None, logged: float | None) -> bool:
-    """Whether a score is the one that the log holds; both may be missing."""
+    """Whether a score equals the log's. Both may be missing."""
     if score is None or logged is None:
         return score is logged
     return abs(score - logged) < SAME
 
 
 def _keys(item: Item, dataset: Dataset) -> list[Key] | None:
-    """The calls of one judge; None where the log does not define a dimension."""
+    """The calls of one judge, or None if the log does not define a dimension."""
     if any(name not in dataset.dimensions for name in item.dimensions):
         return None
     return [
@@ -88,7 +87,7 @@ def _keys(item: Item, dataset: Dataset) -> list[Key] | None:
 def needs_replies(
     score: Score, values: Mapping[str, float], item: Item, dataset: Dataset, judges: Sequence[JudgeInfo]
 ) -> bool:
-    """Whether the score alone leaves single grades open."""
+    """Whether single grades cannot be derived from the score alone."""
     keys = _keys(item, dataset)
     one_each = len(judges) == 1 and keys is not None and len(keys) == len(item.dimensions)
     return bool(values) and not (score.metadata or {}).get("dimension_grades") and not one_each
@@ -102,14 +101,14 @@ def logged_grades(
     dataset: Dataset,
     judges: Sequence[JudgeInfo],
 ) -> list[GradeRecord]:
-    """The grades of one answer, from the best that the log holds.
+    """The grades of one answer, from the best source in the log.
 
     Args:
         sample: With its events, if the score needs them (`needs_replies`).
         score: The sample's score.
-        values: The numbers in it.
+        values: The numbers of the score.
         item: The question, its dimensions and variables.
-        dataset: Dimensions as far as the log defines them.
+        dataset: The dimensions that the log defines.
         judges: The panel.
     """
     listed = (score.metadata or {}).get("dimension_grades")
@@ -135,12 +134,12 @@ def _grade(key: Key, judge: str, grade: float | None, reply: str | None = None) 
 
 
 def _as_fail(grade: GradeRecord) -> GradeRecord:
-    """An unreadable reply as an Inspect before 0.3.245 counted it: a fail."""
+    """An unreadable reply as a fail, as Inspect before 0.3.245 counted it."""
     return replace(grade, outcome="graded", grade=0.0) if grade.grade is None else grade
 
 
 def _listed(listed: Mapping[str, Any], item: Item, judges: Sequence[JudgeInfo]) -> Iterator[GradeRecord]:
-    """Grades from the metadata: per dimension and variable set, by ``NAME_INDEX`` of the grader."""
+    """Grades from the metadata, per dimension and variable set, under the grader's ``NAME_INDEX``."""
     for name in item.dimensions:
         for entry in listed.get(name, ()):
             key = (name, tuple((str(k), str(v)) for k, v in entry["variables"].items()))
@@ -152,12 +151,12 @@ def _listed(listed: Mapping[str, Any], item: Item, judges: Sequence[JudgeInfo]) 
 def _replied(
     sample: EvalSample, keys: Sequence[Key], dataset: Dataset, judges: Sequence[JudgeInfo]
 ) -> list[GradeRecord]:
-    """Grades from the judges' replies in the events; none unless there is a reply to every call."""
+    """Grades from the judges' replies in the events. Empty unless every call has a reply."""
     replies: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for event in sample.events:
         if event.event == "model" and event.input and event.output.choices and not event.error:
             prompt = event.input[-1].text
-            # What was asked about stands behind the answer, which may hold anything.
+            # The criterion follows the answer, and the answer may hold anything: search from the end.
             about = prompt.rpartition("[Criterion]: ")[2].partition("\n***\n[Observable indicators]")[0]
             replies.setdefault((about, event.model), []).append((prompt, event.output.completion))
     grades = []
@@ -170,7 +169,7 @@ def _replied(
             found = replies.get((about, judge.name.removesuffix(SELF)))
             if not found:
                 return []
-            # A judge that is in the panel twice has two replies.
+            # A judge that occurs twice in the panel has two replies.
             prompt, reply = found.pop(0) if len(found) > 1 else found[0]
             grade = _grade((name, variables), judge.name, parse_grade(reply), well_formed(reply))
             grades.append(replace(grade, prompt_hash=text_hash(prompt)))
@@ -178,7 +177,7 @@ def _replied(
 
 
 def with_prompt(grade: GradeRecord, item: Item, answer: str, dataset: Dataset) -> GradeRecord:
-    """The grade with the hash of the judge's prompt, rendered anew where it was not read from the log."""
+    """The grade with the hash of its judge prompt, rendered again if the log does not hold the prompt."""
     variables = tuple(grade.variables.items())
     dimension = dataset.dimensions.get(grade.dimension)
     if grade.prompt_hash != UNKNOWN or dimension is None or variables not in variable_sets(dimension, item):

@@ -1,10 +1,9 @@
-"""Records out of logs of the upstream evals: ``inspect_evals/anima``, ``ahb`` (its older name) and ``moru``.
+"""Records from logs of the upstream evals: ``inspect_evals/anima``, ``ahb`` (its older name) and ``moru``.
 
-What a log does not hold is called unknown, so that a comparison with a run of ours stops at it by name and the
-user decides: the rows that were dropped, the content of the data, and the judge's prompt where the log was made
-with other versions of Inspect than the installed ones. ANIMA's logs say which row is in which language from
-4-B on; in older ones the language is ``und``, and no language groups are formed. The model's reasoning is left
-in the log.
+A value that the log lacks is ``unknown``, so that a comparison with other runs stops at it by name and the user
+decides. This concerns the dropped rows, the content of the data, and the judge prompt if the log comes from versions
+whose prompt is not known. ANIMA's logs name the language of a row from 4-B on. In older ones it is ``und``, and no
+language groups are formed. The model's reasoning stays in the log.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,20 +51,20 @@ NAMES = {"anima": ANIMA_2_2, "ahb": ANIMA_2_2, "moru": MORU}
 
 @dataclass(frozen=True)
 class _Run:
-    """What all answers of one log share."""
+    """Values that all answers of one log share."""
 
     dataset: Dataset
-    """Without items; dimensions as far as the log defines them."""
+    """Without items, with the dimensions that the log defines."""
     version: str
     parser: str
     judges: tuple[JudgeInfo, ...]
     info: RunInfo
     known_prompt: bool
-    """Whether the installed packages render the prompt that the judge was given."""
+    """Whether the installed packages render the prompt that the judge received."""
 
 
 def upstream_benchmark(task: str) -> Benchmark | None:
-    """The benchmark that an upstream task runs; None for any other task."""
+    """The benchmark of an upstream task, or None for any other task."""
     package, _, name = task.rpartition("/")
     return NAMES.get(name) if package in ("", "inspect_evals") else None
 
@@ -78,24 +76,23 @@ def upstream_records(
 
     Args:
         log: The log of a task that `upstream_benchmark` knows.
-        where: File, for messages.
-        with_events: Reads the log again, with events and attachments; called only if the scores alone leave
-            single grades open. None: the log has them.
+        where: File, for error messages.
+        with_events: Reads the log again, with events and attachments. Called only if single grades cannot be derived
+            from the scores. None if the log has its events.
 
     Raises:
-        InputError: a log without scored samples, one that holds overall scores only, or scores that do not
-            follow from the grades in it.
+        InputError: no scored samples, overall scores only, or scores that do not follow from the grades.
     """
     benchmark = upstream_benchmark(log.eval.task)
     assert benchmark is not None
     samples = [sample for sample in log.samples or () if sample.scores]
     if not samples:
         raise InputError(
-            "an upstream log without scored samples",
+            "no scored samples in the upstream log",
             where=where,
             found=f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples",
             expected="samples with scores",
-            hint="run the eval to its end, or `inspect score` the log",
+            hint="finish the eval, or score the log with `inspect score`",
         )
     run = _run(log, benchmark)
     full: dict[tuple[str | int, int], EvalSample] = {}
@@ -112,20 +109,19 @@ def _run(log: EvalLog, benchmark: Benchmark) -> _Run:
     number = str((spec.metadata or {}).get("full_task_version") or spec.task_version or UNKNOWN)
     made_with = spec.packages.get("inspect_ai", UNKNOWN)
     info, revision = _data(log, benchmark, options, number, dimensions)
-    same = all(spec.packages.get(name) == version(name) for name in ("inspect_ai", "inspect_evals"))
     config = spec.model_generate_config.model_dump(include=set(SAMPLING_ARGS), exclude_none=True)
     return _Run(
         dataset=Dataset(benchmark, (), dimensions, info, revision),
         version=number,
-        parser=upstream.parser_version() if made_with == version("inspect_ai") else f"inspect_ai-{made_with}",
+        parser=upstream.parser_of(made_with),
         judges=_judges(log, options),
         info=RunInfo("inspect_ai", made_with, str(spec.model), sampling=config),
-        known_prompt=same and bool(dimensions),
+        known_prompt=bool(dimensions) and upstream.same_words(spec.packages),
     )
 
 
 def _options(log: EvalLog) -> dict[str, Any]:
-    """The scorer's arguments: in the results, or in the plan where a log ended before its results."""
+    """The scorer's arguments, from the results, or from the plan if the log has no results."""
     for score in log.results.scores if log.results else ():
         if score.params:
             return dict(score.params)
@@ -155,14 +151,14 @@ def _data(
     number: str,
     dimensions: Mapping[str, Dimension],
 ) -> tuple[DataInfo, str]:
-    """Origin of the questions, and the revision that ANIMA's judge prompt names.
+    """Origin of the questions, and the revision in ANIMA's judge prompt.
 
-    For rows from a folder, too, upstream logs the pinned commit as their revision: that is not believed, and
-    their content is hashed as far as the log shows it.
+    Upstream logs the pinned commit even for rows from a folder. It is ignored there, and the content in the log is
+    hashed instead.
     """
     args = log.eval.task_args
     same_number = number.partition("-")[0] == benchmark.version.partition("-")[0]
-    # A log from before the arguments' defaults were logged names none of them.
+    # Older logs do not hold arguments that were left at their defaults.
     pinned = benchmark.questions.revision if same_number else UNKNOWN
     questions = str(args.get("dataset_revision") or options.get("revision") or pinned)
     revision = questions
@@ -179,7 +175,7 @@ def _data(
 
 
 def _judges(log: EvalLog, options: Mapping[str, Any]) -> tuple[JudgeInfo, ...]:
-    """The panel. Without one upstream lets the evaluated model judge itself; here that is in the name."""
+    """The panel. Without one, upstream lets the evaluated model judge itself, and the name says so."""
     args = log.eval.task_args
     settings = {
         key: args[f"grader_{key}"]
@@ -214,7 +210,7 @@ def _place(sample: EvalSample, where: str) -> str:
 
 
 def _item(sample: EvalSample, benchmark: Benchmark, place: str) -> Item:
-    """The question, from the sample and from the scorer's target, which holds tags and variables."""
+    """The question, from the sample and the scorer's target, which holds tags and variables."""
     target = sample.target if isinstance(sample.target, str) else "".join(sample.target)
     try:
         wanted = json.loads(target)
@@ -222,7 +218,7 @@ def _item(sample: EvalSample, benchmark: Benchmark, place: str) -> Item:
         variables = tuple((str(k), tuple(map(str, v))) for k, v in (wanted.get("variables") or {}).items())
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            "a target that names no dimensions",
+            "the target of a sample names no dimensions",
             where=place,
             found=repr(target[:80]),
             expected='{"tags": [...]}',
@@ -246,7 +242,7 @@ def _record(sample: EvalSample, run: _Run, where: str) -> AnswerRecord:
     item = _item(sample, benchmark, place)
     score, values = logged_values(sample, item, place)
     if score.answer is None:
-        raise InputError("a score without the answer", where=place, expected="what the scorer was given")
+        raise InputError("a score lacks its answer", where=place)
     answer = well_formed(score.answer)
     grades = logged_grades(sample, score, values, item, run.dataset, run.judges)
     if run.known_prompt:
@@ -257,7 +253,7 @@ def _record(sample: EvalSample, run: _Run, where: str) -> AnswerRecord:
     overall = overall_score(scores, weights)
     if "overall" in values and not same_score(overall, values["overall"]):
         raise InputError(
-            "an overall score that does not follow from the dimensions in the log",
+            "the overall score does not follow from the dimensions",
             where=place,
             found=f"overall {values['overall']}, from the dimensions {overall}",
             expected="the weighted mean of the dimensions",
