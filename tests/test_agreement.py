@@ -218,7 +218,7 @@ def test_a_judge_that_never_passes_has_no_interval_of_zero_width(tmp_path: Path)
     done = CliRunner().invoke(cli, ["agreement", str(path), "--resamples", "1000"], catch_exceptions=False)
     assert "0.00 (no spread)" in done.output
     assert not re.search(r"\[(\S+), \1\]", done.output)
-    assert "no spread: " in done.output
+    assert f"no spread: {NO_SPREAD}" in done.output
 
 
 def test_a_coefficient_that_many_resamples_cannot_have_gets_no_interval() -> None:

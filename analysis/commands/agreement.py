@@ -92,10 +92,10 @@ def _show(report: AgreementReport) -> None:
     say(
         out,
         f"{report.settings['level'] * 100:g} % intervals: percentile bootstrap over clusters for agreement "
-        f"({report.settings['resamples']} resamples, seed {report.settings['seed']}), Wilson for scores, "
-        "cluster t for changes. Missing: fewer than two of the judges gave a grade. Kappa and alpha fall when "
-        "nearly all answers pass or fail, even if the judges err as rarely as before: read them with the pass "
-        "rate and AC1.",
+        f"({report.settings['resamples']} resamples, seed {report.settings['seed']}), "
+        "Wilson for scores, cluster t for changes. "
+        "Missing: fewer than two of the judges gave a grade. Kappa and alpha fall when nearly all answers pass "
+        "or fail, even if the judges err as rarely as before: read them with the pass rate and AC1.",
         "dim",
     )
     for reason in sorted(reasons):
