@@ -222,9 +222,9 @@ def lm_eval_killed(expected: Records, output: Path, kills: Sequence[int]) -> Row
 
 def judge_with_faults(saved: Path, expected: Records, output: Path, rate: float) -> Row:
     """Every kind of fault on a share of the calls; the stall outlasts the attempt's time-out."""
-    with helpers.scripted_server("--fault-rate", str(rate), "--stall", "30") as server:
+    with helpers.scripted_server("--fault-rate", str(rate), "--stall", "60") as server:
         env = server.environment | {"VALUE_RETENTION_JOURNAL_DIR": str(output.with_name("fault-journal"))}
-        done = helpers.run(*judge_command(saved, output, attempt_timeout=2), **env)
+        done = helpers.run(*judge_command(saved, output, attempt_timeout=10), **env)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         stats = server.stats()
     found = records_at(output)
