@@ -14,6 +14,8 @@ inspect_ai 0.3.278, 0.3.281 and 0.3.285:
   come later. ``get_model()`` does not tell the two apart: outside an eval it makes a model.
 - ``model._generate_config``: ``active_generate_config``. A record names the sampling settings. Those of the eval
   have no public name.
+- ``log._transcript``: ``init_transcript``. Keeps judge calls out of a sample's transcript. Only ``transcript()``,
+  which reads it, is public.
 
 lm_eval 0.4.13:
 
@@ -46,3 +48,11 @@ def inspect_sampling() -> GenerateConfig:
     from inspect_ai.model._generate_config import active_generate_config
 
     return get_model().config.merge(active_generate_config())
+
+
+def leave_inspect_transcript() -> None:
+    """Send the model calls of the current task to a transcript that is not logged."""
+    from inspect_ai.log import Transcript
+    from inspect_ai.log._transcript import init_transcript
+
+    init_transcript(Transcript())

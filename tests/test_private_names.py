@@ -12,7 +12,6 @@ from helpers import ROOT
 
 LIST = "adapters/private.py"
 USERS = {LIST, "tasks/upstream.py"}
-TO_MOVE = {"adapters/judges/models.py", "adapters/judges/batch_mode.py"}
 OURS = {"value_retention", *sys.stdlib_module_names}
 SOURCES = {
     str(file.relative_to(ROOT)): file.read_text("utf-8")
@@ -74,7 +73,7 @@ def test_public_names_and_our_own_are_not_counted() -> None:
 
 def test_private_names_are_used_in_two_files_only() -> None:
     used = {name: found for name, source in SOURCES.items() if (found := list(private_names(source)))}
-    assert used.keys() - TO_MOVE == USERS, used
+    assert used.keys() == USERS, used
 
 
 def test_every_private_or_patched_name_is_listed_with_versions() -> None:
@@ -82,7 +81,5 @@ def test_every_private_or_patched_name_is_listed_with_versions() -> None:
     for package in ("inspect_ai", "lm_eval"):
         assert re.search(rf"^{package} \d+\.\d+\.\d+", listed, re.M)
     for file, source in SOURCES.items():
-        if file in TO_MOVE:
-            continue
         for name in [*private_names(source), *patched_names(source)]:
             assert name.split(".")[-1] in listed, f"{name} in {file}"

@@ -15,6 +15,7 @@ import anyio
 from value_retention.adapters.judges import lexical
 from value_retention.adapters.judges.connections import Connections
 from value_retention.adapters.judges.journal import Reply
+from value_retention.adapters.private import leave_inspect_transcript
 from value_retention.adapters.settings import CHOICES, SCORING_ARGS
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import JudgeInfo, canonical_json, well_formed
@@ -206,12 +207,9 @@ class ModelJudge:
             form = ResponseSchema(name="grades", json_schema=JSONSchema.model_validate(schema))
             config = config.model_copy(update={"response_schema": form})
         if self.in_eval:
-            from inspect_ai.log import Transcript
-            from inspect_ai.log._transcript import init_transcript
-
-            # Judge calls stay out of the sample's transcript: the record holds each reply, and writing
-            # thousands of prompts into the log twice takes a third of an eval's time.
-            init_transcript(Transcript())
+            # The record holds each reply. Writing thousands of prompts into the log twice takes a third of an
+            # eval's time.
+            leave_inspect_transcript()
             return await self.model.generate(prompt, config=config)
         from inspect_ai.model import ChatMessageUser
 
