@@ -4,34 +4,91 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A small CPU build serves demo, tests and checks. With a GPU, install your own torch first: TORCH=torch
 TORCH ?= torch==2.13.0
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.installed
-OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=2
+OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
+PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile
 DEMO := demo-out
+PAPER := paper-out
 
-.PHONY: setup demo test test-gpu test-vllm check bench clean
+.PHONY: setup demo paper test test-fast test-rows test-gpu test-vllm check bench clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml setup.py
+	@echo "Installing into $(VENV): about 5 minutes, 0.6 GB of downloads, 2.4 GB of disk with the CPU build of torch."
+	@echo "The public package index gives the CUDA build on Linux: about 6 GB of disk. For the CPU build, stop here"
+	@echo "and set PIP_EXTRA_INDEX_URL to the index of CPU wheels that pytorch.org names (\"Get started\", CPU)."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet -e ".[train,analysis,dev]"
-	touch $@
+	$(INSTALL) "$(TORCH)"
+	$(INSTALL) -e ".[train,analysis,dev]"
+	@touch $@
 
-# The paper in miniature: base, mid-training, four arms, evaluated and compared.
+# The main job on two tiny checkpoints that are made here: evaluate, compare. No key, no GPU, no hub.
+demo paper: export HF_HUB_OFFLINE := 1
+demo: export TOKENIZERS_PARALLELISM := false
+demo: export OMP_NUM_THREADS := 1
+demo: export VALUE_RETENTION_JOURNAL_DIR := $(DEMO)/journals
+# The libraries' own switches: errors, and the progress of the long steps.
+demo: export LMEVAL_LOG_LEVEL := ERROR
+demo: export HF_HUB_DISABLE_PROGRESS_BARS := 1
+demo: export HF_DATASETS_DISABLE_PROGRESS_BARS := 1
+demo: export PYTHONWARNINGS := ignore::FutureWarning
+EVALUATE := $(BIN)/lm_eval --tasks anima_2_2,moru_multi --model hf --device cpu --batch_size 33 \
+	--apply_chat_template --gen_kwargs max_gen_toks=64 --log_samples \
+	--metadata '{"judge": "lexical", "data": "sample", "epochs": 1}'
+
 demo: $(STAMP)
-	$(MAKE) -j2 --output-sync=line -f train/paper.mk STUDY=tiny OUT=$(DEMO) PY=$(CURDIR)/$(BIN)/python \
+	@rm -rf $(DEMO)
+	@printf '\n1/5  Make "base": a tiny Llama with random weights.\n'
+	$(BIN)/python -m value_retention.train.tiny --output $(DEMO)/base
+	@printf '\n2/5  Make "tuned": train it for some seconds on invented documents about compassion.\n'
+	$(BIN)/python -m value_retention.train.midtrain --config tiny/midtrain.yaml --save_strategy no \
+		--max_steps 100 --per_device_train_batch_size 1 \
+		--model_name_or_path $(DEMO)/base --contamination_unchecked true --output_dir $(DEMO)/tuned
+	@printf '\n3/5  Run both benchmarks on base. lm_eval needs some seconds before its first line.\n'
+	$(EVALUATE) --model_args pretrained=$(DEMO)/base --output_path $(DEMO)/runs/base > $(DEMO)/base.txt
+	@printf '\n4/5  Run both benchmarks on tuned.\n'
+	$(EVALUATE) --model_args pretrained=$(DEMO)/tuned --output_path $(DEMO)/runs/tuned > $(DEMO)/tuned.txt
+	@printf '\n5/5  Compare the two, question by question. A change of up to 5 points counts as none.\n'
+	$(BIN)/value-retention compare base=$(DEMO)/runs/base tuned=$(DEMO)/runs/tuned --margin 5 \
+		--json $(DEMO)/comparison.json
+	@printf '%s\n' "" "What you saw" \
+		"  lm_eval asked both checkpoints the 30 and 36 sample questions, and the judge graded every answer." \
+		"  compare paired the answers by question and gave each figure a verdict at a margin of 5 points." \
+		"  This is no benchmark result: the questions are samples, and the judge \"lexical\" counts phrases." \
+		"Where it is" \
+		"  $(DEMO)/runs                 every answer, grade and judge reply" \
+		"  $(DEMO)/base.txt, tuned.txt  lm_eval's tables" \
+		"  $(DEMO)/comparison.json      every figure of the comparison" \
+		"What next" \
+		"  README.md: the same with a real checkpoint and an LLM as judge" \
+		"  make paper: the whole study in miniature, about 6 minutes"
+
+# The study in miniature: base, mid-training and four arms, evaluated and compared.
+paper: $(STAMP)
+	@echo "The study in miniature: about 6 minutes on two cores. What each step prints is in $(PAPER)/steps."
+	@$(MAKE) --no-print-directory -j2 -f train/paper.mk STUDY=tiny OUT=$(PAPER) PY=$(CURDIR)/$(BIN)/python \
 		LM_EVAL=$(CURDIR)/$(BIN)/lm_eval VALUE_RETENTION=$(CURDIR)/$(BIN)/value-retention
-	$(BIN)/value-retention table base=$(DEMO)/logs/base midtrain=$(DEMO)/logs/midtrain \
-		sft-dolly=$(DEMO)/logs/sft-dolly sft-magicoder=$(DEMO)/logs/sft-magicoder \
-		grpo-rlhflow=$(DEMO)/logs/grpo-rlhflow grpo-magicoder=$(DEMO)/logs/grpo-magicoder -o $(DEMO)/grades.parquet
-	@echo "Sample items and the lexical judge: no benchmark, not an LLM. A checkpoint's score is a count of phrases."
-	@echo "Logs and samples: $(DEMO)/logs   Comparison: $(DEMO)/comparison.json   All grades: $(DEMO)/grades.parquet"
+	$(BIN)/value-retention table $(foreach name,base midtrain sft-dolly sft-magicoder grpo-rlhflow grpo-magicoder,\
+		$(name)=$(PAPER)/logs/$(name)) -o $(PAPER)/grades.parquet
+	@printf '%s\n' "This is no benchmark result: sample questions, and a judge that counts phrases." \
+		"Runs: $(PAPER)/logs   Comparison: $(PAPER)/comparison.json   All grades: $(PAPER)/grades.parquet" \
+		"The commands: make -n -f train/paper.mk STUDY=tiny"
 
 test: $(STAMP)
-	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not vllm and not gpu"
+	$(PYTEST) -m "not vllm and not gpu"
+
+# For the loop of a developer: under a minute on two cores. The files left out hold slow tests only, and import
+# torch before that is known.
+test-fast: $(STAMP)
+	$(PYTEST) -m "not slow and not vllm and not gpu" $(addprefix --ignore=tests/test_train_,runs.py merge.py gpu.py)
+
+# The tests that read the gated rows: VALUE_RETENTION_TEST_ROWS=DIR, or ../shared/data/hub.
+test-rows: $(STAMP)
+	$(PYTEST) -m "rows and not vllm and not gpu"
 
 # On a machine with a CUDA device and your own torch: bf16 runs of every script, FSDP included, with figures.
 test-gpu: $(STAMP)
@@ -54,4 +111,4 @@ bench: $(STAMP)
 	$(OFFLINE) $(BIN)/python tests/bench.py
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info $(DEMO)
+	rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info $(DEMO) $(PAPER)

@@ -9,6 +9,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
+from setuptools.command.sdist import sdist
 
 PTH = "value_retention_lm_eval.pth"
 # Nothing is imported at interpreter start but the hook, and only where it was not switched off.
@@ -57,8 +58,20 @@ class EditableWheel(editable_wheel):
 
 
 PARTS = ("tasks", "adapters", "analysis", "train")
+
+
+class Sdist(sdist):
+    """``sdist`` that also carries the links in ``value_retention/``, so that its tests run where it is unpacked."""
+
+    def make_release_tree(self, base_dir, files):  # type: ignore[no-untyped-def]
+        """Copy the files, then make the links beside them."""
+        super().make_release_tree(base_dir, files)
+        for part in PARTS:
+            Path(base_dir, "value_retention", part).symlink_to(Path("..", part))
+
+
 packages = find_packages(include=[pattern for part in PARTS for pattern in (part, f"{part}.*")])
 setup(
     packages=["value_retention", *(f"value_retention.{package}" for package in packages)],
-    cmdclass={"build_py": BuildPy, "editable_wheel": EditableWheel},
+    cmdclass={"build_py": BuildPy, "editable_wheel": EditableWheel, "sdist": Sdist},
 )

@@ -23,16 +23,18 @@ from value_retention.tasks.record import DataInfo, GradeRecord, RunInfo
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
 BIN = Path(PYTHON).parent
-REAL = ROOT.parent / "shared" / "data" / "hub"
+REAL = Path(os.environ.get("VALUE_RETENTION_TEST_ROWS") or ROOT.parent / "shared" / "data" / "hub").resolve()
 """The gated rows, where they are at hand; the project ships none of them."""
-
-real_rows = pytest.mark.skipif(
-    not (REAL / "anima").is_dir(), reason="needs the gated ANIMA rows in ../shared/data/hub/anima"
-)
 
 RUN = RunInfo("lm_eval", "0", "model")
 
 Row = dict[str, Any]
+
+
+def real_rows(test: Any) -> Any:
+    """Mark a test that reads the gated rows: one of `make test-rows`, and skipped without them."""
+    reason = f"needs the gated ANIMA rows in {REAL / 'anima'}, or VALUE_RETENTION_TEST_ROWS=DIR"
+    return pytest.mark.rows(pytest.mark.skipif(not (REAL / "anima").is_dir(), reason=reason)(test))
 
 
 # -- rows -----------------------------------------------------------------------------------------------

@@ -271,6 +271,7 @@ def results() -> dict[str, Result]:
     }
 
 
+@pytest.mark.slow
 def test_the_published_table_is_rebuilt(results: dict[str, Result]) -> None:
     for reading, result in results.items():
         scores = {(s.run, s.benchmark, s.metric): s.score for s in result.scores}
@@ -287,6 +288,7 @@ def test_the_published_table_is_rebuilt(results: dict[str, Result]) -> None:
         assert "Assumed, because the paper does not say" in result.headline[1]
 
 
+@pytest.mark.slow
 def test_the_first_reading_implies_a_reversal_of_fourteen_points(results: dict[str, Result]) -> None:
     (found,) = results["overall_mean"].find("domain effect", "moru", "non_english_mean")
     assert found.difference == pytest.approx(-14.4, abs=0.2)
@@ -294,6 +296,7 @@ def test_the_first_reading_implies_a_reversal_of_fourteen_points(results: dict[s
     assert other.difference == pytest.approx(-1.1, abs=0.2)
 
 
+@pytest.mark.slow
 def test_claims_say_what_holds_and_what_does_not_follow(results: dict[str, Result]) -> None:
     for reading, result in results.items():
         claims = {c.claim: c for c in paper_claims(result, [reading])}
@@ -331,6 +334,7 @@ def test_a_second_data_set_can_be_checked() -> None:
     assert len(unknown) == 8, "no GRPO, MORU or base here"
 
 
+@pytest.mark.slow
 def test_no_ratio_is_named_when_the_english_gain_may_be_zero() -> None:
     result = synthetic_result("overall_mean", Settings(), base_score=55)
     (effect,) = [
@@ -346,6 +350,7 @@ def test_no_ratio_is_named_when_the_english_gain_may_be_zero() -> None:
         synthetic_result("overall_mean", Settings(), base_score=70)
 
 
+@pytest.mark.slow
 def test_synthetic_runs_follow_their_seed() -> None:
     first, same, other = (synthetic_runs("overall_mean", seed)[1].score for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)

@@ -150,6 +150,7 @@ def test_adding_the_same_to_every_question_moves_the_difference_and_nothing_else
         assert second.boot_low == pytest.approx(first.boot_low + 20, abs=1e-3)  # type: ignore[operator]
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=4)
 @given(st.integers(0, 1000), st.integers(2, 4))
 def test_copying_every_epoch_narrows_nothing(seed: int, copies: int) -> None:
@@ -164,6 +165,7 @@ def test_copying_every_epoch_narrows_nothing(seed: int, copies: int) -> None:
         assert first.verdicts == second.verdicts
 
 
+@pytest.mark.slow
 def test_the_seed_fixes_the_figures() -> None:
     runs = [MadeRun(n, synthetic_records(n, anima_shape(), {"all": 0.5}, epochs=1)) for n in ("a", "b")]
     first, same, other = (effect(compare(runs, seed=seed), "overall_mean") for seed in (1, 1, 2))

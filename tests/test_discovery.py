@@ -6,6 +6,7 @@ import ast
 import json
 import shutil
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from helpers import PYTHON, ROOT, run
 
 Options = dict[str, dict[str, object]]
+LEFT_BEHIND = (".git", ".venv*", "build", "dist", "*-out", "__pycache__", ".*_cache", "*.egg-info")
 OURS = {"anima_2_2", "moru_multi", "moru_en", "moru_ms", "moru_hi"}
 
 FIND = """
@@ -87,26 +89,43 @@ def test_switched_off_they_are_found_by_include_path() -> None:
     assert not hooked
 
 
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked source distribution, built from a copy."""
+    folder = tmp_path_factory.mktemp("sdist")
+    shutil.copytree(ROOT, folder / "source", symlinks=True, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+    code = "import sys; from setuptools.build_meta import build_sdist; build_sdist(sys.argv[1])"
+    built = run(PYTHON, "-c", code, folder, cwd=folder / "source")
+    assert built.returncode == 0, built.stderr[-2000:]
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
 @pytest.mark.slow
-def test_a_wheel_carries_the_hook_the_tasks_and_the_sample_rows(tmp_path: Path) -> None:
-    """Built from a copy, installed into an environment of its own beside this one's other packages."""
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("tasks", "adapters", "analysis", "train", "value_retention"):
-        shutil.copytree(
-            ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+def test_the_sdist_holds_the_repository_and_its_tests_run_in_it(sdist: Path) -> None:
+    listed = run("git", "ls-files", "--cached", cwd=ROOT)
+    if listed.returncode == 0 and (ROOT / ".git").exists():
+        assert {name for name in listed.stdout.splitlines() if (ROOT / name).exists()} <= {
+            str(path.relative_to(sdist)) for path in sdist.rglob("*")
+        }
+    done = run(PYTHON, "-m", "pytest", "-q", "tests/test_record.py", "tests/test_lexical.py", cwd=sdist)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.slow
+def test_a_wheel_carries_the_hook_the_tasks_and_the_sample_rows(sdist: Path, tmp_path: Path) -> None:
+    """Built from the sdist, installed into an environment of its own beside this one's other packages."""
     options = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet")
-    built = run(PYTHON, "-m", "pip", "wheel", *options, "-w", tmp_path, source)
+    built = run(PYTHON, "-m", "pip", "wheel", *options, "-w", tmp_path, sdist)
     assert built.returncode == 0, built.stderr[-2000:]
     (wheel,) = tmp_path.glob("value_retention-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     data = [f for f in (ROOT / "tasks").rglob("*") if f.suffix in (".yaml", ".jsonl", ".md")]
     assert data
     assert {f"value_retention/{file.relative_to(ROOT)}" for file in data} <= names
-    assert "value_retention_lm_eval.pth" in names
+    assert {"value_retention_lm_eval.pth", "value_retention/py.typed"} <= names
 
     home = tmp_path / "home"
     assert run(PYTHON, "-m", "venv", "--without-pip", home).returncode == 0

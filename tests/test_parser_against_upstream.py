@@ -118,6 +118,7 @@ def test_hostile_replies_are_graded_as_upstream_grades_them(reply: str) -> None:
     assert parse_grade(reply) == upstream_grade(reply)
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @example("GRADE: C GRADE: I")
 @given(st.lists(PIECES, max_size=8).map("".join))

@@ -62,6 +62,7 @@ def printed(comparison: Found, width: int) -> str:
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_the_label_is_the_first_line_everywhere(comparison: Found, tmp_path: Path) -> None:
     assert printed(comparison, 140).splitlines()[0] == LABEL
     assert latex(comparison).splitlines()[0] == f"% {LABEL}"
@@ -159,6 +160,7 @@ def test_tables_come_back_as_they_were(comparison: Found, tmp_path: Path) -> Non
         assert len({line.count(" & ") for line in rows}) == 1
 
 
+@pytest.mark.slow
 def test_figures_are_written_twice_and_the_same_each_time(comparison: Found, tmp_path: Path) -> None:
     names = {path.name for path in save_plots(comparison, tmp_path / "a")}
     kinds = {
@@ -197,6 +199,7 @@ def test_unlike_runs_are_refused_by_the_command_with_both_files(tmp_path: Path) 
     assert allowed.output.splitlines()[0] == head, "a report names the runs, not where they lie"
 
 
+@pytest.mark.slow
 def test_the_judges_of_a_panel_are_compared_beside_the_runs(tmp_path: Path) -> None:
     def panel(name: str, level: float) -> str:
         records = synthetic_records(name, anima_shape(), {"all": level}, judges=("lab/a", "lab/b"), epochs=1)
@@ -381,6 +384,7 @@ def test_one_name_for_two_files_of_one_model(tmp_path: Path) -> None:
     assert "MORU: tuned against base" in done.output
 
 
+@pytest.mark.slow
 def test_the_arms_command_reads_its_file(tmp_path: Path) -> None:
     for name, level in (("base", 0.4), ("help", 0.3), ("code", 0.6)):
         write(tmp_path, made(name, level))
@@ -421,6 +425,7 @@ def experiment(folder: Path, **runs: MadeRun) -> Path:
     return arms
 
 
+@pytest.mark.slow
 def test_compare_and_arms_give_the_same_figures_on_the_same_files(tmp_path: Path) -> None:
     """Estimates, intervals, p, families and verdicts, for every figure and language contrast."""
     arms = experiment(tmp_path, base=made("base", 0.4), tuned=made("tuned", 0.5, missing=0.02))
@@ -446,6 +451,7 @@ def svg_text(path: Path) -> str:
     return " ".join("".join(ElementTree.parse(path).getroot().itertext()).split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["compare", "arms", "paper"])
 def test_every_output_names_the_judge_and_warns_first(tmp_path: Path, name: str) -> None:
     """A judge that is not an LLM and sample items: in the terminal, JSON, CSV, parquet, LaTeX and each figure."""
@@ -544,6 +550,7 @@ def test_the_paper_command_refuses_settings_and_places_that_make_no_sense(
     assert arms.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_paper_command_shows_both_readings(tmp_path: Path) -> None:
     done = command("paper", "--synthetic", "--resamples", "1000", "--json", str(tmp_path / "p.json"))
     assert done.exit_code == 0, done.output

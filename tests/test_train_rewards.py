@@ -103,6 +103,7 @@ def test_no_module_of_train_imports_another_folder_or_runs_anything() -> None:
     assert seen > 50
 
 
+@pytest.mark.slow
 def test_a_reward_cannot_import_the_benchmarks(tmp_path: Path) -> None:
     (tmp_path / "sly.py").write_text(
         "def reward(prompts, completions, **_):\n"

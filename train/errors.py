@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -58,6 +59,8 @@ def exits_plainly(main: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def wrapped() -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # progress reaches a log file or a pipe as it happens
+            sys.stdout.reconfigure(line_buffering=True)
         try:
             main()
         except TrainError as error:

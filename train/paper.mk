@@ -42,6 +42,12 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 # On matrices this small, several threads are slower than one.
 export OMP_NUM_THREADS := 1
+# Steps run side by side: the terminal shows when each begins and ends, a log per step has the rest.
+STEPS := $(OUT)/steps
+Q := @
+begin = @mkdir -p $(STEPS) && echo "$$(date +%T)  begin  $(@F)"
+LOG = >> $(STEPS)/$(@F).log 2>&1 || { tail -n 30 $(STEPS)/$(@F).log; exit 1; }
+end = && echo "$$(date +%T)  done   $(@F)"
 else
 BASE := meta-llama/Llama-3.1-8B
 BASE_REVISION := d04e592bb4f6aa9cfee91e2e20afa771667e1d4b
@@ -67,12 +73,13 @@ compare: $(OUT)/comparison.json
 
 # Each step writes a marker after its command has succeeded.
 define done
-	@mkdir -p $(DONE) && touch $@
+	@mkdir -p $(DONE) && touch $@ $(end)
 endef
 
 ifeq ($(STUDY),tiny)
 $(DONE)/merge-base:
-	$(PY) -m value_retention.train.tiny --output $(BASE)
+	$(begin)
+	$(Q)$(PY) -m value_retention.train.tiny --output $(BASE) $(LOG)
 	$(done)
 BASE_READY := $(DONE)/merge-base
 base_folder := $(BASE)
@@ -88,32 +95,38 @@ endif
 
 # The training rows without those that share text with a benchmark question, and their stamp.
 $(DONE)/rows-%: $(BASE_READY)
-	$(PY) -m value_retention.train.data --config $(STUDY)/$*.yaml $(TOKENIZER) $(ROWS_FLAGS_$*) \
-		-o $(OUT)/rows/$*.all.jsonl
-	$(VALUE_RETENTION) contamination $(OUT)/rows/$*.all.jsonl --data $(DATA) --drop $(OUT)/rows/$*.jsonl
+	$(begin)
+	$(Q)$(PY) -m value_retention.train.data --config $(STUDY)/$*.yaml $(TOKENIZER) $(ROWS_FLAGS_$*) \
+		-o $(OUT)/rows/$*.all.jsonl $(LOG)
+	$(Q)$(VALUE_RETENTION) contamination $(OUT)/rows/$*.all.jsonl --data $(DATA) \
+		--drop $(OUT)/rows/$*.jsonl $(LOG)
 	$(done)
 
 $(DONE)/train-midtrain: $(DONE)/rows-midtrain $(BASE_READY)
-	$(LAUNCH) value_retention.train.midtrain --config $(STUDY)/midtrain.yaml $(TRAIN_FLAGS) \
+	$(begin)
+	$(Q)$(LAUNCH) value_retention.train.midtrain --config $(STUDY)/midtrain.yaml $(TRAIN_FLAGS) \
 		$(if $(filter tiny,$(STUDY)),--model_name_or_path $(BASE)) \
-		--rows $(OUT)/rows/midtrain.jsonl --output_dir $(OUT)/midtrain
+		--rows $(OUT)/rows/midtrain.jsonl --output_dir $(OUT)/midtrain $(LOG)
 	$(done)
 
 $(ARMS:%=$(DONE)/train-%): $(DONE)/train-%: $(DONE)/rows-% $(DONE)/merge-midtrain
-	$(LAUNCH) value_retention.train.$(firstword $(subst -, ,$*)) --config $(STUDY)/$*.yaml $(TRAIN_FLAGS) \
+	$(begin)
+	$(Q)$(LAUNCH) value_retention.train.$(firstword $(subst -, ,$*)) --config $(STUDY)/$*.yaml $(TRAIN_FLAGS) \
 		--model_name_or_path $(OUT)/midtrain-merged \
-		--rows $(OUT)/rows/$*.jsonl --output_dir $(OUT)/$*
+		--rows $(OUT)/rows/$*.jsonl --output_dir $(OUT)/$* $(LOG)
 	$(done)
 
 $(TRAINED:%=$(DONE)/merge-%): $(DONE)/merge-%: $(DONE)/train-%
-	$(PY) -m value_retention.train.merge --model $(OUT)/$* --dtype $(DTYPE) --output $(OUT)/$*-merged
+	$(begin)
+	$(Q)$(PY) -m value_retention.train.merge --model $(OUT)/$* --dtype $(DTYPE) --output $(OUT)/$*-merged $(LOG)
 	$(done)
 
 $(DONE)/eval-%: $(DONE)/merge-%
-	$(LM_EVAL) $(EVAL_MODEL) --model_args pretrained=$(if $(filter base,$*),$(base_folder),$(OUT)/$*-merged) \
+	$(begin)
+	$(Q)$(LM_EVAL) $(EVAL_MODEL) --model_args pretrained=$(if $(filter base,$*),$(base_folder),$(OUT)/$*-merged) \
 		--tasks anima_2_2,moru_multi --apply_chat_template \
 		--metadata '{"judge": "$(JUDGE)", "data": "$(DATA)", "epochs": $(EPOCHS)}' $(EVAL_FLAGS) \
-		--log_samples --output_path $(OUT)/logs/$*
+		--log_samples --output_path $(OUT)/logs/$* $(LOG)
 	$(done)
 
 # Compare every checkpoint with the mid-trained one.
