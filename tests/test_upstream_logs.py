@@ -28,6 +28,7 @@ from helpers import (
 from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.adapters.logs.upstream_logs import upstream_benchmark, upstream_records
 from value_retention.analysis.judges.raters import graded_by
+from value_retention.analysis.report.cells import number
 from value_retention.analysis.runs.identity import differences, identity_of
 from value_retention.tasks import upstream
 from value_retention.tasks.batched import words_hash
@@ -167,7 +168,7 @@ def test_table_reads_them_and_compare_names_what_is_unknown(logs: list[Path], tm
     assert done.returncode == 0, done.stderr
     assert {row["judge"] for row in table_rows(table)} == {JUDGE, OTHER}
     shown = run(BIN / "value-retention", "table", logs[0])
-    assert f"{logged_metrics(logs[0])['overall_mean']:.4f}" in shown.stdout
+    assert f" {number(logged_metrics(logs[0])['overall_mean'] * 100)} " in shown.stdout
     ours = [
         replace(r, data=replace(r.data, source="hub", revision="c0ffee", content_hash="ab", dropped=()))
         for r in read_log(logs[0])
