@@ -58,7 +58,7 @@ def command(*arguments: str) -> Result:
 
 def printed(comparison: Found, width: int) -> str:
     out = StringIO()
-    print_result(comparison, Console(file=out, width=width))
+    print_result(comparison, Console(file=out, width=width), full=True)
     return out.getvalue()
 
 

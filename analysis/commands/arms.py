@@ -15,12 +15,14 @@ from value_retention.analysis.commands.options import as_options, output_options
     "--margin", "margins", type=float, multiple=True, help="Points; replaces the margins of the file."
 )
 @click.option("--allow", multiple=True, metavar="ASPECT", help="As in `compare`; adds to the file's `allow`.")
+@click.option("--full", is_flag=True, help="Print every figure: dimensions, languages, sources, all columns.")
 @settings_options
 @output_options
 def command(
     arms_file: Path,
     margins: tuple[float, ...],
     allow: tuple[str, ...],
+    full: bool,
     level: float,
     resamples: int,
     seed: int,
@@ -47,6 +49,6 @@ def command(
     check_names([str(arms_file)], "ARMS.yaml")
     check_outputs(as_options(files), [arms_file])
     result = compare_file(arms_file, settings, allow)
-    print_result(result)
+    print_result(result, full=full)
     for line in write_result(result, files, plots):
         click.echo(line)

@@ -27,6 +27,7 @@ from value_retention.analysis.commands.options import as_options, output_options
     help="A difference between runs to allow: judge, judge-settings, prompt, parser, epochs, questions, "
     "version, revision, dropped, protocol, ceiling, system, chat-template or sampling. Repeat for several.",
 )
+@click.option("--full", is_flag=True, help="Print every figure: dimensions, languages, sources, all columns.")
 @settings_options
 @output_options
 def command(
@@ -34,6 +35,7 @@ def command(
     baseline: str | None,
     margins: tuple[float, ...],
     allow: tuple[str, ...],
+    full: bool,
     level: float,
     resamples: int,
     seed: int,
@@ -56,6 +58,6 @@ def command(
     check_written(as_options(files), runs, scores)
     result = compare_pairs(scores, settings, baseline=baseline, allow=allow)
     result = replace(result, agreements=tuple(agreements))
-    print_result(result)
+    print_result(result, full=full)
     for line in write_result(result, files, plots):
         click.echo(line)

@@ -137,6 +137,18 @@ def worst_text(effect: Effect) -> str:
     return or_reason(interval(effect.worst_low, effect.worst_high), effect.reasons, "difference")
 
 
+def sentence(e: Effect) -> str:
+    """An effect in plain words: what changed, by how much, how certain, and the verdict."""
+    figures = f"{number(e.difference, sign=True)} points {interval(e.t_low, e.t_high)}".strip()
+    known = figures if e.difference is not None else or_reason("", e.reasons, "difference")
+    p = f", Holm p {p_text(e.p_holm)}" if e.p_holm is not None and e.t_low is not None else ""
+    verdicts = "; ".join(
+        f"{verdict_text(e, margin)} at a margin of {margin} points" for margin in e.verdicts
+    ) or or_reason("", e.reasons, "interval").replace("n/a", "")
+    end = f": {verdicts}" if verdicts else ""
+    return f"{title_of(e.benchmark)}, {e.statement}: {e.metric} {known}, {e.clusters} clusters{p}{end}."
+
+
 CONTRAST_TITLES = [
     "Comparison, design", "Clusters", "English\npoints", "other\npoints", "Difference\nother − English",
     "cluster t", "p\nHolm", "Ratio other / English\n(Fieller)",

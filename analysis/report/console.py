@@ -12,12 +12,14 @@ from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.report.cells import (
     CONTRAST_TITLES,
+    MAIN,
     SECTIONS,
     contrast_cells,
     effect_columns,
     legend,
     number,
     score_rows,
+    sentence,
 )
 from value_retention.analysis.report.tables import effect_tables
 from value_retention.analysis.runs.align import OTHER, OVERALL
@@ -50,7 +52,10 @@ def say(out: Console, line: str, style: str = "") -> None:
 
 
 def print_result(
-    result: Result, out: Console | None = None, extra: Callable[[Console], None] | None = None
+    result: Result,
+    out: Console | None = None,
+    extra: Callable[[Console], None] | None = None,
+    full: bool = False,
 ) -> None:
     """Print who judged, the scores, the effects and what they do not support.
 
@@ -58,6 +63,7 @@ def print_result(
         result: A comparison of runs or arms.
         out: Where to; None for the terminal.
         extra: Prints more between the figures and the notes.
+        full: Print every figure and column, not only the main ones.
     """
     out = out or console()
     for line in result.headline:
@@ -75,9 +81,9 @@ def print_result(
         title = f"{title_of(benchmark)}: scores, % [{result.settings.level * 100:g} % interval]"
         table(title, *score_rows(result, benchmark))
     for title, effects in effect_tables(result):
-        small = [e for e in effects if _small(e)]
-        listed = [e for e in effects if not _small(e)]
-        columns = [c for c in effect_columns(result, listed) if not (c.detail and result.arms)]
+        small = [e for e in effects if full and _small(e)]
+        listed = [e for e in effects if not _small(e) and (full or e.kind in MAIN)]
+        columns = [c for c in effect_columns(result, listed) if full or not c.detail]
         rows = [[column.cell(effect) for column in columns] for effect in listed]
         table(title, [column.title for column in columns], rows, _rules(listed))
         if small:
@@ -89,10 +95,13 @@ def print_result(
         table("Effect on non-English questions less effect on English ones", CONTRAST_TITLES, rows)
     if extra is not None:
         extra(out)
-    for line in _explained(result, cells):
+    for line in _explained(result, cells, full):
         say(out, line, "dim")
-    for note in (*_language_notes(result), *result.notes):
+    for note in (*(_language_notes(result) if full else []), *result.notes):
         say(out, note)
+    for effect in result.effects:
+        if effect.kind == "overall":
+            say(out, sentence(effect), "bold")
 
 
 def _small(effect: Effect) -> bool:
@@ -172,18 +181,22 @@ def _language_notes(result: Result) -> list[str]:
     return [*dict.fromkeys(notes), readings]
 
 
-def _explained(result: Result, cells: Sequence[str]) -> list[str]:
+def _explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
     """How the figures were computed, and the short forms among the cells."""
     settings = result.settings
     found = [
-        "Scores: Wilson intervals. Differences: over the questions scored in every run, one value per cluster "
-        f"(n). Bootstrap: percentile, {settings.resamples} resamples of clusters, seed {settings.seed}. p: "
-        "sign-flip test of the cluster differences; Holm for claims, BH for exploring, over all tests of one kind "
-        "of figure and benchmark in this report. Detectable: true difference found with 80 % power. Worst case: "
-        "bounds over all possible missing grades."
+        "Scores: Wilson intervals. Differences: over the questions scored in every run, one value per cluster. p: "
+        "sign-flip test of the cluster differences, Holm-corrected over all tests of one kind of figure and "
+        "benchmark in this report."
     ]
-    if result.arms:
-        found.append("Dimensions, languages, sources, bootstrap intervals, raw p: --json or --csv.")
+    if full:
+        found.append(
+            f"Bootstrap: percentile, {settings.resamples} resamples of clusters, seed {settings.seed}. BH: "
+            "Benjamini-Hochberg, for exploring. Detectable: true difference found with 80 % power. Worst case: "
+            "bounds over all possible missing grades."
+        )
+    else:
+        found.append("Dimensions, languages, sources, bootstrap, missing grades: --full, --json or --csv.")
     margins = ", ".join(f"±{m:g}" for m in settings.margins)
     if not margins:
         found.append("No verdicts: they need a margin (--margin 5).")

@@ -34,9 +34,9 @@ class RunLike(Protocol):
 class Report(Result):
     """A `Result` that can be shown."""
 
-    def print(self) -> None:
-        """Print the report as the command does."""
-        print_result(self)
+    def print(self, full: bool = False) -> None:
+        """Print the report as the command does; ``full`` adds every figure and column."""
+        print_result(self, full=full)
 
 
 def compare(
