@@ -37,7 +37,7 @@ demo: export HF_HUB_DISABLE_PROGRESS_BARS := 1
 demo: export HF_DATASETS_DISABLE_PROGRESS_BARS := 1
 demo: export PYTHONWARNINGS := ignore::FutureWarning
 EVALUATE := $(BIN)/lm_eval --tasks anima_2_2,moru_multi --model hf --device cpu --batch_size 33 \
-	--apply_chat_template --gen_kwargs max_gen_toks=64 --log_samples \
+	--apply_chat_template --gen_kwargs max_gen_toks=128 --log_samples \
 	--metadata '{"judge": "lexical", "data": "sample", "epochs": 1}'
 
 demo: $(STAMP)
