@@ -103,11 +103,6 @@ def item_calls(dataset: Dataset, item: Item) -> int:
     return sum(len(variable_sets(dataset.dimensions[name], item)) for name in item.dimensions)
 
 
-def count_calls(dataset: Dataset) -> int:
-    """Number of judge calls for one epoch and one judge."""
-    return sum(item_calls(dataset, item) for item in dataset.items)
-
-
 def ceiling_system_prompt(dataset: Dataset) -> str:
     """System prompt of the ceiling test: it shows the model the criteria of every dimension."""
     criteria = "\n\n".join(

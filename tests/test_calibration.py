@@ -615,8 +615,8 @@ def test_refused_corrections_say_why_on_the_terminal(tmp_path: Path) -> None:
         (["--draw", "50", "t=RUN", "-o", "RUN"], "where: -o"),
         (["LABELS", "RUN", "--json", "RUN"], "where: --json"),
         (["LABELS", "RUN", "--json", "LABELS"], "where: --json"),
-        (["LABELS", "t\udcff=RUN"], "where: LABELS.csv, RUN or --json"),
-        (["--draw", "50", "RUN", "-o", "x\udcff.csv"], "where: RUN or -o"),
+        (["LABELS", "t\udcff=RUN"], "where: RUN"),
+        (["--draw", "50", "RUN", "-o", "x\udcff.csv"], "where: input or output"),
     ],
 )
 def test_command_refuses_invalid_options(tmp_path: Path, arguments: list[str], expected: str) -> None:

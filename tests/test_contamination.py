@@ -249,7 +249,7 @@ def folder_of_samples(place: Path) -> Path:
         (["--drop", "ROWS"], "where: --drop"),
         (["--drop", "CLEAN", "-o", "CLEAN"], "where: --drop and -o"),
         (["-o", "QUESTIONS"], "where: -o"),
-        (["--drop", "clean\udcff.jsonl"], "where: ROWS, --drop or -o"),
+        (["--drop", "clean\udcff.jsonl"], "where: input or output"),
         (["--drop", "PLAIN"], "the stamp"),
     ],
 )

@@ -14,7 +14,7 @@ from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import is_english
 from value_retention.tasks.load import Dataset, load
-from value_retention.tasks.rubric import count_calls
+from value_retention.tasks.rubric import item_calls
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,11 @@ def by_id(dataset: Dataset) -> dict[str, Any]:
 
 
 def test_sample_anima_counts(anima: Dataset) -> None:
-    assert (len(anima), len(anima.dimensions), count_calls(anima)) == (30, 13, 114)
+    assert (len(anima), len(anima.dimensions), sum(item_calls(anima, item) for item in anima.items)) == (
+        30,
+        13,
+        114,
+    )
     assert len({item.language for item in anima.items}) == 12
     assert sum(is_english(item.language) for item in anima.items) == 12
     assert [(row.row, row.reason) for row in anima.info.dropped] == [
@@ -95,7 +99,11 @@ def test_translations_and_weights(anima: Dataset) -> None:
 
 
 def test_sample_moru_counts_and_duplicates(moru: Dataset) -> None:
-    assert (len(moru), len(moru.dimensions), count_calls(moru)) == (36, 16, 141)
+    assert (len(moru), len(moru.dimensions), sum(item_calls(moru, item) for item in moru.items)) == (
+        36,
+        16,
+        141,
+    )
     assert Counter(item.language for item in moru.items) == {"en": 12, "ms": 12, "hi": 12}
     assert Counter(item.cluster for item in moru.items) == {str(n): 3 for n in range(1, 13)}
     assert sorted(row.row for row in moru.info.dropped) == ["10_ms", "1_en", "3_hi"]
@@ -120,7 +128,7 @@ def test_real_anima_counts() -> None:
     dataset = load(ANIMA_2_2, str(REAL))
     assert len(dataset) == 114
     assert [row.row for row in dataset.info.dropped] == ["58"]
-    assert count_calls(dataset) == 507
+    assert sum(item_calls(dataset, item) for item in dataset.items) == 507
     assert sum(is_english(item.language) for item in dataset.items) == 30
     assert len(dataset.dimensions) == 13
     assert dataset.info.is_benchmark

@@ -22,7 +22,7 @@ from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord
-from value_retention.tasks.rubric import count_calls
+from value_retention.tasks.rubric import item_calls
 
 pytestmark = pytest.mark.vllm
 
@@ -91,7 +91,9 @@ def test_lm_eval_with_vllm_records_every_answer(checkpoint: Path, lm_eval_run: P
         mine = records[benchmark.name]
         answered = Counter((record.item, record.epoch) for record in mine)
         assert answered == {(item.id, epoch): 1 for item in dataset.items for epoch in (1, 2)}
-        assert sum(len(record.grades) for record in mine) == EPOCHS * count_calls(dataset)
+        assert sum(len(record.grades) for record in mine) == EPOCHS * sum(
+            item_calls(dataset, item) for item in dataset.items
+        )
         assert {grade.outcome for record in mine for grade in record.grades} == {"graded"}
         assert {(r.run.harness, r.run.model, r.run.model_args["dtype"]) for r in mine} == {
             ("lm_eval", str(checkpoint), "bfloat16")

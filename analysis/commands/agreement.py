@@ -50,19 +50,14 @@ def command(
     same judge again (re-judge noise), or under different protocols (batched, per_dimension). NAME=RUN names a
     run.
     """
+    from value_retention.analysis.commands.inputs import load_all
     from value_retention.analysis.commands.outputs import check_outputs, run_inputs
     from value_retention.analysis.judges.agreement import judge_agreement
     from value_retention.analysis.report.export import json_text, writing
-    from value_retention.analysis.runs.load import load_runs
-    from value_retention.analysis.runs.names import check_names
     from value_retention.analysis.stats.settings import checked_settings
 
     checked_settings(level, resamples, seed)
-    loaded = load_runs(runs)
-    outputs = [str(path) for path in (json_file, csv_file) if path is not None]
-    check_names(
-        [*outputs, *(name for run in loaded for name in (run.name, *run.files))], "RUN, --json or --csv"
-    )
+    loaded = load_all(runs)
     check_outputs({"--json": json_file, "--csv": csv_file}, run_inputs(runs, loaded))
     report = judge_agreement(loaded, by=by, resamples=resamples, seed=seed, level=level)
     if json_file is not None:
@@ -107,8 +102,9 @@ def _show(report: AgreementReport) -> None:
 def _show_agreement(
     out: Console, benchmark: str, raters: tuple[str, ...], rows: list[Agreement], reasons: set[str]
 ) -> None:
-    from value_retention.analysis.report.cells import TITLES, number
+    from value_retention.analysis.report.cells import number
     from value_retention.analysis.report.console import print_table
+    from value_retention.analysis.runs.names import title_of
 
     pair = len(raters) == 2
     headings = ["Figure", "Clusters", "Grades", "Pass\n%", "Raw agreement\n%"]
@@ -126,13 +122,13 @@ def _show_agreement(
         line += [cell(row.shift, reasons, 100, 1)] if pair else []
         cells.append([*line, str(row.missing)])
     sections = [a.kind != b.kind for a, b in pairwise(rows)]
-    title = f"{TITLES.get(benchmark, benchmark)}: {' and '.join(raters)}"
+    title = f"{title_of(benchmark)}: {' and '.join(raters)}"
     print_table(out, title, headings, cells, sections)
 
 
 def _show_scores(out: Console, benchmark: str, scores: list[JudgeScore], reasons: set[str]) -> None:
-    from value_retention.analysis.report.cells import TITLES
     from value_retention.analysis.report.console import print_table
+    from value_retention.analysis.runs.names import title_of
 
     panel = any(score.change is not None for score in scores)
     headings = ["Judges", "Questions of", "Clusters", "Score\n%"]
@@ -145,7 +141,7 @@ def _show_scores(out: Console, benchmark: str, scores: list[JudgeScore], reasons
         line += [cell(row.change, reasons, 100, 1) if row.change else ""] if panel else []
         rows.append([*line, str(row.unscored)])
     sections = [a.panel != b.panel for a, b in pairwise(scores)]
-    print_table(out, f"{TITLES.get(benchmark, benchmark)}: score by judge", headings, rows, sections)
+    print_table(out, f"{title_of(benchmark)}: score by judge", headings, rows, sections)
 
 
 def cell(found: Coefficient | Score, reasons: set[str], scale: float = 1, digits: int = 2) -> str:

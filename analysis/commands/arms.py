@@ -42,11 +42,9 @@ def command(
     from value_retention.analysis.commands.inputs import compare_file, write_result
     from value_retention.analysis.commands.outputs import check_outputs
     from value_retention.analysis.report.console import print_result
-    from value_retention.analysis.runs.names import check_names
     from value_retention.analysis.stats.settings import checked_settings
 
     settings = checked_settings(level, resamples, seed, margins)
-    check_names([str(arms_file)], "ARMS.yaml")
     check_outputs(as_options(files), [arms_file])
     result = compare_file(arms_file, settings, allow)
     print_result(result, full=full)

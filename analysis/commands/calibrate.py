@@ -51,9 +51,8 @@ def command(
     LABELS.csv needs the columns item, dimension, label (1 or C for pass, 0 or I for fail), and epoch or
     answer_hash. Optional columns are benchmark, variables (JSON), annotator and weight.
     """
+    from value_retention.analysis.commands.inputs import load_all
     from value_retention.analysis.commands.outputs import check_outputs, run_inputs
-    from value_retention.analysis.runs.load import load_runs
-    from value_retention.analysis.runs.names import check_names
     from value_retention.analysis.stats.settings import checked_settings
     from value_retention.tasks.errors import InputError
 
@@ -62,8 +61,7 @@ def command(
         if output is None:
             raise InputError("--draw needs a file to write", expected="-o labels.csv")
         _refuse_given("not an option of --draw", ("json_file", "--json"), ("level", "--level"))
-        runs = load_runs(paths)
-        check_names([str(output), *_names(runs)], "RUN or -o")
+        runs = load_all(paths)
         check_outputs({"-o": output}, run_inputs(paths, runs))
         _draw(runs, count, seed, data, output)
         return
@@ -74,14 +72,9 @@ def command(
             found=paths[0],
             expected="LABELS.csv RUN..., or --draw 200 RUN... -o labels.csv",
         )
-    runs = load_runs(paths[1:])
-    check_names([paths[0], str(json_file or ""), *_names(runs)], "LABELS.csv, RUN or --json")
+    runs = load_all(paths[1:])
     check_outputs({"--json": json_file}, [paths[0], *run_inputs(paths[1:], runs)])
     _calibrate(Path(paths[0]), runs, level, json_file)
-
-
-def _names(runs: Sequence[Run]) -> list[str]:
-    return [name for run in runs for name in (run.name, *run.files)]
 
 
 def _refuse_given(what: str, *options: tuple[str, str]) -> None:
@@ -149,12 +142,12 @@ def _calibrate(path: Path, runs: Sequence[Run], level: float, json_file: Path | 
 
 
 def _show(result: Calibration, level: float) -> None:
-    from value_retention.analysis.report.cells import TITLES
     from value_retention.analysis.report.console import console, say
+    from value_retention.analysis.runs.names import title_of
 
     out = console()
     for (judge, benchmark), rows in groupby(result.confusions, key=lambda c: (c.judge, c.benchmark)):
-        _show_confusions(out, f"{TITLES.get(benchmark, benchmark)}: {judge} against people", list(rows))
+        _show_confusions(out, f"{title_of(benchmark)}: {judge} against people", list(rows))
     _show_scores(out, result.scores)
     if result.people:
         listed = [f"{name} {value:.2f}" for name, value in result.people.items() if value is not None][2:]
@@ -206,8 +199,9 @@ def _show_confusions(out: Console, title: str, rows: list[Confusion]) -> None:
 def _show_scores(out: Console, scores: Sequence[CorrectedScore]) -> None:
     from value_retention.analysis.commands.agreement import cell
     from value_retention.analysis.judges.leave_one_out import short_reason
-    from value_retention.analysis.report.cells import TITLES, interval, number
+    from value_retention.analysis.report.cells import interval, number
     from value_retention.analysis.report.console import print_table, say
+    from value_retention.analysis.runs.names import title_of
 
     cells = []
     reasons: set[str] = set()
@@ -217,7 +211,7 @@ def _show_scores(out: Console, scores: Sequence[CorrectedScore]) -> None:
             ends = interval(row.corrected.low * 100, row.corrected.high * 100)
             corrected = f"{number(row.corrected.value * 100)}{'*' if row.clipped else ''} {ends}"
         labelled = ", ".join(map(str, row.label_clusters or ())) or "none"
-        title = TITLES.get(row.benchmark, row.benchmark)
+        title = title_of(row.benchmark)
         clusters = str(row.score.clusters)
         score = cell(row.score, reasons, 100, 1)
         cells.append([row.run, title, row.judge, row.name, clusters, score, corrected, labelled])
@@ -227,7 +221,7 @@ def _show_scores(out: Console, scores: Sequence[CorrectedScore]) -> None:
     for reason in sorted(reasons):
         say(out, f"{short_reason(reason)}: {reason}.", "dim")
     for row in scores:
-        where = f"{row.run}, {TITLES.get(row.benchmark, row.benchmark)}, {row.judge}, {row.name}"
+        where = f"{row.run}, {title_of(row.benchmark)}, {row.judge}, {row.name}"
         if row.refused is not None:
             say(out, f"{where}: {row.refused}.")
         elif row.clipped and row.corrected is not None:

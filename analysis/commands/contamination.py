@@ -47,9 +47,7 @@ def command(
         without_hits,
     )
     from value_retention.analysis.report.export import writing
-    from value_retention.analysis.runs.names import check_names
 
-    check_names(map(str, filter(None, (rows, drop, output))), "ROWS, --drop or -o")
     target = rows if drop is None else drop
     path = output or target.with_name(f"{target.name}.stamp.json")
     place = "-o" if output else "the stamp (choose another place with -o)"

@@ -97,7 +97,6 @@ def check_written(
         paths: The runs, as on the command line.
         read: The runs that were read.
     """
-    check_names([str(path) for path in outputs.values() if path is not None], "output")
     check_outputs(outputs, [*run_inputs(paths, ()), *(file for run in read for file in run.files)])
 
 
@@ -144,7 +143,6 @@ def write_result(
     from value_retention.analysis.report.export import write_files
 
     outputs = as_options(files)
-    check_names([str(path) for path in outputs.values() if path is not None], "output")
     check_outputs(outputs, [*run_inputs([run for arm in result.arms for run in arm.runs], ()), *result.files])
     written = write_files(result, files, more)
     if plots is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_retention.analysis.runs.names import check_names
 from value_retention.tasks.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[str | Pat
         inputs: Files that the command reads.
 
     Raises:
-        InputError: an output that is an input (links are resolved), or two outputs that are one file.
+        InputError: an invalid name, an output that is an input (links are resolved), or two outputs that are
+            one file.
     """
     read = [Path(path) for path in inputs]
+    check_names([str(path) for path in (*read, *outputs.values()) if path], "input or output")
     seen: dict[str, Path] = {}
     for option, path in outputs.items():
         if path is None:

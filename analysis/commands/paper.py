@@ -47,15 +47,12 @@ def command(
     from value_retention.analysis.commands.inputs import compare_file
     from value_retention.analysis.commands.outputs import check_outputs
     from value_retention.analysis.examples.claims import MARGINS, paper_claims
-    from value_retention.analysis.runs.names import check_names
     from value_retention.analysis.stats.settings import checked_settings
     from value_retention.tasks.errors import InputError
 
     settings = checked_settings(level, resamples, seed, MARGINS)
     if synthetic == (arms_file is not None):
         raise InputError("paper needs ARMS.yaml or --synthetic", hint="value-retention paper --help")
-    given = [path for path in (arms_file, *files.values()) if path is not None]
-    check_names(map(str, given), "ARMS.yaml or an output")
     check_outputs(as_options(files), [arms_file] if arms_file else [])
     if arms_file is not None:
         for option, value in (("--base-score", base_score), ("--draws", draws)):

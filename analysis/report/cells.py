@@ -19,7 +19,6 @@ from value_retention.analysis.effects.rows import (
     Contrast,
     Effect,
 )
-from value_retention.analysis.runs.names import TITLES as TITLES
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS
 

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from value_retention.analysis.effects.compare import compare_pairs
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.report.console import print_result
+from value_retention.analysis.runs.load import Run
 from value_retention.analysis.runs.scores import reduce_run
 from value_retention.analysis.stats.settings import checked_settings
-from value_retention.tasks.record import AnswerRecord
-
-
-class RunLike(Protocol):
-    """What `compare` needs of a run; `load_runs` returns them."""
-
-    @property
-    def name(self) -> str:
-        """Name of the run."""
-
-    @property
-    def files(self) -> Sequence[str]:
-        """Files it was read from."""
-
-    @property
-    def records(self) -> Sequence[AnswerRecord]:
-        """Its answers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +23,7 @@ class Report(Result):
 
 
 def compare(
-    runs: Iterable[RunLike],
+    runs: Iterable[Run],
     *,
     baseline: str | None = None,
     margin: float | Sequence[float] | None = None,
