@@ -275,6 +275,7 @@ def test_an_estimate_outside_the_scale_is_clipped_and_marked() -> None:
     assert score.corrected.unclipped < 0
 
 
+@pytest.mark.slow
 def test_intervals_cover_and_the_bias_goes_when_labels_are_drawn_by_grade() -> None:
     # Sensitivity 0.95, specificity 0.85: the judge's own score is 5 points too high at a true score of 0.4.
     truth, raw, corrected, inside = 0.4, [], [], []

@@ -237,6 +237,7 @@ def test_the_lexical_judge_runs_through_the_same_path(dataset: Dataset, answers:
     assert {record.status for record in records} == {"scored"}
 
 
+@pytest.mark.slow
 def test_the_heap_is_frozen_while_calls_are_made_and_unfrozen_after_the_last_batch(
     dataset: Dataset, answers: list[Answer]
 ) -> None:

@@ -181,6 +181,7 @@ def test_figures_are_written_twice_and_the_same_each_time(comparison: Found, tmp
     assert list(file_names(["a/b", "a-b", "c", "a/b"]).values()) == ["a-b", "a-b-2", "c"]
 
 
+@pytest.mark.slow
 def test_figures_of_poor_data_are_drawn_too(tmp_path: Path) -> None:
     few = {str(k): [{"x": float(k % 2), "y": None}] for k in range(3)}
     assert save_plots(compare([run_of("a", few), run_of("b", few)]), tmp_path)
@@ -367,6 +368,7 @@ def test_every_row_says_how_it_was_computed(tmp_path: Path) -> None:
     assert (row["level"], row["seed"], row["resamples"]) == (0.9, 3, 2000)
 
 
+@pytest.mark.slow
 def test_one_name_for_two_files_of_one_model(tmp_path: Path) -> None:
     def part(name: str, benchmark: str, level: float) -> str:
         run = made(name, level)

@@ -237,6 +237,7 @@ def test_the_shipped_samples_have_the_columns_of_the_hub_sets_and_no_row_is_drop
     assert report.rows_in == report.rows_out >= 80
 
 
+@pytest.mark.slow
 def test_every_shipped_config_has_only_known_keys_and_its_arms_are_matched() -> None:
     from trl import GRPOConfig, ModelConfig, SFTConfig
 
