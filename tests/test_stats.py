@@ -259,7 +259,7 @@ def test_fieller_holds_exactly_the_ratios_that_a_test_does_not_reject(
         else:
             expected = r <= ratio.low or r >= ratio.high
         near = any(end is not None and abs(end - r) < 1e-6 for end in (ratio.low, ratio.high))
-        assert near or inside(float(r), a, b, cov, 40.0) == expected
+        assert near or inside(float(r), a, b, cov) == expected
 
 
 def test_fieller_is_bounded_only_when_the_denominator_is_significant() -> None:
