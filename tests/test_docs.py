@@ -1,0 +1,460 @@
+"""Every command in the README and in docs/ is run, on sample items; what is replaced for that stands in one table.
+
+Commands run in forks of one process that has imported the programs, each in a folder that looks like a clone
+with two runs in it. A command that matches no known program fails.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import ROOT, Server, environment, run, scripted_server
+
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{file.name}" for file in ROOT.glob("docs/*.md"))]
+
+# -- the table: what is replaced, and what is not run ----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Part of a command that cannot be had here; `by` may name ``{url}``, the scripted server's address."""
+
+    pattern: str
+    by: str
+    why: str
+
+
+REPLACED = (
+    Replaced(
+        r"--model vllm --model_args pretrained=CHECKPOINT(,tensor_parallel_size=1)?",
+        "--model hf --device cpu --batch_size 33 --gen_kwargs max_gen_toks=8 --limit 6 "
+        "--model_args pretrained=checkpoint",
+        "no GPU: a tiny checkpoint on the CPU, with short answers to six questions of each task",
+    ),
+    Replaced(r"vllm/CHECKPOINT", "openai/checkpoint", "no GPU: the scripted server answers"),
+    Replaced(r"http://127.0.0.1:8000/v1", "{url}", "the scripted server stands for a model that is served"),
+    Replaced(r"google/gemini-2.5-flash-lite", "openai/gemini", "only OpenAI's client is installed"),
+    Replaced(r"(value-retention (plan|contamination)\b(?!.* --data).*)", r"\1 --data sample", "no hub"),
+    Replaced(r"(inspect eval .*)", r"\1 --limit 6", "time"),
+    Replaced(r"(--synthetic --draws) 20", r"\1 1 --resamples 1000", "time"),
+    Replaced(r"(python tests/simulation.py)", r"\1 20", "time: 20 simulated runs, not 4,000"),
+    Replaced(r"meta-llama/Llama-3.1-8B", "checkpoint", "no hub: the tokenizer of the tiny checkpoint"),
+    Replaced(
+        r"(train.data --config )llama31-8b/",
+        r"\1tiny/",
+        "no hub: the same arm's configuration for the samples",
+    ),
+    Replaced(
+        r"(train.sft --config )llama31-8b/(\S+ --model_name_or_path.*)",
+        r"\1tiny/\2 --max_steps 2",
+        "no hub and no GPU: the same arm in the miniature, two steps; the line as written is parsed too",
+    ),
+    Replaced(
+        r"ours=runs/base",
+        "ours=runs/no-braces",
+        "the upstream eval stops at braces, which the sample items have on purpose",
+    ),
+    Replaced(
+        r"value-retention calibrate labels.csv", r"people label.csv && \g<0>", "people fill in the labels"
+    ),
+)
+ENVIRONMENT = {
+    "VALUE_RETENTION_DATA": "sample",  # no hub
+    "VALUE_RETENTION_EPOCHS": "1",  # time
+    "OPENAI_API_KEY": "x",  # the scripted server is every OpenAI model
+    "INSPECT_DISPLAY": "plain",
+}
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A command whose line is checked and that is not run here."""
+
+    pattern: str
+    check: str
+    """Name of the check."""
+    why: str
+
+
+NOT_RUN = (
+    NotRun(r"cd value-retention", "nothing", "the tests start there"),
+    NotRun(r"(\.venv/bin/)?pip install", "extra", "needs a package index, and would change this environment"),
+    NotRun(r"make ", "goal", ".ci/run runs the goals in a fresh clone; here make reads them (-n)"),
+    NotRun(r"\.venv/bin/pre-commit", "hooks", "would change the clone"),
+    NotRun(r"vllm serve", "nothing", "vLLM is not in this environment; tests/test_vllm.py serves a judge"),
+    NotRun(r"accelerate launch", "parse", "needs eight GPUs; options and configurations are read"),
+)
+ALSO_PARSED = r"python -m value_retention\.train\.sft "
+"""Commands of which the line as written is parsed by the program, since it is run with replacements."""
+
+# -- reading the pages -----------------------------------------------------------------------------------
+
+
+def blocks(page: str, language: str) -> Iterator[tuple[int, str]]:
+    """Line number and text of every fenced block of a language."""
+    text = (ROOT / page).read_text("utf-8")
+    for found in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.S | re.M):
+        yield text.count("\n", 0, found.start(1)) + 1, found[1]
+
+
+def commands(page: str) -> Iterator[tuple[str, str]]:
+    """Place and text of every command: a line with what continues it, without comments."""
+    for first, block in blocks(page, "bash"):
+        line = first
+        for text in re.split(r"(?<!\\)\n", block):
+            words = re.sub(r"\\\n\s*", "", text)
+            words = re.sub(r"\s+# .*$|^#.*$", "", words).strip()
+            if words:
+                yield f"{page}:{line}", words
+            line += text.count("\n") + 1
+
+
+def replaced(command: str, url: str = "http://server/v1") -> str:
+    for rule in REPLACED:
+        command = re.sub(rule.pattern, rule.by, command)
+    return command.replace("{url}", url)
+
+
+def not_run(command: str) -> NotRun | None:
+    return next((rule for rule in NOT_RUN if re.match(rule.pattern, command)), None)
+
+
+PROGRAMS = ("lm_eval", "inspect", "value-retention", "python", "export")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_is_of_a_known_program(page: str) -> None:
+    for place, command in commands(page):
+        known = not_run(command) or command.split()[0] in PROGRAMS
+        assert known, f"{place}: no rule for {command!r}"
+
+
+@pytest.mark.parametrize("rule", [*REPLACED, *NOT_RUN], ids=lambda rule: rule.pattern)
+def test_every_rule_is_needed(rule: Replaced | NotRun) -> None:
+    everything = [command for page in PAGES for _, command in commands(page)]
+    assert any(re.search(rule.pattern, command) for command in everything)
+
+
+# -- running ---------------------------------------------------------------------------------------------
+
+CONTEXT = multiprocessing.get_context("forkserver")
+IMPORTED = [
+    *(
+        "lm_eval.__main__",
+        "lm_eval.evaluator",
+        "lm_eval.models.huggingface",
+        "lm_eval.models.openai_completions",
+    ),
+    *(
+        "inspect_ai._cli.main",
+        "inspect_ai.model._providers.openai",
+        "inspect_evals._registry",
+        "pytablewriter",
+    ),
+    *("value_retention.adapters.lm_eval_task", "value_retention.adapters.inspect_tasks"),
+    *(
+        "value_retention.analysis.cli",
+        "scipy.stats",
+        "statsmodels.stats.multitest",
+        "pandas",
+        "matplotlib.figure",
+    ),
+    *(f"value_retention.train.{name}" for name in ("data", "sft", "merge", "tiny")),
+    "trl.trainer.sft_trainer",
+]
+
+
+def _child(argv: list[str], env: dict[str, str], folder: str, log: str, parse: bool) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(env)
+    if any(word.startswith("value_retention.train.") for word in argv):
+        _forget_ours()
+    else:
+        _read_our_tasks_only()
+    sys.exit(_parse(argv) if parse else _run(argv))
+
+
+def _forget_ours() -> None:
+    """A training process refuses to start with the benchmarks imported, which the parent has done."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "value_retention"]:
+        del sys.modules[name]
+
+
+def _read_our_tasks_only() -> None:
+    """lm-eval reads the 13,000 files of its own tasks at every start, which takes ten seconds."""
+    import lm_eval.tasks
+    from lm_eval.tasks._index import TaskIndex
+
+    theirs = Path(lm_eval.tasks.__file__).parent
+    every = TaskIndex._iter_yaml_files
+    TaskIndex._iter_yaml_files = staticmethod(lambda root: () if Path(root) == theirs else every(root))
+
+
+def _run(argv: list[str]) -> Any:
+    """What the shell would run: a console script, a module, a script or a piece of Python."""
+    import runpy
+    from importlib.metadata import entry_points
+
+    if argv[0] != "python":
+        (script,) = entry_points(group="console_scripts", name=argv[0])
+        sys.argv = argv
+        return script.load()()
+    if argv[1] == "-c":
+        return exec(compile(argv[2], "block", "exec"), {"__name__": "__main__"})
+    sys.argv = argv[2:] if argv[1] == "-m" else argv[1:]
+    if argv[1] == "-m":
+        runpy.run_module(argv[2], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(argv[1], run_name="__main__")
+    return 0
+
+
+def _parse(argv: list[str]) -> None:
+    """Read a training command's whole line with the real parsers, and stop where it would read data."""
+    import importlib
+
+    if argv[0] == "accelerate":
+        from accelerate.commands.config.config_args import load_config_from_file
+        from accelerate.commands.launch import launch_command_parser
+
+        options = launch_command_parser().parse_args(argv[2:])
+        assert options.module
+        assert load_config_from_file(options.config_file).num_processes == 8
+        module, arguments = options.training_script, options.training_script_args
+    else:
+        module, arguments = argv[2], argv[3:]
+    script: Any = importlib.import_module(module)
+    reached = []
+    script.run_stage = lambda *parsed: reached.append(parsed)
+    # transformers refuses bf16 where there is no GPU.
+    sys.argv = [module, *arguments, "--use_cpu", "true", "--bf16", "false"]
+    script.main()
+    assert reached, "the script did not get as far as its data"
+
+
+FOLDERS = ("adapters", "analysis", "tasks", "tests", "train", "value_retention")
+FILES = ("Makefile", "pyproject.toml", "setup.py")
+
+
+class Clone:
+    """A folder that looks like a clone, in which commands run."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.environment = {**environment(**ENVIRONMENT), "OPENAI_BASE_URL": url}
+        self.environment["VALUE_RETENTION_JOURNAL_DIR"] = str(folder / "journals")
+        folder.mkdir()
+        for name in (*FOLDERS, *FILES):
+            (folder / name).symlink_to(ROOT / name)
+
+    def run(self, command: str, place: str = "", parse: bool = False, **more: str) -> str:
+        """Run a command line that has to succeed, and return what it printed."""
+        argv = shlex.split(command)
+        log = self.folder / "output"
+        environ = self.environment | more
+        process = CONTEXT.Process(target=_child, args=(argv, environ, str(self.folder), str(log), parse))
+        process.start()
+        process.join(300)
+        output = log.read_text(errors="replace") if log.exists() else ""
+        assert process.exitcode == 0, f"{place}: {command}\nexit status {process.exitcode}\n{output[-3000:]}"
+        return output
+
+
+@pytest.fixture(scope="session")
+def served() -> Iterator[Server]:
+    with scripted_server() as running:
+        yield running
+
+
+LM_EVAL = (
+    "lm_eval --tasks anima_2_2,moru_multi --model hf --device cpu --batch_size 33 --gen_kwargs max_gen_toks=8 "
+    '--limit 6 --log_samples --metadata \'{"judge": "openai/gpt-5-mini"}\' '
+)
+
+
+def without_braces(rows: str) -> str:
+    """Rows that the upstream eval can read: it takes a brace in a text for a field, and stops."""
+    records = [json.loads(line) for line in rows.splitlines()]
+    for record in records:
+        for name in ("question", "guiding_question", "observable_indicators"):
+            if name in record:
+                record[name] = re.sub(r"(?<!{){(?!{)|(?<!})}(?!})", "", record[name])
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+ANIMA_CARD = """---
+configs:
+- {config_name: questions, data_files: questions/*}
+- {config_name: dimensions, data_files: dimensions/*}
+---
+"""
+
+
+@pytest.fixture(scope="session")
+def runs(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three checkpoints and their runs by lm-eval, and a log of the upstream eval."""
+    CONTEXT.set_forkserver_preload(IMPORTED)
+    made = Clone(tmp_path_factory.mktemp("docs") / "made", served.url)
+    for seed, name in enumerate(("base", "tuned", "sft-magicoder")):
+        made.run(f"python -m value_retention.train.tiny --output {name} --seed {seed}")
+        made.run(f"{LM_EVAL} --model_args pretrained={name} --output_path runs/{name}")
+    shutil.copytree(made.folder / "runs" / "tuned", made.folder / "runs" / "sft-dolly")
+    rows = made.folder / "rows" / "anima"
+    for name in ("questions", "dimensions"):
+        (rows / name).mkdir(parents=True)
+        text = (ROOT / "tasks" / "sample" / "anima" / f"{name}.jsonl").read_text("utf-8")
+        (rows / name / "rows.jsonl").write_text(without_braces(text), "utf-8")
+    (rows / "README.md").write_text(ANIMA_CARD)
+    eval_ = "inspect eval {} --model openai/model --model-role grader=openai/gpt-5-mini --limit 6 --epochs 1 "
+    eval_ += "--log-dir {} "
+    made.run(eval_.format("value_retention/anima_2_2", "runs/no-braces") + "-T data=rows")
+    made.run(eval_.format("inspect_evals/anima", "log") + "-T dataset_repo_id=rows/anima")
+    (log,) = (made.folder / "log").glob("*.eval")
+    log.rename(made.folder / "anima.eval")
+    return made.folder
+
+
+@pytest.fixture
+def clone(runs: Path, served: Server, tmp_path: Path) -> Clone:
+    """A clone with the runs that the pages speak of."""
+    made = Clone(tmp_path / "clone", served.url)
+    shutil.copytree(runs / "runs", made.folder / "runs")
+    shutil.copytree(runs / "tuned", made.folder / "checkpoint")
+    shutil.copytree(runs / "base", made.folder / "out" / "midtrain-merged")
+    shutil.copy(runs / "anima.eval", made.folder)
+    return made
+
+
+def label(file: Path) -> None:
+    """What people do between the two steps of a calibration."""
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) > 50
+    for number, row in enumerate(rows):
+        row["label"] = str(int(number % 3 > 0))
+    with file.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.DictWriter(lines, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+WRITES = {
+    *("-o", "--output", "--output_path", "--output_dir", "--drop"),
+    *("--json", "--csv", "--parquet", "--latex", "--plots"),
+}
+
+
+def check(rule: NotRun, clone: Clone, place: str, command: str) -> None:
+    """The check of a command that is not run."""
+    if rule.check == "extra":
+        extra = re.search(r"\[(\w+)\]", command)
+        assert extra is None or f"\n{extra[1]} = [" in (ROOT / "pyproject.toml").read_text(), place
+    elif rule.check == "goal":
+        done = run("make", "-n", *shlex.split(command)[1:], cwd=clone.folder, MAKEFLAGS=None, MFLAGS=None)
+        assert done.returncode == 0, f"{place}: {done.stderr}"
+    elif rule.check == "hooks":
+        assert (ROOT / ".pre-commit-config.yaml").is_file(), place
+    elif rule.check == "parse":
+        clone.run(command, place, parse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if any(commands(page))])
+def test_commands_run(page: str, clone: Clone, served: Server) -> None:
+    for _, text in blocks(page, "yaml"):
+        if name := re.match(r"# (\S+\.yaml)\n", text):
+            (clone.folder / name[1]).write_text(text)
+    exported: dict[str, str] = {}
+    for place, command in commands(page):
+        if rule := not_run(command):
+            check(rule, clone, place, command)
+            continue
+        if re.match(ALSO_PARSED, command):
+            clone.run(command, place, parse=True)
+        people, _, command = replaced(command, served.url).rpartition(" && ")
+        if people:
+            label(clone.folder / "labels.csv")
+        words = shlex.split(command)
+        if words[0] == "export":
+            exported |= dict(word.split("=", 1) for word in words[1:])
+            continue
+        clone.run(command, place, **exported)
+        for option, value in pairwise(words):
+            assert option not in WRITES or (clone.folder / value).exists(), f"{place}: no {value}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page, "python"))])
+def test_python_runs(page: str, clone: Clone) -> None:
+    for line, text in blocks(page, "python"):
+        clone.run(f"python -c {shlex.quote(text)}", f"{page}:{line}")
+
+
+# -- names in the text -----------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """Of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "train/samples/README.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text("utf-8")):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (ROOT / page).parent / file if file else ROOT / page
+        assert there.exists(), f"{page}: {target}"
+        assert not anchor or anchor in anchors(there), f"{page}: {target}"
+
+
+def spans(page: str) -> list[str]:
+    """Inline code, outside of fenced blocks."""
+    text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text("utf-8"), flags=re.S | re.M)
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_in_the_text_exist(page: str) -> None:
+    """Commands with their options, make goals, files of the project, and our variables."""
+    from value_retention.analysis.cli import cli
+
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    code = "".join(
+        file.read_text("utf-8")
+        for folder in ("adapters", "tasks", "tests")
+        for file in (ROOT / folder).rglob("*.py")
+    )
+    for span in spans(page):
+        words = span.split()
+        if words[0] == "value-retention" and len(words) > 1 and not words[1].startswith("-"):
+            command = cli.get_command(None, words[1])  # type: ignore[arg-type]
+            assert command is not None, span
+            options = {option for parameter in command.params for option in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= options, span
+        elif words[0] == "make" and len(words) > 1:
+            assert re.search(rf"^{words[1]}:", makefile, re.M), span
+        elif re.match(r"(tests|tasks|adapters|analysis|train)/[a-z0-9_/.]*$", span):
+            assert (ROOT / span).exists(), span
+    for variable in re.findall(r"\bVALUE_RETENTION_[A-Z_]+\b", (ROOT / page).read_text("utf-8")):
+        name = variable.removeprefix("VALUE_RETENTION_").lower()
+        assert variable in code or f'"{name}"' in code, variable
