@@ -1,6 +1,6 @@
 """Error rates of the analysis on simulated benchmarks, beside those of analyses that ignore dependence.
 
-As a script it prints the table of the README: ``python tests/simulation.py``.
+As a script it prints the tables of docs/statistics.md: ``python tests/simulation.py``.
 
 Data are drawn as the benchmarks make them: questions differ, each model has its own strong and weak
 questions (MORU: also in each language), an answer's grades share the answer, repeats are noisy. All runs of

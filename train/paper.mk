@@ -53,7 +53,7 @@ BASE := meta-llama/Llama-3.1-8B
 BASE_REVISION := d04e592bb4f6aa9cfee91e2e20afa771667e1d4b
 TOKENIZER := --tokenizer $(BASE) --tokenizer_revision $(BASE_REVISION)
 DATA ?= hub
-# A paid judge, so there is no default. The README explains the names of judges.
+# A paid judge, so there is no default. docs/running.md explains the names of judges.
 JUDGE ?= $(error set a judge: JUDGE=provider/model)
 EPOCHS ?= 5
 DTYPE ?= bfloat16
