@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
-import os
 import re
 import shlex
 import shutil
-import sys
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
-from helpers import ROOT, Server, environment, run, scripted_server
+from helpers import PYTHON, ROOT, Server, environment, run, scripted_server
 
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{file.name}" for file in ROOT.glob("docs/*.md"))]
 
@@ -150,105 +147,8 @@ def test_every_rule_is_needed(rule: Replaced | NotRun) -> None:
 
 # -- running ---------------------------------------------------------------------------------------------
 
-CONTEXT = multiprocessing.get_context("forkserver")
-IMPORTED = [
-    *(
-        "lm_eval.__main__",
-        "lm_eval.evaluator",
-        "lm_eval.models.huggingface",
-        "lm_eval.models.openai_completions",
-    ),
-    *(
-        "inspect_ai._cli.main",
-        "inspect_ai.model._providers.openai",
-        "inspect_evals._registry",
-        "pytablewriter",
-    ),
-    *("value_retention.adapters.lm_eval_task", "value_retention.adapters.inspect_tasks"),
-    *(
-        "value_retention.analysis.cli",
-        "scipy.stats",
-        "statsmodels.stats.multitest",
-        "pandas",
-        "matplotlib.figure",
-    ),
-    *(f"value_retention.train.{name}" for name in ("data", "sft", "merge", "tiny")),
-    "trl.trainer.sft_trainer",
-]
-
-
-def _child(argv: list[str], env: dict[str, str], folder: str, log: str, parse: bool) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(env)
-    if any(word.startswith("value_retention.train.") for word in argv):
-        _forget_ours()
-    else:
-        _read_our_tasks_only()
-    sys.exit(_parse(argv) if parse else _run(argv))
-
-
-def _forget_ours() -> None:
-    """A training process refuses to start with the benchmarks imported, which the parent has done."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "value_retention"]:
-        del sys.modules[name]
-
-
-def _read_our_tasks_only() -> None:
-    """lm-eval reads the 13,000 files of its own tasks at every start, which takes ten seconds."""
-    import lm_eval.tasks
-    from lm_eval.tasks._index import TaskIndex
-
-    theirs = Path(lm_eval.tasks.__file__).parent
-    every = TaskIndex._iter_yaml_files
-    TaskIndex._iter_yaml_files = staticmethod(lambda root: () if Path(root) == theirs else every(root))
-
-
-def _run(argv: list[str]) -> Any:
-    """What the shell would run: a console script, a module, a script or a piece of Python."""
-    import runpy
-    from importlib.metadata import entry_points
-
-    if argv[0] != "python":
-        (script,) = entry_points(group="console_scripts", name=argv[0])
-        sys.argv = argv
-        return script.load()()
-    if argv[1] == "-c":
-        return exec(compile(argv[2], "block", "exec"), {"__name__": "__main__"})
-    sys.argv = argv[2:] if argv[1] == "-m" else argv[1:]
-    if argv[1] == "-m":
-        runpy.run_module(argv[2], run_name="__main__", alter_sys=True)
-    else:
-        runpy.run_path(argv[1], run_name="__main__")
-    return 0
-
-
-def _parse(argv: list[str]) -> None:
-    """Read a training command's whole line with the real parsers, and stop where it would read data."""
-    import importlib
-
-    if argv[0] == "accelerate":
-        from accelerate.commands.config.config_args import load_config_from_file
-        from accelerate.commands.launch import launch_command_parser
-
-        options = launch_command_parser().parse_args(argv[2:])
-        assert options.module
-        assert load_config_from_file(options.config_file).num_processes == 8
-        module, arguments = options.training_script, options.training_script_args
-    else:
-        module, arguments = argv[2], argv[3:]
-    script: Any = importlib.import_module(module)
-    reached = []
-    script.run_stage = lambda *parsed: reached.append(parsed)
-    # transformers refuses bf16 where there is no GPU.
-    sys.argv = [module, *arguments, "--use_cpu", "true", "--bf16", "false"]
-    script.main()
-    assert reached, "the script did not get as far as its data"
-
-
+Programs = subprocess.Popen[str]
+"""The running `docs_parent.py`."""
 FOLDERS = ("adapters", "analysis", "tasks", "tests", "train", "value_retention")
 FILES = ("Makefile", "pyproject.toml", "setup.py")
 
@@ -256,8 +156,8 @@ FILES = ("Makefile", "pyproject.toml", "setup.py")
 class Clone:
     """A folder that looks like a clone, in which commands run."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, url: str, programs: Programs) -> None:
+        self.folder, self.programs = folder, programs
         self.environment = {**environment(**ENVIRONMENT), "OPENAI_BASE_URL": url}
         self.environment["VALUE_RETENTION_JOURNAL_DIR"] = str(folder / "journals")
         folder.mkdir()
@@ -266,20 +166,29 @@ class Clone:
 
     def run(self, command: str, place: str = "", parse: bool = False, **more: str) -> str:
         """Run a command line that has to succeed, and return what it printed."""
-        argv = shlex.split(command)
         log = self.folder / "output"
-        environ = self.environment | more
-        process = CONTEXT.Process(target=_child, args=(argv, environ, str(self.folder), str(log), parse))
-        process.start()
-        process.join(300)
+        job = {"argv": shlex.split(command), "environment": self.environment | more, "parse": parse}
+        assert self.programs.stdin is not None
+        assert self.programs.stdout is not None
+        self.programs.stdin.write(json.dumps(job | {"folder": str(self.folder), "log": str(log)}) + "\n")
+        self.programs.stdin.flush()
+        status = self.programs.stdout.readline().strip()
         output = log.read_text(errors="replace") if log.exists() else ""
-        assert process.exitcode == 0, f"{place}: {command}\nexit status {process.exitcode}\n{output[-3000:]}"
+        assert status == "0", f"{place}: {command}\nexit status {status or 'of the parent'}\n{output[-3000:]}"
         return output
 
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Server]:
     with scripted_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    command = [PYTHON, str(ROOT / "tests" / "docs_parent.py")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env=environment()) as running:
         yield running
 
 
@@ -308,10 +217,9 @@ configs:
 
 
 @pytest.fixture(scope="session")
-def runs(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(served: Server, programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three checkpoints and their runs by lm-eval, and a log of the upstream eval."""
-    CONTEXT.set_forkserver_preload(IMPORTED)
-    made = Clone(tmp_path_factory.mktemp("docs") / "made", served.url)
+    made = Clone(tmp_path_factory.mktemp("docs") / "made", served.url, programs)
     for seed, name in enumerate(("base", "tuned", "sft-magicoder")):
         made.run(f"python -m value_retention.train.tiny --output {name} --seed {seed}")
         made.run(f"{LM_EVAL} --model_args pretrained={name} --output_path runs/{name}")
@@ -332,9 +240,9 @@ def runs(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def clone(runs: Path, served: Server, tmp_path: Path) -> Clone:
+def clone(runs: Path, served: Server, programs: Programs, tmp_path: Path) -> Clone:
     """A clone with the runs that the pages speak of."""
-    made = Clone(tmp_path / "clone", served.url)
+    made = Clone(tmp_path / "clone", served.url, programs)
     shutil.copytree(runs / "runs", made.folder / "runs")
     shutil.copytree(runs / "tuned", made.folder / "checkpoint")
     shutil.copytree(runs / "base", made.folder / "out" / "midtrain-merged")
