@@ -22,6 +22,7 @@ os.environ |= {
     "TOKENIZERS_PARALLELISM": "false",
     "INSPECT_DISPLAY": "plain",
 }
+Path(os.environ["HF_DATASETS_CACHE"]).mkdir()
 
 import helpers  # noqa: E402
 from hypothesis import settings  # noqa: E402

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,6 +142,9 @@ def environment(**changes: str | None) -> dict[str, str]:
         if k == "VALUE_RETENTION_JOURNAL_DIR" or "VALUE_RETENTION" not in k
     }
     env["OMP_NUM_THREADS"] = "1"
+    if cache := env.get("HF_DATASETS_CACHE"):
+        # `datasets` takes two local folders with one name and one layout for the same dataset.
+        env["HF_DATASETS_CACHE"] = tempfile.mkdtemp(dir=cache)
     for key, value in changes.items():
         env.pop(key, None)
         if value is not None:
