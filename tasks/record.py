@@ -120,6 +120,11 @@ class RunInfo:
     """Arguments of the tested model (``pretrained``, ``revision``, ``base_url``, ...). Never a secret."""
     sampling: dict[str, Any] = field(default_factory=dict)
     """Temperature, max_tokens, seed, system instruction, chat template: as far as the harness reports them."""
+    identity: str = ""
+    """Which model answered: hash of the checkpoint's files, commit, or what a server says of itself. Empty in
+    older records and where the harness does not report it."""
+    resumed: str | None = None
+    """How old the answers are that an interrupted run left, if the model's identity is uncertain; else None."""
 
 
 @dataclass(frozen=True)
