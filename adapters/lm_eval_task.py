@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -16,9 +16,11 @@ from typing import Any
 import datasets
 from lm_eval.api.task import ConfigurableTask
 
+from value_retention.adapters.identity import Identity, model_identity
 from value_retention.adapters.judges.judging import Options, Tally, judge_batch, request_count
 from value_retention.adapters.judges.models import describe, make_judges
 from value_retention.adapters.lm_eval_answers import AnswerStore
+from value_retention.adapters.sampling import engine_of, recorded_values, request_values
 from value_retention.adapters.settings import public_args, read_settings
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import BENCHMARKS, Benchmark
@@ -59,7 +61,8 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         self.items = {item.id: item for item in self.loaded.items}
         self._label(judges)
         self._report_start(describe(judges))
-        self._request_settings: dict[str, Any] = {}
+        self._sampling: dict[str, Any] = {}
+        self.identity: Identity | None = None
         self._world = (0, 1)
         self._filtered = False
         self.store: AnswerStore | None = None
@@ -129,11 +132,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             kwargs |= {"cache_requests": False, "rewrite_requests_cache": False}
         super().build_all_requests(**kwargs)
         self._world = (int(kwargs.get("rank", 0)), int(kwargs.get("world_size", 1)))
-        system = kwargs.get("system_instruction")
-        self._request_settings = {
-            "apply_chat_template": bool(kwargs.get("apply_chat_template")),
-            **({"system_instruction": system} if system else {}),
-        }
+        self._identify(kwargs)
         self._filtered = False
         self.store = AnswerStore.open(
             task=self.task_name,
@@ -153,9 +152,27 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
     def _requests(self) -> list[Any]:
         return super().instances or []
 
+    def _identify(self, kwargs: Mapping[str, Any]) -> None:
+        """Find out which model answers, and set the sampling values that its engine leaves open."""
+        model = public_args(self._metadata)
+        self.identity = model_identity(model)
+        logger.info("%s: model: %s", self.task_name, self.identity.text)
+        engine = engine_of(model, self.identity.served_by)
+        given = self.config.generation_kwargs or {}
+        for instance in self._requests:
+            context, *others = instance.args
+            instance.arguments = (context, request_values(given, engine, model), *others[1:])
+        system = kwargs.get("system_instruction")
+        self._sampling = {
+            **recorded_values(given, engine),
+            "apply_chat_template": bool(kwargs.get("apply_chat_template")),
+            **({"system_instruction": system} if system else {}),
+        }
+        self.config.metadata["value_retention"] |= {"model": self.identity.text, "sampling": self._sampling}
+
     def sampling(self) -> dict[str, Any]:
-        """Sampling settings, for the record."""
-        return {**(self.config.generation_kwargs or {}), **self._request_settings}
+        """Sampling settings in force, for the record."""
+        return dict(self._sampling)
 
     @property
     def _predict_only(self) -> bool:
@@ -189,6 +206,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         from tqdm import tqdm
 
         assert self.store is not None
+        assert self.identity is not None
         args = self.settings.judge_args
         names = (self.settings.judges or ()) if self._judging else ()
         run = RunInfo(
@@ -197,6 +215,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             model=str(self._metadata.get("pretrained") or self._metadata.get("model") or "unknown"),
             model_args=public_args(self._metadata),
             sampling=self.sampling(),
+            identity=self.identity.text,
         )
         journal = self.store.journal
         protocol = args.get("protocol", "per_dimension")

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -195,6 +196,27 @@ def lm_eval(*arguments: str | Path) -> list[str | Path]:
 
 def metadata(**values: Any) -> list[str]:
     return ["--metadata", json.dumps(values)]
+
+
+def with_cuts(checkpoint: Path, folder: Path) -> Path:
+    """A copy of a checkpoint whose ``generation_config.json`` confines samples to few tokens."""
+    shutil.copytree(checkpoint, folder)
+    file = folder / "generation_config.json"
+    cuts = {"do_sample": True, "top_k": 3, "top_p": 0.5, "repetition_penalty": 1.3}
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | cuts), "utf-8")
+    return folder
+
+
+FIRST_TOKENS = 40
+
+
+def first_tokens(out: Path, **values: Any) -> list[str | Path]:
+    """lm-eval's arguments for the first token of `FIRST_TOKENS` answers to one question."""
+    return [
+        *("--tasks", "anima_2_2", "--limit", "1", "--log_samples", "--output_path", out),
+        *("--gen_kwargs", json.dumps({"max_gen_toks": 1} | values)),
+        *metadata(judge="none", data="sample", epochs=FIRST_TOKENS),
+    ]
 
 
 # -- the scripted server --------------------------------------------------------------------------------

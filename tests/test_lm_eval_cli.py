@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from helpers import (
     BIN,
+    FIRST_TOKENS,
     JUDGE,
     PYTHON,
     ROOT,
@@ -17,15 +18,20 @@ from helpers import (
     anima_rows,
     assert_plain_refusal,
     figures,
+    finish,
+    first_tokens,
     lm_eval,
     metadata,
     one,
     results,
     run,
+    start,
+    with_cuts,
     write_anima,
     write_rows,
 )
 
+from value_retention.adapters.identity import model_identity
 from value_retention.adapters.logs.lm_eval_logs import read_samples
 from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.grading import benchmark_scores, questions_of
@@ -98,6 +104,10 @@ def test_a_record_names_model_sampling_judge_and_data(chat: Path, tiny: Path) ->
     assert record.run.model == str(tiny)
     assert record.run.model_args["pretrained"] == str(tiny)
     assert record.run.sampling == {
+        "top_k": 0,
+        "top_p": 1.0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
         "until": [],
         "do_sample": True,
         "temperature": 0.7,
@@ -105,6 +115,7 @@ def test_a_record_names_model_sampling_judge_and_data(chat: Path, tiny: Path) ->
         "apply_chat_template": True,
         "system_instruction": "Be brief.",
     }
+    assert record.run.identity == model_identity({"pretrained": str(tiny)}).text
     assert [(judge.name, judge.settings, judge.is_llm) for judge in record.judges] == [
         (JUDGE, {"temperature": 0.0}, True)
     ]
@@ -117,6 +128,8 @@ def test_the_results_name_data_judge_and_dropped_rows(chat: Path) -> None:
     assert told["judges"][0]["name"] == JUDGE
     assert told["data"]["dropped"] == [{"row": "30", "reason": "tag that is no known dimension: ''"}]
     assert told["notes"] == ["sample items, not a benchmark"]
+    record = records(chat, "anima_2_2")[0]
+    assert (told["model"], told["sampling"]) == (record.run.identity, record.run.sampling)
 
 
 def test_the_chat_template_and_the_system_instruction_reach_the_model(chat: Path) -> None:
@@ -124,6 +137,29 @@ def test_the_chat_template_and_the_system_instruction_reach_the_model(chat: Path
     prompt = str(json.loads(lines[0])["arguments"])
     assert "Be brief." in prompt
     assert "<|start_header_id|>user" in prompt
+
+
+def test_answers_come_from_the_whole_distribution_whatever_the_checkpoint_says(
+    tiny: Path, tmp_path: Path
+) -> None:
+    """A null leaves a value to transformers, which takes the checkpoint's ``top_k`` 3 and ``top_p`` 0.5."""
+    cut = with_cuts(tiny, tmp_path / "cut")
+    model = ["--model", "hf", "--model_args", f"pretrained={cut}", "--device", "cpu", "--batch_size", "40"]
+    left = {"ours": {}, "theirs": {"top_k": None, "top_p": None}}
+    started = [
+        start(
+            *lm_eval(*model, *first_tokens(tmp_path / name, **values)),
+            VALUE_RETENTION_JOURNAL_DIR=str(tmp_path / f"{name} journals"),
+        )
+        for name, values in left.items()
+    ]
+    for process in started:
+        finish(process)
+    ours, theirs = (
+        {record.answer for record in records(tmp_path / name, "anima_2_2")} for name in ("ours", "theirs")
+    )
+    assert len(theirs) <= 3
+    assert len(ours) > FIRST_TOKENS / 2
 
 
 def test_two_data_parallel_processes_agree(tiny: Path, server: Server, tmp_path: Path) -> None:

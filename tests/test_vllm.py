@@ -17,6 +17,8 @@ import helpers
 import pytest
 from vllm_server import VllmServer, run_logged, vllm_server
 
+from value_retention.adapters.identity import model_identity
+from value_retention.analysis.runs.identity import identity_of
 from value_retention.analysis.runs.load import load_runs
 from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.grading import benchmark_scores, questions_of
@@ -117,6 +119,40 @@ def assert_same_figures(results: Any, task: str, records: list[AnswerRecord], we
     for name, value in expected.items():
         if value is not None:
             assert reported[name.lower()] == pytest.approx(value, abs=1e-9), (task, name)
+
+
+def test_both_engines_draw_from_the_whole_distribution_and_say_so_alike(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """`vllm serve` takes the checkpoint's ``top_k`` 3 where a request says nothing, and so does transformers."""
+    cut = helpers.with_cuts(checkpoint, tmp_path / "cut")
+    loaded = f"pretrained={cut},dtype=bfloat16"
+    lines = {
+        "hf": ["--model", "hf", "--device", "cpu", "--batch_size", "40", "--model_args", loaded],
+        "vllm": ["--model", "vllm", "--model_args", f"{loaded},enforce_eager=True,max_num_seqs=64"],
+    }
+    with vllm_server(cut, tmp_path / "server.log") as server:
+        model = f"model={server.name},base_url={server.url}/completions,num_concurrent=8"
+        lines["served"] = ["--model", "local-completions", "--model_args", f"{model},tokenizer_backend=None"]
+        lines["as served"] = lines["served"]
+        runs = {}
+        for name, line in lines.items():
+            left = {"top_k": None, "top_p": None} if name == "as served" else {}
+            run_logged(
+                *helpers.lm_eval(*line, *helpers.first_tokens(tmp_path / name, **left)),
+                log=tmp_path / "log",
+                timeout=200,
+                cwd=tmp_path,
+            )
+            runs[name] = records_of(tmp_path / name)[ANIMA_2_2.name]
+    drawn = {name: len({record.answer for record in records}) for name, records in runs.items()}
+    assert drawn.pop("as served") <= 3
+    assert min(drawn.values()) > helpers.FIRST_TOKENS / 2, drawn
+    alike = {identity_of(runs[name]).aspects["sampling"] for name in ("hf", "vllm", "served")}
+    assert len(alike) == 1, alike
+    said = model_identity({"pretrained": str(cut)}).text
+    assert {runs[name][0].run.identity for name in ("hf", "vllm")} == {said}
+    assert said in runs["served"][0].run.identity
 
 
 def inspect_eval(served: VllmServer, folder: Path, **grader: Any) -> list[AnswerRecord]:
