@@ -1,43 +1,13 @@
-"""Let lm-evaluation-harness find the tasks of this package without ``--include_path``.
+"""Let lm-evaluation-harness find the tasks of this package without ``--include_path``, and end its command well.
 
 lm-eval scans only its own ``tasks`` folder and the user's include paths. The ``.pth`` file that is installed
 with this package calls `install` at interpreter start. That adds a finder to ``sys.meta_path``, which does
-nothing until ``lm_eval.tasks.manager`` is imported. ``VALUE_RETENTION_NO_DISCOVERY`` switches it off.
+nothing until one of the modules in `PATCHES` is imported. ``VALUE_RETENTION_NO_DISCOVERY`` switches it off.
 
 This module is imported at every interpreter start: it imports only what is loaded anyway.
 """
 
 import sys
-
-TARGET = "lm_eval.tasks.manager"
-
-
-class _ManagerFinder:
-    """Wraps the loader of one module. Finds nothing itself."""
-
-    asking = False
-
-    def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
-        """Return the usual spec of `TARGET`, with a loader that also patches ``TaskManager``."""
-        if name != TARGET or self.asking:
-            return None
-        from importlib.util import find_spec
-
-        self.asking = True
-        try:
-            spec = find_spec(name)
-        finally:
-            self.asking = False
-        if spec is None or spec.loader is None:
-            return None
-        execute = spec.loader.exec_module
-
-        def exec_module(module):  # type: ignore[no-untyped-def]
-            execute(module)
-            _add_tasks_folder(module)  # type: ignore[no-untyped-call]
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
 
 
 def _add_tasks_folder(manager):  # type: ignore[no-untyped-def]
@@ -60,7 +30,75 @@ def _add_tasks_folder(manager):  # type: ignore[no-untyped-def]
     manager.TaskManager.__init__ = init
 
 
+def _check_first(config):  # type: ignore[no-untyped-def]
+    """Make the command check judge, data and output folder before it loads the model."""
+    original = config.EvaluatorConfig.process_tasks
+
+    def process_tasks(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        manager = original(self, *args, **kwargs)
+        from value_retention.adapters.lm_eval_command import check
+
+        check(self, manager)
+        return manager
+
+    config.EvaluatorConfig.process_tasks = process_tasks
+
+
+def _end_well(harness):  # type: ignore[no-untyped-def]
+    """Make the command end with status 1 if grades are missing, and with one sentence after Ctrl-C."""
+    original = harness.HarnessCLI.execute
+
+    def execute(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        try:
+            original(self, *args, **kwargs)
+        except KeyboardInterrupt:
+            answers = sys.modules.get("value_retention.adapters.lm_eval_answers")
+            if answers is None:
+                raise
+            raise answers.interrupted() from None
+        if answers := sys.modules.get("value_retention.adapters.lm_eval_answers"):
+            answers.exit_status()
+
+    harness.HarnessCLI.execute = execute
+
+
+PATCHES = {
+    "lm_eval.tasks.manager": _add_tasks_folder,
+    "lm_eval.config.evaluate_config": _check_first,
+    "lm_eval._cli.harness": _end_well,
+}
+"""What is done to which module once it is imported."""
+
+
+class _Finder:
+    """Wraps the loaders of a few modules. Finds nothing itself."""
+
+    asking = False
+
+    def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
+        """Return the usual spec of a module in `PATCHES`, with a loader that also patches the module."""
+        if name not in PATCHES or self.asking:
+            return None
+        from importlib.util import find_spec
+
+        self.asking = True
+        try:
+            spec = find_spec(name)
+        finally:
+            self.asking = False
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def exec_module(module):  # type: ignore[no-untyped-def]
+            execute(module)
+            PATCHES[name](module)  # type: ignore[no-untyped-call]
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
 def install() -> None:
     """Add the finder. Does nothing if it is there already, or if lm-eval's manager is imported already."""
-    if TARGET not in sys.modules and not any(isinstance(f, _ManagerFinder) for f in sys.meta_path):
-        sys.meta_path.insert(0, _ManagerFinder())
+    if "lm_eval.tasks.manager" not in sys.modules and not any(isinstance(f, _Finder) for f in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())

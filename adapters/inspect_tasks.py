@@ -10,8 +10,9 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from inspect_ai import Epochs, Task, task
@@ -20,7 +21,9 @@ from inspect_ai.model import ContentReasoning, GenerateConfig, ModelOutput, mode
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver, system_message
 
+from value_retention.adapters.identity import model_identity
 from value_retention.adapters.judges import lexical
+from value_retention.adapters.judges.journal import Journal, open_journal
 from value_retention.adapters.judges.judging import Options, Tally, judge_answers
 from value_retention.adapters.judges.models import Judge, LexicalJudge, ModelJudge, make_judges
 from value_retention.adapters.logs.inspect_logs import RECORD
@@ -252,7 +255,7 @@ def judged(
             raise _other_data(state)
         answer = Answer.of(item, state.epoch, written, thoughts)
         run = _run_info(state, ceiling)
-        options = Options.of(settings.judge_args)
+        options = Options.of(settings.judge_args, journal=panel.journal())
         (record,) = await judge_answers(dataset, [answer], panel.judges(), run, options)
         panel.warn(options.tally)
         value: dict[str, float | None] = {"overall": record.overall}
@@ -295,6 +298,12 @@ class _Panel:
         self._bound: list[Any] = []
         self._judges: list[Judge] = [] if named is None else make_judges(named, args)
         self._warned = False
+        self._journal: Journal | None = None
+
+    def journal(self) -> Journal:
+        """Where replies are kept, and found by the next run that makes the same call."""
+        self._journal = self._journal or open_journal()
+        return self._journal
 
     def judges(self) -> list[Judge]:
         """The current panel. The models' settings and Inspect's limits apply."""
@@ -336,7 +345,16 @@ def _run_info(state: TaskState, ceiling: bool) -> RunInfo:
         model=str(state.model),
         model_args={},
         sampling=sampling | ({"ceiling": True} if ceiling else {}),
+        identity=_identity(str(state.model)),
     )
+
+
+@cache
+def _identity(model: str) -> str:
+    """Which files answered, for ``hf/FOLDER`` and the like. Empty if the name tells no more than itself."""
+    engine, _, name = model.partition("/")
+    known = engine in ("hf", "vllm", "sglang") and Path(name).is_dir()
+    return model_identity({"pretrained": name}).text if known else ""
 
 
 def _explanation(record: AnswerRecord) -> str:

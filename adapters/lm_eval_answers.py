@@ -1,4 +1,4 @@
-"""Save lm-eval's answers to disk as they arrive, and restore them after a kill.
+"""Save lm-eval's answers to disk as they arrive, and use saved ones again.
 
 lm-eval passes answers to a task only when all of them are complete; a run killed before that would pay for
 them twice. Every model of lm-eval reports each answer to its cache hook at once, with or without a cache, so
@@ -8,193 +8,215 @@ this module listens to that hook (see `_listen`).
 from __future__ import annotations
 
 import atexit
-import errno
-import hashlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from value_retention.adapters.judges.journal import Journal, journal_folder
+from value_retention.adapters.identity import Identity
+from value_retention.adapters.judges.journal import Journal, JournalRun, Lock, age_of, digest, open_journal
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import canonical_json, well_formed
+from value_retention.tasks.record import well_formed
 
 logger = logging.getLogger("lm_eval.value_retention")
 
-JOURNAL_VARIABLE = "VALUE_RETENTION_JOURNAL"
-_open_stores: list[AnswerStore] = []
-_complete_stores: list[AnswerStore] = []
-
 
 class AnswerStore:
-    """The answers of one task in one process, in the run's journal.
+    """The answers to one task in one process: those in the journal, and those that arrive.
 
-    One journal serves all tasks of a run. A finished task starts over on the next run, and an unfinished one
-    continues. With ``VALUE_RETENTION_JOURNAL``, everything in that file is used again.
+    Attributes:
+        journal: The journal.
+        run: This run's entry in it.
+        resumed: How many of the answers are from an earlier run and how old they are, if the model is known by
+            its name only. Else None.
     """
 
     def __init__(
-        self, journal: Journal, task: str, shard: tuple[int, int], sampled: str, lock: int | None = None
+        self, journal: Journal, run: JournalRun, identity: Identity, sampling: object, lock: Lock
     ) -> None:
         self.journal = journal
-        self.task = task
+        self.run = run
+        self.resumed: str | None = None
         self._lock = lock
-        self._note = f"round {task} {shard[0]}/{shard[1]} {sampled}"
-        self._round = int(journal.get(self._note) or 0)
-        self._writer = f"{self._note} {self._round}"
-        self.round = str(self._round or "")
-        """Separates this run's judge replies from those of earlier runs in the same journal."""
-        self._saved: dict[int, list[str]] = {}
-        self._wanted: dict[str, int] = {}
-        self._seen: dict[str, int] = {}
+        self._certain = identity.certain
+        self._calls = digest(identity.digest, sampling, run.generation)
+        self._keys: list[tuple[str, range]] = []
+        """Key and numbers of each request."""
+        self._open: dict[str, deque[int]] = {}
+        """Numbers of the answers that are still to come."""
+        self._heard: dict[str, int] = {}
 
     @classmethod
     def open(
-        cls, task: str, model: dict[str, Any], sampling: object, content: str, shard: tuple[int, int]
+        cls,
+        identity: Identity,
+        sampling: object,
+        about: Mapping[str, Any],
+        shard: tuple[int, int],
+        resume: bool,
     ) -> AnswerStore:
-        """Open the journal of this run.
+        """Open the journal, and enter this run.
 
         Args:
-            task: Task name.
-            model: Arguments of the model. A local checkpoint that changed is another model.
-            sampling: Sampling settings.
-            content: Hash of the data.
-            shard: Rank and world size.
+            identity: The tested model.
+            sampling: Sampling settings in force.
+            about: Description of the run, with ``task``.
+            shard: Rank and number of data-parallel processes.
+            resume: Whether saved answers may be used.
 
         Raises:
-            InputError: this run is already in progress.
+            InputError: this run is already in progress, or the journal cannot be written.
         """
-        named = os.environ.get(JOURNAL_VARIABLE)
-        if named:
-            path = Path(named).expanduser()
-        else:
-            pretrained = model.get("pretrained")
-            digest = hashlib.sha256(canonical_json([model, _fingerprint(pretrained)]).encode()).hexdigest()[
-                :16
-            ]
-            label = Path(str(pretrained or model.get("model") or "model")).name[:40]
-            path = journal_folder() / f"{label}-{digest}.sqlite"
-        sampled = hashlib.sha256(canonical_json([sampling, content]).encode()).hexdigest()[:16]
-        # A second run in one process (a notebook) starts over, or continues an interrupted one.
-        for earlier in [s for s in _complete_stores if s.journal.path == str(path) and s.task == task]:
-            earlier.finish()
-            _complete_stores.remove(earlier)
-        for earlier in [s for s in _open_stores if s.journal.path == str(path) and s.task == task]:
-            _open_stores.remove(earlier)
-            earlier.release()
-        journal = Journal(path)
+        answers_of = digest(about["task"], identity.digest, sampling)
+        for earlier in [s for s in (*_open_stores, *_complete_stores) if s.run.answers_of == answers_of]:
+            earlier.leave()  # a second run in one process, as in a notebook
+        journal = open_journal()
         # With tensor parallelism all processes report rank 0 and are one run: the first one holds the lock.
         first = os.environ.get("LOCAL_RANK", "0") == "0" or shard[1] > 1
-        lock = _lock(f"{path}.{task}-{shard[0]}.lock") if first else None
-        store = cls(journal, task, shard, sampled, lock)
+        name = answers_of if shard[1] == 1 else f"{answers_of} {shard[0]}"
+        lock = journal.lock(name, answers_of) if first else Lock(":memory:", name)
+        about = {**about, "process": shard[0], "processes": shard[1]} if shard[1] > 1 else about
+        run = journal.start(answers_of, about, identity.certain, resume)
+        store = cls(journal, run, identity, sampling, lock)
         _listen()
         _open_stores.append(store)
         return store
 
     def resume(self, instances: Sequence[Any]) -> None:
-        """Assign saved answers to these requests, and reduce their repeats by that number."""
-        saved = self.journal.answers(self._writer)
-        found = 0
+        """Look up the answers to these requests, and reduce their repeats by those that are there."""
+        taken: dict[str, int] = {}
+        saved, total, oldest = 0, 0, time.time()
         for instance in instances:
-            key = _key(instance.args[0])
-            available = saved.get(key, [])
-            mine = available[: instance.repeats]
-            saved[key] = available[len(mine) :]
-            instance.repeats -= len(mine)
-            self._saved[id(instance)] = mine
-            self._wanted[key] = self._wanted.get(key, 0) + instance.repeats
-            found += len(mine)
+            key = self._key(instance.args[0])
+            first = taken.get(key, 0) + 1  # two questions with one text have different answers
+            numbers = range(first, first + instance.repeats)
+            taken[key] = numbers[-1]
+            there = self.journal.answers(key)
+            missing = [number for number in numbers if number not in there]
+            self._keys.append((key, numbers))
+            self._open.setdefault(key, deque()).extend(missing)
+            total += len(numbers)
+            saved += len(numbers) - len(missing)
+            oldest = min([oldest, *(there[number][1] for number in numbers if number in there)])
+            instance.repeats = len(missing)
         logger.info(
-            "value_retention: journal of answers and grades: %s (holds %d answers of an unfinished run)",
-            self.journal.path,
-            found,
+            "value_retention: journal of answers and grades: %s, run %s", self.journal.path, self.run.id
         )
+        if not saved:
+            return
+        age = age_of(oldest)
+        logger.info("value_retention: %d of %d answers are in the journal, up to %s old", saved, total, age)
+        if not self._certain:
+            self.resumed = (
+                f"{saved} of {total} answers are from an earlier run of a model with this name, {age} ago"
+            )
+            logger.warning(
+                "value_retention: %s. The server does not say which weights it holds. If they have changed since, "
+                "start anew with --metadata '{\"resume\": false}'.",
+                self.resumed,
+            )
 
     def heard(self, prompt: object, text: object) -> None:
         """Save an answer that arrived."""
-        key = _key(prompt)
-        if isinstance(text, str) and self._seen.get(key, 0) < self._wanted.get(key, 0):
-            self._seen[key] = self._seen.get(key, 0) + 1
-            self.journal.add_answer(key, _text(text), self._writer)
+        key = self._key(prompt)
+        if isinstance(text, str) and self._open.get(key):
+            self._heard[key] = self._heard.get(key, 0) + 1
+            self._save(key, text)
 
     def collect(self, instances: Sequence[Any]) -> None:
-        """Give each request all its answers, saved ones first. Save those that no hook reported.
+        """Give each request its answers in the order of the journal. Save those that no hook reported.
 
         Drops the padding that lm-eval adds to data-parallel ranks.
         """
         if self in _open_stores:
             _open_stores.remove(self)
-        for instance in instances:
-            new = [_text(response) for response in instance.resps[: instance.repeats]]
-            key = _key(instance.args[0])
-            for text in new:
-                if self._seen.get(key, 0) > 0:
-                    self._seen[key] -= 1
-                else:
-                    self.journal.add_answer(key, text, self._writer)
-            instance.resps = [*self._saved.pop(id(instance), []), *new]
+        for instance, (key, _) in zip(instances, self._keys, strict=True):
+            for text in instance.resps[: instance.repeats]:
+                if self._heard.get(key, 0) > 0:
+                    self._heard[key] -= 1
+                elif self._open[key]:
+                    self._save(key, text)
+        for instance, (key, numbers) in zip(instances, self._keys, strict=True):
+            # An answer keeps its number (its epoch) when a run is resumed, in whatever order lm-eval returns them.
+            there = self.journal.answers(key)
+            instance.resps = [there[number][0] for number in numbers if number in there]
             instance.repeats = len(instance.resps)
 
-    def complete(self) -> None:
-        """Mark this task as complete. Other tasks, and lm-eval's own results, may still follow.
+    def _key(self, prompt: object) -> str:
+        """Key of the answers to a prompt. Chat requests hold theirs in a field."""
+        return digest(self._calls, str(getattr(prompt, "prompt", prompt)))
 
-        The next run of this task starts over only if this process ends normally (and no journal is named).
-        After a kill, the next run finds everything here.
-        """
+    def _save(self, key: str, text: object) -> None:
+        self.journal.add_answer(key, self._open[key].popleft(), _text(text), self.run.id)
+
+    def complete(self, records: Iterable[str]) -> None:
+        """Save the records. The run is finished when this process ends normally: lm-eval's results follow."""
+        self.journal.keep(self.run, records)
         if not _complete_stores:
-            atexit.register(_finish_all)
-            _watch_for_crashes()
+            atexit.register(finish_all)
         _complete_stores.append(self)
-        _failures.pop((self.journal.path, self.task), None)
+        _failures.pop(self.run.answers_of, None)
 
-    def fail(self, message: str) -> None:
-        """Report missing grades at the end of the process, with exit status 1.
+    def fail(self, message: str, records: Iterable[str]) -> None:
+        """Save the records, and report missing grades at the end of the command, with exit status 1.
 
-        Nothing is raised, since lm-eval has other tasks to finish and results to write. Outside lm-eval's
-        command (in a notebook or a test) the message is only logged.
+        Nothing is raised here, since lm-eval has other tasks to finish and results to write.
         """
         logger.error(message)
-        command = Path(sys.argv[0]).name if sys.argv else ""
-        called = command in ("lm_eval", "lm-eval") or "lm_eval" in Path(sys.argv[0]).parts
-        if called and not _failures:
-            atexit.register(_fail)
-        _failures[self.journal.path, self.task] = message
-        self.release()
+        self.journal.keep(self.run, records)
+        _failures[self.run.answers_of] = message
+        self._lock.release()
 
-    def release(self) -> None:
-        """Release the lock on this run."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def finish(self) -> None:
-        """Make the next run of this task start over."""
-        if not os.environ.get(JOURNAL_VARIABLE):
-            self.journal.put(self._note, str(self._round + 1))
-        self.release()
+    def leave(self) -> None:
+        """Mark this run as finished if it is complete, and release its lock."""
+        if self in _complete_stores:
+            _complete_stores.remove(self)
+            self.journal.finish(self.run)
+        if self in _open_stores:
+            _open_stores.remove(self)
+        self._lock.release()
 
 
-_crashed = False
+_open_stores: list[AnswerStore] = []
+_complete_stores: list[AnswerStore] = []
+_failures: dict[str, str] = {}
+"""Message by run. A later complete run in this process removes it."""
+_stopped = False
 
 
-def _watch_for_crashes() -> None:
-    previous = sys.excepthook
-
-    def hook(*error: Any) -> None:
-        global _crashed
-        _crashed = True
-        previous(*error)
-
-    hook.handles_input_errors = getattr(previous, "handles_input_errors", False)  # type: ignore[attr-defined]
-    sys.excepthook = hook
+def stop(message: str, status: int = 1) -> SystemExit:
+    """The exception that ends lm-eval with a message. The next run goes on from here."""
+    global _stopped
+    _stopped = True
+    print(message, file=sys.stderr, flush=True)
+    return SystemExit(status)
 
 
-def _finish_all() -> None:
-    if not _crashed and not _failures:
-        for store in _complete_stores:
-            store.finish()
+def interrupted() -> SystemExit:
+    """The exception that ends lm-eval after Ctrl-C."""
+    path = (_open_stores or _complete_stores)[0].journal.path if _open_stores or _complete_stores else None
+    kept = f" Answers and grades so far are in {path}; the same command goes on from there." if path else ""
+    return stop(f"value-retention: interrupted.{kept}", 130)
+
+
+def finish_all() -> None:
+    """Mark the complete runs of this process as finished if all went well. Else the next run resumes them."""
+    if not _stopped and not _failures and getattr(sys, "last_value", None) is None:
+        for store in list(_complete_stores):
+            store.leave()
+
+
+def exit_status() -> None:
+    """End the command: with a message and status 1 if grades are missing.
+
+    Raises:
+        SystemExit: grades are missing.
+    """
+    if _failures:
+        raise stop("\n".join(f"value-retention: {message}" for message in _failures.values()))
 
 
 def _listen() -> None:
@@ -207,17 +229,16 @@ def _listen() -> None:
 
     def add_partial(self: Any, attr: str, req: Any, res: Any) -> None:
         if attr == "generate_until":
-            for store in _open_stores:
-                store.heard(req[0], res)
+            try:
+                for store in _open_stores:
+                    store.heard(req[0], res)
+            except InputError as error:
+                # lm-eval takes any `Exception` for a failed request and asks again, at full price.
+                raise stop(str(error)) from error
         original(self, attr, req, res)
 
     add_partial.heard_by_value_retention = True  # type: ignore[attr-defined]
     CacheHook.add_partial = add_partial
-
-
-def _key(prompt: object) -> str:
-    """SHA-256 of a prompt. Chat requests hold theirs in a field."""
-    return hashlib.sha256(str(getattr(prompt, "prompt", prompt)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _text(answer: object) -> str:
@@ -226,53 +247,3 @@ def _text(answer: object) -> str:
 
     text = answer if isinstance(answer, str) else ""
     return "" if text == LMEVAL_MODEL_NONE_ANSWER_PLACEHOLDER else well_formed(text)
-
-
-def _fingerprint(pretrained: object) -> list[tuple[str, int, int]]:
-    """Names, sizes and times of a local checkpoint's files: after training in place it is another model."""
-    folder = Path(str(pretrained)) if pretrained else None
-    if folder is None or not folder.is_dir():
-        return []
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    return [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
-
-
-_failures: dict[tuple[str, str], str] = {}
-"""Message by journal and task. A later complete run in this process removes it."""
-
-
-def _fail() -> None:
-    if not _failures:
-        return
-    for message in _failures.values():
-        print(f"value-retention: {message}", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
-
-
-def _lock(path: str) -> int | None:
-    """Lock a file until it is closed or this process ends. None if the platform has no such locks.
-
-    Raises:
-        InputError: another process holds the lock.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        # The lock belongs to this process alone: a forked child that outlives it must not hold it.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(file)
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            return None  # a file system without locks
-        raise InputError(
-            "this run is already in progress (same task, model and settings)",
-            where=path.removesuffix(".lock"),
-            expected="one process at a time: two would share their answers",
-            hint="wait until it ends, or set VALUE_RETENTION_JOURNAL_DIR to another folder for a second run",
-        ) from None
-    return file

@@ -17,11 +17,11 @@ import datasets
 from lm_eval.api.task import ConfigurableTask
 
 from value_retention.adapters.identity import Identity, model_identity
-from value_retention.adapters.judges.judging import Options, Tally, judge_batch, request_count
+from value_retention.adapters.judges.judging import Options, judge_batch, request_count
 from value_retention.adapters.judges.models import describe, make_judges
 from value_retention.adapters.lm_eval_answers import AnswerStore
 from value_retention.adapters.sampling import engine_of, recorded_values, request_values
-from value_retention.adapters.settings import public_args, read_settings
+from value_retention.adapters.settings import TRANSPORT_ARGS, public_args, read_settings
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import BENCHMARKS, Benchmark
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
@@ -60,12 +60,13 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         super().__init__(config=config)
         self.items = {item.id: item for item in self.loaded.items}
         self._label(judges)
-        self._report_start(describe(judges))
+        self._judges = describe(judges)
         self._sampling: dict[str, Any] = {}
         self.identity: Identity | None = None
         self._world = (0, 1)
         self._filtered = False
         self.store: AnswerStore | None = None
+        self._options = Options()
 
     def _label(self, judges: Sequence[JudgeInfo]) -> None:
         """Write benchmark, data and judges to the results, and the caveats to the table."""
@@ -83,7 +84,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             },
         }
 
-    def _report_start(self, judges: str) -> None:
+    def _report_start(self) -> None:
         info = self.loaded.info
         logger.info(
             "%s: %d questions from %s %s", self.task_name, len(self.loaded), info.source, info.revision
@@ -92,7 +93,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             logger.warning("%s: bundled sample items; scores are NOT benchmark results", self.task_name)
         for row in info.dropped:
             logger.warning("%s: row %s is not scored: %s", self.task_name, row.row, row.reason)
-        logger.info("%s: judge: %s", self.task_name, judges)
+        logger.info("%s: judge: %s", self.task_name, self._judges)
 
     # -- data -------------------------------------------------------------------------------------------
 
@@ -131,17 +132,35 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             logger.warning("%s: ignoring --cache_requests: it may return other data", self.task_name)
             kwargs |= {"cache_requests": False, "rewrite_requests_cache": False}
         super().build_all_requests(**kwargs)
+        self._report_start()
         self._world = (int(kwargs.get("rank", 0)), int(kwargs.get("world_size", 1)))
-        self._identify(kwargs)
+        identity = self._identify(kwargs)
         self._filtered = False
         self.store = AnswerStore.open(
-            task=self.task_name,
-            model=public_args(self._metadata),
-            sampling=self.sampling(),
-            content=self.loaded.info.content_hash,
-            shard=self._world,
+            identity, self._sampling, self._about(identity), self._world, self.settings.resume
         )
         self.store.resume(self._requests)
+        if self.store.resumed:
+            self.config.metadata["value_retention"]["resumed"] = self.store.resumed
+
+    def _about(self, identity: Identity) -> dict[str, Any]:
+        """What tells this run from others in the journal."""
+        return {
+            "command": "lm_eval",
+            "task": self.task_name,
+            "model": self._model,
+            "identity": identity.text,
+            "data": self.loaded.info.content_hash,
+            "judges": list(self.settings.judges or ()),
+            "judge_args": {
+                key: value for key, value in self.settings.judge_args.items() if key not in TRANSPORT_ARGS
+            },
+            "epochs": self.config.repeats,
+        }
+
+    @property
+    def _model(self) -> str:
+        return str(self._metadata.get("pretrained") or self._metadata.get("model") or "unknown")
 
     @property
     def instances(self) -> list[Any]:
@@ -152,12 +171,12 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
     def _requests(self) -> list[Any]:
         return super().instances or []
 
-    def _identify(self, kwargs: Mapping[str, Any]) -> None:
+    def _identify(self, kwargs: Mapping[str, Any]) -> Identity:
         """Find out which model answers, and set the sampling values that its engine leaves open."""
         model = public_args(self._metadata)
-        self.identity = model_identity(model)
-        logger.info("%s: model: %s", self.task_name, self.identity.text)
-        engine = engine_of(model, self.identity.served_by)
+        self.identity = identity = model_identity(model)
+        logger.info("%s: model: %s", self.task_name, identity.text)
+        engine = engine_of(model, identity.served_by)
         given = self.config.generation_kwargs or {}
         for instance in self._requests:
             context, *others = instance.args
@@ -168,11 +187,8 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             "apply_chat_template": bool(kwargs.get("apply_chat_template")),
             **({"system_instruction": system} if system else {}),
         }
-        self.config.metadata["value_retention"] |= {"model": self.identity.text, "sampling": self._sampling}
-
-    def sampling(self) -> dict[str, Any]:
-        """Sampling settings in force, for the record."""
-        return dict(self._sampling)
+        self.config.metadata["value_retention"] |= {"model": identity.text, "sampling": self._sampling}
+        return identity
 
     @property
     def _predict_only(self) -> bool:
@@ -198,9 +214,11 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             for instance in self._requests
             for epoch, text in enumerate(instance.resps, start=1)
         ]
-        records = iter(self._judge(answers))
+        texts = [record.to_json() for record in self._judge(answers)]
+        self._report_end(texts)
+        records = iter(texts)
         for instance in self._requests:
-            instance.filtered_resps[FILTER] = [next(records).to_json() for _ in instance.resps]
+            instance.filtered_resps[FILTER] = [next(records) for _ in instance.resps]
 
     def _judge(self, answers: Sequence[Answer]) -> list[AnswerRecord]:
         from tqdm import tqdm
@@ -212,33 +230,34 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         run = RunInfo(
             harness="lm_eval",
             harness_version=version("lm_eval"),
-            model=str(self._metadata.get("pretrained") or self._metadata.get("model") or "unknown"),
+            model=self._model,
             model_args=public_args(self._metadata),
-            sampling=self.sampling(),
+            sampling=dict(self._sampling),
             identity=self.identity.text,
+            resumed=self.store.resumed,
         )
-        journal = self.store.journal
         protocol = args.get("protocol", "per_dimension")
         total = request_count(self.loaded, [answer.item for answer in answers], len(names), protocol)
         with tqdm(total=total, desc=f"Judging {self.task_name}", unit="call", disable=not total) as bar:
-            options = Options.of(args, journal=journal, round=self.store.round, advance=bar.update)
+            self._options = Options.of(
+                args, journal=self.store.journal, run=self.store.run.id, advance=bar.update
+            )
             judges = make_judges(names, args, single_loop=True)
-            records = judge_batch(self.loaded, answers, judges, run, options)
-        self._report_end(options.tally, total)
-        return records
+            return judge_batch(self.loaded, answers, judges, run, self._options)
 
-    def _report_end(self, tally: Tally, total: int) -> None:
+    def _report_end(self, records: Sequence[str]) -> None:
         assert self.store is not None
-        where = self.store.journal.path
+        where, tally = self.store.journal.path, self._options.tally
         if tally.errors:
             self.store.fail(
-                f"{self.task_name}: {tally.errors} of {total} judge calls failed ({tally.last_error}). All "
+                f"{self.task_name}: {tally.errors} grades are missing ({tally.last_error}). All "
                 f"answers and grades are in {where}. Run the same command again to repeat the failed calls "
-                "only, or run `value-retention judge` on the samples."
+                "only, or run `value-retention judge` on the samples.",
+                records,
             )
         else:
-            self.store.complete()
-        if total:
+            self.store.complete(records)
+        if tally.asked or tally.reused:
             logger.info(
                 "%s: %d judge calls, %d from the journal, %d retries, %d unreadable, %d failed; journal %s",
                 self.task_name,

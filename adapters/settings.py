@@ -12,7 +12,7 @@ from typing import Any
 
 from value_retention.tasks.errors import InputError
 
-KEYS = ("judge", "judge_args", "data", "epochs", "languages")
+KEYS = ("judge", "judge_args", "data", "epochs", "languages", "resume")
 ENVIRONMENT = {key: f"VALUE_RETENTION_{key.upper()}" for key in KEYS}
 
 # Judge settings that can change a grade. They are recorded, and runs are comparable only if they agree.
@@ -43,6 +43,8 @@ SAMPLING_ARGS = (
 )
 # Judge settings that cannot change a grade.
 TRANSPORT_ARGS = ("max_connections", "max_retries", "attempt_timeout", "base_url")
+# Asks the judge the same again, without its earlier replies. Runs with different numbers are comparable.
+REPEAT = "repeat"
 _REMOVED_ARGS = {
     "batch": "provider batch mode was removed: it needed changes to private classes of Inspect",
     "processes": "judge processes were removed: judging in one process is as fast",
@@ -80,6 +82,7 @@ _NUMBERS: dict[str, tuple[type, int | None]] = {
     "presence_penalty": (float, None),
     "reasoning_tokens": (int, 0),
     "parse_retries": (int, 0),
+    "repeat": (int, 1),
     "max_connections": (int, 1),
     "max_retries": (int, 0),
     "attempt_timeout": (int, 1),
@@ -96,6 +99,8 @@ class Settings:
     data: str = "hub"
     epochs: int | None = None
     languages: tuple[str, ...] | None = None
+    resume: bool = True
+    """Whether answers in the journal may be used."""
 
     def require_judge(self) -> Settings:
         """Return these settings if they name a judge.
@@ -148,6 +153,8 @@ def read_settings(
         settings = replace(settings, epochs=_epochs(given["epochs"], where["epochs"]))
     if "languages" in given:
         settings = replace(settings, languages=tuple(names_of(given["languages"])))
+    if "resume" in given:
+        settings = replace(settings, resume=_boolean(given["resume"], where["resume"]))
     return settings
 
 
@@ -231,13 +238,13 @@ def _judge_args(value: object, where: str) -> dict[str, Any]:
             raise InputError(
                 reason, where=f"{where}, {key}", found=repr(value[key]), expected=f"no {key!r} setting"
             )
-    unknown = [key for key in value if key not in SCORING_ARGS + TRANSPORT_ARGS]
+    unknown = [key for key in value if key not in (*SCORING_ARGS, *TRANSPORT_ARGS, REPEAT)]
     if unknown:
         raise InputError(
             "unknown judge setting",
             where=where,
             found=", ".join(map(repr, unknown)),
-            expected=", ".join(SCORING_ARGS + TRANSPORT_ARGS),
+            expected=", ".join((*SCORING_ARGS, *TRANSPORT_ARGS, REPEAT)),
         )
     for key, (kind, least) in _NUMBERS.items():
         if key in value:
@@ -267,6 +274,13 @@ def _check_number(number: object, kind: type, least: int | None, where: str) -> 
             expected=("a whole number" if kind is int else "a finite number")
             + ("" if least is None else f" of at least {least}"),
         )
+
+
+def _boolean(value: object, where: str) -> bool:
+    text = str(value).lower()
+    if text not in ("true", "false"):
+        raise InputError("invalid value", where=where, found=repr(value), expected="true or false")
+    return text == "true"
 
 
 def _epochs(value: object, where: str) -> int:

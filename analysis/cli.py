@@ -11,6 +11,7 @@ import click
 COMMANDS = {
     "plan": "Calls, tokens, time and money of a run, and what it can detect.",
     "judge": "Grade saved answers: another judge, a panel, or missing grades only.",
+    "journal": "List what is saved of your runs, write lost records again, free the space.",
     "table": "Scores of runs, or all their grades as one table.",
     "compare": "Is the value retained: paired differences between runs, with intervals.",
     "arms": "Several trained checkpoints: every arm, domain effects, interactions.",

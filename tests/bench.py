@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import resource
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import helpers
 
-from value_retention.adapters.judges.journal import CallKey, Journal, Reply
+from value_retention.adapters.judges.journal import CallKey, Journal, Reply, digest
 from value_retention.adapters.judges.judging import Options, judge_answers, judge_batch, run_async
 from value_retention.adapters.judges.models import make_judges
 from value_retention.tasks.answers import Answer
@@ -174,15 +175,45 @@ def journal() -> None:
         resumed = _judging(dataset, answers, judges, run, again)
         grades = again.tally.reused
         assert again.tally.asked == 0
-        key = CallKey("1", 1, "Care", (), "judge", "{}", "", "0" * 64)
-        reply = Reply("Step by step. " * 120 + "GRADE: C", None, 0, 1.0, 900, 300, "id")
-        start = time.monotonic()
-        for number in range(2535):
-            book.add_reply(replace(key, prompt_hash=str(number)), 1, reply)
-        each = (time.monotonic() - start) / 2535
-    print(f"journal: {each * 1000:.3f} ms per grade at 2,535 grades (goal under 0.3 ms)")
     print(f"journal: {grades} grades judged in {first:.2f} s with it, {without:.2f} s without")
     print(f"journal: a finished run of {grades} grades resumed in {resumed:.2f} s (goal under 3 s)")
+    journal_growth()
+
+
+def journal_growth(most: int = 1_000_000, sample: int = 2_535) -> None:
+    """Time to save and to find the grades of one run, in a journal that grows to a million grades."""
+    reply = Reply("Step by step. " * 20 + "GRADE: C", None, 0, 1.0, 900, 300, "id")
+    call = CallKey("1", 1, "Care", (), "judge", "{}", "")
+    with tempfile.TemporaryDirectory() as folder:
+        book = Journal(Path(folder) / "journal.sqlite")
+        connection = sqlite3.connect(book.path)
+        there = 0
+        for target in (0, most // 100, most // 10, most):
+            # Rows like those of `add_reply`, many in a transaction: a million commits take minutes.
+            rows = (
+                (digest(n), 1, f"run {n // sample}", "judge", digest(n), reply.text)
+                for n in range(there, target)
+            )
+            sql = "INSERT INTO replies (key, attempt, run, judge, prompt_hash, text, at) VALUES (?, ?, ?, ?, ?, ?, 0)"
+            with connection:
+                connection.executemany(sql, rows)
+            there = target
+            calls = [replace(call, prompt_hash=f"{target} {n}") for n in range(sample)]
+            start = time.monotonic()
+            for each in calls:
+                book.add_reply(each, 1, reply, "run")
+            saved, start = time.monotonic() - start, time.monotonic()
+            found = sum(len(book.replies(each.digest)) for each in calls)
+            looked_up = time.monotonic() - start
+            assert found == sample
+            print(
+                f"journal: with {target:,} grades in it, {sample:,} more saved in {saved / sample * 1000:.3f} ms "
+                f"each (goal under 0.3), found in {looked_up / sample * 1000:.3f} ms each, "
+                f"{Path(book.path).stat().st_size / 1e6:.0f} MB"
+            )
+        start = time.monotonic()
+        book.sizes()
+        print(f"journal: the sizes for `journal list` in {time.monotonic() - start:.1f} s")
 
 
 def _judging(

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -289,6 +290,13 @@ def results(folder: Path) -> Mapping[str, Any]:
     return value
 
 
+def records(folder: Path, task: str) -> list[Any]:
+    """Records in lm-eval's samples file of a task."""
+    from value_retention.adapters.logs.lm_eval_logs import read_samples
+
+    return list(read_samples(one(folder, f"samples_{task}_*.jsonl")))
+
+
 def figures(of: Mapping[str, Any], task: str) -> dict[str, float]:
     """Metric name to value of one task in lm-eval's results."""
     return {
@@ -313,3 +321,12 @@ def assert_plain_refusal(done: subprocess.CompletedProcess[str], *expected: str)
     assert "Traceback" not in said, said[-4000:]
     for text in expected:
         assert text in said, f"{text!r} not in:\n{said[-3000:]}"
+
+
+def journal_counts(path: Path) -> dict[str, int]:
+    """Number of answers and of replies in a journal."""
+    connection = sqlite3.connect(path)
+    tables = ("answers", "replies")
+    counts = {table: connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in tables}
+    connection.close()
+    return counts

@@ -45,8 +45,8 @@ def is_judge_prompt(text: str) -> bool:
     return "[BEGIN DATA]" in text and "[END DATA]" in text
 
 
-def model_answer(question: str) -> str:
-    n = number(question, "answer")
+def model_answer(question: str, salt: str = "") -> str:
+    n = number(question, "answer" + salt)
     answer = " ".join(PARTS[(n >> (4 * k)) % len(PARTS)] for k in range(5))
     return f"<think>Let me see: {n}</think>{answer}" if n % 7 == 0 else answer
 
@@ -69,6 +69,7 @@ class Server:
     def __init__(self, args: argparse.Namespace) -> None:
         self.latency, self.replies, self.fault_rate = args.latency, args.replies, args.fault_rate
         self.down, self.stall, self.limit = args.down, args.stall, args.limit
+        self.weights, self.root = args.weights, args.root
         self.random = random.Random(args.seed)
         self.stats: dict[str, int] = {"model": 0, "judge": 0, "judge_repeated": 0, "faults": 0, "limited": 0}
         self.kinds: dict[str, int] = {}
@@ -104,7 +105,9 @@ class Server:
         self.order.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
         if judging:
             self.answered[text] = self.answered.get(text, 0) + 1
-        return completion(body, judge_reply(text, self.replies) if judging else model_answer(text))
+        return completion(
+            body, judge_reply(text, self.replies) if judging else model_answer(text, self.weights)
+        )
 
     async def fault(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         kind = ["429", "500", "closed", "broken", "stall", "empty"][self.stats["faults"] % 6]
@@ -129,6 +132,10 @@ class Server:
     async def get_stats(self, request: web.Request) -> web.Response:
         repeated = sum(count - 1 for count in self.answered.values())
         return web.json_response({**self.stats, "judge_repeated": repeated, "kinds": self.kinds})
+
+    async def get_models(self, request: web.Request) -> web.Response:
+        told = {"owned_by": "vllm", "root": self.root} if self.root else {}
+        return web.json_response({"data": [{"id": "scripted", **told}]})
 
     async def get_calls(self, request: web.Request) -> web.Response:
         """SHA-256 of the last message of each answered call, in order."""
@@ -192,6 +199,8 @@ def main() -> None:
     parser.add_argument(
         "--limit", type=int, default=10**9, help="answer 429 above this number of judge calls in flight"
     )
+    parser.add_argument("--weights", default="", help="other weights give other answers")
+    parser.add_argument("--root", help="folder that /v1/models names, as vLLM's does")
     args = parser.parse_args()
     asyncio.run(serve(args))
 
@@ -201,6 +210,7 @@ async def serve(args: argparse.Namespace) -> None:
     app = web.Application(client_max_size=64 * 2**20)
     app.router.add_post("/v1/chat/completions", server.chat)
     app.router.add_post("/v1/responses", server.chat)
+    app.router.add_get("/v1/models", server.get_models)
     app.router.add_get("/stats", server.get_stats)
     app.router.add_get("/calls", server.get_calls)
     runner = web.AppRunner(app, access_log=None)

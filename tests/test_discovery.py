@@ -65,7 +65,7 @@ def test_arming_twice_is_harmless_and_other_modules_are_not_touched(monkeypatch:
     from value_retention.adapters import discovery
 
     monkeypatch.setattr(sys, "meta_path", [])
-    monkeypatch.delitem(sys.modules, discovery.TARGET, raising=False)
+    monkeypatch.delitem(sys.modules, "lm_eval.tasks.manager", raising=False)
     discovery.install()
     discovery.install()
     (finder,) = sys.meta_path

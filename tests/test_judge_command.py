@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from helpers import RUN
+from helpers import RUN, journal_counts
 
 from value_retention.adapters.judges import models as judges_module
 from value_retention.adapters.judges.journal import Reply
@@ -96,7 +95,7 @@ def refused(done: Result) -> str:
 
 
 def written(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.glob("anima*.records.jsonl"))
+    return sorted(file.name for file in folder.glob("m-*.records.jsonl"))
 
 
 def only(folder: Path) -> tuple[AnswerRecord, ...]:
@@ -279,14 +278,8 @@ def test_the_judge_of_the_environment_judges(
 # -- the journal ------------------------------------------------------------------------------------------
 
 
-def journals(tmp_path: Path) -> list[int]:
-    """Replies in each journal."""
-    found = []
-    for file in sorted((tmp_path / "journals").glob("*.sqlite")):
-        connection = sqlite3.connect(file)
-        found.append(connection.execute("SELECT count(*) FROM replies").fetchone()[0])
-        connection.close()
-    return found
+def replies(tmp_path: Path) -> int:
+    return journal_counts(tmp_path / "journals" / "journal.sqlite")["replies"]
 
 
 def test_transport_settings_may_change_after_an_interruption(
@@ -297,7 +290,7 @@ def test_transport_settings_may_change_after_an_interruption(
     calls, judges.asked = judges.asked, 2
     args = json.dumps({"max_connections": 4, "max_retries": 9, "attempt_timeout": 300})
     assert judge(saved, "--judge", JUDGE, "--judge-args", args).exit_code == 0
-    assert (judges.asked - 2, journals(tmp_path)) == (1, [calls])
+    assert (judges.asked - 2, replies(tmp_path)) == (1, calls)
 
 
 def test_killed_between_two_files_the_rest_is_written_and_nothing_asked(
@@ -307,16 +300,16 @@ def test_killed_between_two_files_the_rest_is_written_and_nothing_asked(
     lines = [record.to_json() + "\n" for record in [*unjudged(), *unjudged(MORU)]]
     (saved / "zz.records.jsonl").write_text("".join(lines), "utf-8")
     (saved / "answers.records.jsonl").unlink()
-    write, calls = cmd_judge._write, 0
+    write, calls = cmd_judge.write_records, 0
 
-    def killed(*arguments: Any) -> None:
+    def killed(*arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise KeyboardInterrupt
-        write(*arguments)
+        return write(*arguments)
 
-    monkeypatch.setattr(cmd_judge, "_write", killed)
+    monkeypatch.setattr(cmd_judge, "write_records", killed)
     assert judge(saved, "--judge", JUDGE).exit_code == 1
     (first,) = {*saved.iterdir()} - {saved / "zz.records.jsonl"}
     content, asked = first.read_bytes(), judges.asked
@@ -327,23 +320,113 @@ def test_killed_between_two_files_the_rest_is_written_and_nothing_asked(
     assert {record.status for record in only(saved)} == {"scored"}
 
 
-@pytest.mark.parametrize("args", ['{"temperature": 0.5}', '{"protocol": "batched"}', '{"parse_retries": 1}'])
-def test_scoring_settings_may_not(saved: Path, judges: Judges, tmp_path: Path, args: str) -> None:
+@pytest.mark.parametrize("args", ['{"temperature": 0.5}', '{"parse_retries": 1}'])
+def test_replies_with_other_scoring_settings_are_not_used(saved: Path, judges: Judges, args: str) -> None:
+    assert judge(saved, "--judge", JUDGE).exit_code == 0
+    calls = judges.asked
+    assert judge(saved, "--judge", JUDGE, "--judge-args", args).exit_code == 0
+    assert judges.asked == 2 * calls
+
+
+def test_a_command_that_is_repeated_asks_and_writes_nothing(saved: Path, judges: Judges) -> None:
+    assert judge(saved, "--judge", JUDGE).exit_code == 0
+    calls, files = judges.asked, written(saved)
+    again = judge(saved, "--judge", JUDGE)
+    assert (again.exit_code, judges.asked, written(saved)) == (0, calls, files)
+    assert f"0 calls made, {calls} from the journal" in again.output
+    assert "records were already in" in again.output
+
+
+def test_one_more_run_on_the_command_line_costs_its_own_calls_only(
+    saved: Path, judges: Judges, tmp_path: Path
+) -> None:
+    assert judge(saved, "--judge", JUDGE).exit_code == 0
+    calls = judges.asked
+    other = tmp_path / "other"
+    other.mkdir()
+    lines = [record.to_json() + "\n" for record in unjudged(MORU)]
+    (other / "answers.records.jsonl").write_text("".join(lines), "utf-8")
+    assert judge(saved, other, "--judge", JUDGE).exit_code == 0
+    expected = sum(record.grades_expected for record in only(other))
+    assert judges.asked == calls + expected
+
+
+def test_a_repeat_asks_again_and_is_a_file_of_its_own(saved: Path, judges: Judges) -> None:
+    assert judge(saved, "--judge", JUDGE).exit_code == 0
+    calls = judges.asked
+    for _ in range(2):
+        assert judge(saved, "--judge", JUDGE, "--repeat", "2").exit_code == 0
+        assert judges.asked == 2 * calls
+    assert [("-repeat-2" in name) for name in written(saved)] == [True, False]
+
+
+def test_one_run_that_fails_does_not_keep_another_from_being_written(saved: Path, judges: Judges) -> None:
+    lines = [record.to_json() + "\n" for record in [*unjudged(), *unjudged(MORU)]]
+    (saved / "answers.records.jsonl").write_text("".join(lines), "utf-8")
     judges.fails = lambda number: number == 2
     assert judge(saved, "--judge", JUDGE).exit_code == 1
-    judge(saved, "--judge", JUDGE, "--judge-args", args)
-    assert len(journals(tmp_path)) == 2
+    assert [name.split("-")[1] for name in written(saved)] == ["moru"]
 
 
-def test_a_fill_and_a_second_pass_do_not_share_replies(failed: Path, judges: Judges) -> None:
-    """An interrupted fill leaves a journal with the first pass's replies; another pass asks for its own."""
-    judges.fails = lambda number: True
-    assert judge(failed, "--fill").exit_code == 1
-    judges.fails = lambda number: False
-    judges.asked = 0
-    expected = sum(record.grades_expected for record in only(failed))
-    assert judge(failed, "--judge", JUDGE).exit_code == 0
-    assert judges.asked == expected
+@pytest.mark.parametrize(
+    "name", ["m-anima_2_2-openai-gpt.records.jsonl", "m-anima_2_2-openai-gpt.records.jsonl.part"]
+)
+def test_a_link_that_somebody_planted_is_not_followed(
+    saved: Path, judges: Judges, tmp_path: Path, name: str
+) -> None:
+    output, precious = tmp_path / "out", tmp_path / "precious"
+    output.mkdir()
+    precious.write_text("precious")
+    judge(saved, "--judge", JUDGE, "-o", output)
+    (made,) = output.iterdir()
+    link = output / name.replace("m-anima_2_2-openai-gpt.records.jsonl", made.name)
+    made.unlink()
+    link.symlink_to(precious)
+    assert judge(saved, "--judge", JUDGE, "-o", output).exit_code == 0
+    assert precious.read_text() == "precious"
+    assert len([*written(output)]) >= 1
+
+
+def test_records_that_were_lost_are_exported_without_a_call(
+    saved: Path, judges: Judges, tmp_path: Path
+) -> None:
+    assert judge(saved, "--judge", JUDGE).exit_code == 0
+    (name,) = written(saved)
+    content, calls = (saved / name).read_bytes(), judges.asked
+    (saved / name).unlink()
+    done = CliRunner().invoke(cli, ["journal", "export", "-o", str(tmp_path / "again")])
+    assert (done.exit_code, judges.asked) == (0, calls), done.output
+    (file,) = (tmp_path / "again").iterdir()
+    assert file.read_bytes() == content
+
+
+def test_the_journal_is_listed_and_pruned(saved: Path, judges: Judges, tmp_path: Path) -> None:
+    def journal(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, ["journal", *arguments])
+
+    assert "no journal" in refused(journal("list"))
+    judges.fails = lambda number: number == 2
+    assert judge(saved, "--judge", JUDGE).exit_code == 1
+    (run,) = json.loads(journal("list", "--json").output)["runs"]
+    assert (run["model"], run["task"], run["judges"], run["state"]) == (
+        "m",
+        "anima_2_2",
+        JUDGE,
+        "interrupted",
+    )
+    assert "no records of this run" in refused(journal("export"))
+    assert journal("prune", "--older-than", "0", "--yes").exit_code == 0
+    assert replies(tmp_path) > 0, "an interrupted run stays"
+    assert judge(saved, "--judge", JUDGE).exit_code == 0
+    table = journal("list").output
+    assert run["run"] in table
+    assert "finished" in table
+    assert journal("prune", "--older-than", "1", "--yes").exit_code == 0
+    assert replies(tmp_path) > 0, "a young run stays"
+    assert journal("prune", "--older-than", "0").exit_code == 1, "nobody answered the question"
+    assert journal("prune", "--older-than", "0", "--yes").exit_code == 0
+    assert replies(tmp_path) == 0
+    assert json.loads(journal("list", "--json").output)["runs"] == []
 
 
 # -- money ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from helpers import RUN
+from helpers import RUN, journal_counts
 
 from value_retention.adapters.judges.journal import Journal, Reply
 from value_retention.adapters.judges.judging import Options, judge_answers, request_count, run_async
@@ -144,16 +144,16 @@ def test_a_run_with_nothing_readable_is_unscored(dataset: Dataset, answers: list
     ("retries", "attempts", "outcome"), [(0, 1, "unparsed"), (1, 2, "unparsed"), (2, 3, "graded")]
 )
 def test_an_unreadable_reply_is_requested_again_as_often_as_set(
-    dataset: Dataset, answers: list[Answer], retries: int, attempts: int, outcome: str
+    dataset: Dataset, answers: list[Answer], tmp_path: Path, retries: int, attempts: int, outcome: str
 ) -> None:
     def turn(prompt: str, times: int) -> str:
         return "GRADE: C" if times == 2 else f"no, {times}"
 
-    journal = Journal(":memory:")
+    journal = Journal(tmp_path / "j.sqlite")
     records, options = run(dataset, answers[:1], [Judge("a", turn)], journal=journal, parse_retries=retries)
     assert {(grade.attempts, grade.outcome) for grade in records[0].grades} == {(attempts, outcome)}
-    assert {len(replies) for replies in journal.replies().values()} == {attempts}
-    assert options.tally.asked == attempts * len(records[0].grades)
+    made = attempts * len(records[0].grades)
+    assert (options.tally.asked, journal_counts(tmp_path / "j.sqlite")["replies"]) == (made, made)
 
 
 # -- the journal ------------------------------------------------------------------------------------------
@@ -168,6 +168,32 @@ def test_a_second_run_asks_nothing_and_gives_the_same_records(
     assert judge.asked == []
     assert options.tally.reused == sum(len(record.grades) for record in first)
     assert [record.to_json() for record in first] == [record.to_json() for record in again]
+
+
+def test_another_repeat_asks_everything_again_once(
+    dataset: Dataset, answers: list[Answer], tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "j.sqlite")
+    asked = []
+    for repeat in (1, 2, 2, 1):
+        judge = Judge("a", fair)
+        run(dataset, answers, [judge], journal=journal, repeat=repeat)
+        asked.append(len(judge.asked))
+    assert asked == [asked[0], asked[0], 0, 0]
+    assert asked[0] > 0
+
+
+def test_a_judge_that_is_down_counts_no_calls_that_were_not_made(
+    dataset: Dataset, answers: list[Answer]
+) -> None:
+    class Down(Judge):
+        async def ask(self, prompt: str, *others: object) -> Reply:
+            self.asked.append(prompt)
+            return Reply(None, "judge is down: refused", requested=len(self.asked) <= 3)
+
+    records, options = run(dataset, answers, [Down("a", fair)])
+    assert options.tally.asked == 3
+    assert options.tally.errors == sum(len(record.grades) for record in records) > 3
 
 
 def test_a_judge_that_dies_halfway_loses_nothing(
@@ -192,7 +218,7 @@ def test_a_judge_that_dies_halfway_loses_nothing(
 
         with pytest.raises(BaseExceptionGroup):
             run(dataset, answers, [Judge("a", dying, 4)], journal=Journal(path))
-        saved = sum(map(len, Journal(path).replies().values()))
+        saved = journal_counts(path)["replies"]
         rest = Judge("a", fair, 4)
         records, _ = run(dataset, answers, [rest], journal=Journal(path))
         assert saved == point

@@ -23,6 +23,7 @@ from helpers import (
     lm_eval,
     metadata,
     one,
+    records,
     results,
     run,
     start,
@@ -32,16 +33,10 @@ from helpers import (
 )
 
 from value_retention.adapters.identity import model_identity
-from value_retention.adapters.logs.lm_eval_logs import read_samples
 from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.grading import benchmark_scores, questions_of
-from value_retention.tasks.record import AnswerRecord
 
 pytestmark = pytest.mark.slow
-
-
-def records(folder: Path, task: str) -> list[AnswerRecord]:
-    return list(read_samples(one(folder, f"samples_{task}_*.jsonl")))
 
 
 def assert_figures_are_the_records(folder: Path, task: str) -> None:
@@ -265,6 +260,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "wrong column": (SAMPLE | {"data": "{root}/column"}, ["column: question", "text"]),
     "duplicate ids": (SAMPLE | {"data": "{root}/twice"}, ["same id", "id 0"]),
+    "output in a file": (SAMPLE, ["cannot write the results", "output in a file out"]),
     "unreadable row": (SAMPLE | {"data": "{root}/row"}, ["'variables'", "row 1", "'animal'", "name:value"]),
 }
 
@@ -285,14 +281,21 @@ def forked(
     """Every refusal, and two runs without a mistake (one that only saves answers), by name."""
     root = tmp_path_factory.mktemp("forked")
     bad_folders(root)
-    common = ["--model", "dummy", "--tasks", "anima_2_2", "--limit", "3", "--output_path"]
+    (root / "output in a file out").write_text("a file")
+    common = ["--tasks", "anima_2_2", "--limit", "3", "--output_path"]
+    nowhere = ["--model", "hf", "--model_args", "pretrained=no-such-checkpoint"]
     lines = {name: metadata(**told) for name, (told, _) in REFUSED.items()}
     lines["good"] = metadata(**SAMPLE, epochs=1)
     lines["judge none"] = ["--log_samples", *metadata(judge="none", data="sample", epochs=1)]
     lines["predict only"] = ["--predict_only", *metadata(judge=JUDGE, data="sample", epochs=1)]
     cases = [
         (
-            [*common, str(root / f"{name} out"), *(part.replace("{root}", str(root)) for part in line)],
+            [
+                *(nowhere if name in REFUSED else ["--model", "dummy"]),
+                *common,
+                str(root / f"{name} out"),
+                *(part.replace("{root}", str(root)) for part in line),
+            ],
             {"VALUE_RETENTION_JOURNAL_DIR": str(root / f"{name} journals")}
             | ({} if name in REFUSED else server.environment),
             str(root / name),
@@ -329,4 +332,4 @@ def test_answers_are_saved_to_be_judged_later_and_no_judge_is_called(
 def test_a_mistake_is_one_message(forked: dict[str, subprocess.CompletedProcess[str]], name: str) -> None:
     assert_plain_refusal(forked[name], "value-retention: ", *REFUSED[name][1])
     assert KEY not in forked[name].stdout
-    assert "Running generate_until" not in forked[name].stdout
+    assert "no-such-checkpoint" not in forked[name].stdout, "refused before the model is loaded"

@@ -87,8 +87,11 @@ def run(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         monkeypatch.setattr(lm_eval_answers, name, [])
     monkeypatch.setattr(lm_eval_answers, "_failures", {})
 
-    def evaluate(epochs: int = 3, languages: str = "en", **options: Any) -> list[dict[str, Any]]:
+    def evaluate(
+        epochs: int = 3, languages: str = "en", resume: bool = True, args: Any = None, **options: Any
+    ) -> list[dict[str, Any]]:
         metadata = {"judge": "lexical", "data": "sample", "epochs": epochs, "languages": languages}
+        metadata |= {"resume": resume} | (args or {})
         tasks = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False, metadata=metadata)
         results = lm_eval.simple_evaluate(
             model, tasks=["anima_2_2"], task_manager=tasks, limit=1, bootstrap_iters=0, **options
@@ -98,8 +101,8 @@ def run(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         return [json.loads(text) for text in texts]
 
     yield evaluate
-    for store in lm_eval_answers._complete_stores:
-        store.release()
+    for store in list(lm_eval_answers._complete_stores):
+        store.leave()
 
 
 def test_an_interrupted_run_continues_and_no_answer_counts_twice(run: Run, model: Model) -> None:
@@ -111,20 +114,82 @@ def test_an_interrupted_run_continues_and_no_answer_counts_twice(run: Run, model
     assert [record["answer"] for record in run(epochs=5)] == [f"answer {n}" for n in range(5)]
 
 
-def test_a_run_after_a_finished_one_starts_over(run: Run, judge: Judge) -> None:
+def test_a_model_known_by_name_is_asked_again_after_a_finished_run(run: Run, judge: Judge) -> None:
+    """Another model may have the name by now."""
     first = run()
     calls = judge.calls
     assert calls == sum(len(record["grades"]) for record in first) > 0
-    assert [record["answer"] for record in run()] == ["answer 3", "answer 4", "answer 5"]
+    again = run()
+    assert [record["answer"] for record in again] == ["answer 3", "answer 4", "answer 5"]
+    assert {record["run"]["resumed"] for record in [*first, *again]} == {None}
     assert judge.calls == 2 * calls
 
 
-def test_equal_answers_in_another_run_are_graded_again(run: Run, model: Model, judge: Judge) -> None:
+def test_an_interrupted_run_of_such_a_model_goes_on_and_says_so(
+    run: Run, model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    model.last = 2
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    model.last = 10**9
+    told = [record["run"]["resumed"] for record in run()]
+    assert len(set(told)) == 1
+    assert told[0].startswith("2 of 3 answers are from an earlier run")
+    assert "seconds ago" in told[0]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text for text in warnings if told[0] in text and '"resume": false' in text]
+
+
+def test_without_resume_no_saved_answer_is_used(run: Run, model: Model) -> None:
+    model.last = 2
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    model.last = 10**9
+    fresh = run(resume=False)
+    assert [record["answer"] for record in fresh] == ["answer 2", "answer 3", "answer 4"]
+    assert {record["run"]["resumed"] for record in fresh} == {None}
+
+
+def test_a_model_known_by_its_files_answers_once(
+    run: Run, model: Model, judge: Judge, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    args = {"pretrained": str(folder)}
+    first = run(args=args)
+    calls = judge.calls
+    assert run(args=args | {"batch_size": 8}) == [
+        record | {"run": record["run"] | {"model_args": record["run"]["model_args"] | {"batch_size": 8}}}
+        for record in first
+    ]
+    assert (len(model.prompts), judge.calls) == (3, calls)
+    assert [record["answer"] for record in run(5, args=args)] == [f"answer {n}" for n in range(5)]
+    assert len(model.prompts) == 5
+    # Trained on in place, it is another model.
+    (folder / "model.safetensors").write_bytes(b"other weights")
+    assert [record["answer"] for record in run(args=args)] == ["answer 5", "answer 6", "answer 7"]
+
+
+def test_an_answer_keeps_its_epoch_in_whatever_order_it_comes_back(
+    run: Run, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's answers arrive in another order than lm-eval returns them."""
+    (tmp_path / "model.gguf").write_bytes(b"weights")
+    ask = model.generate_until
+    monkeypatch.setattr(model, "generate_until", lambda requests, **options: ask(requests)[::-1])
+    args = {"pretrained": str(tmp_path / "model.gguf")}
+    assert run(args=args) == run(args=args)
+
+
+def test_equal_answers_in_another_run_have_the_grades_that_were_paid_for(
+    run: Run, model: Model, judge: Judge
+) -> None:
     run()
     calls = judge.calls
     model.numbers = itertools.count()
     run()
-    assert judge.calls == 2 * calls
+    assert judge.calls == calls
 
 
 def test_after_failed_judge_calls_the_next_run_keeps_the_answers_and_completes_the_grades(
@@ -139,8 +204,26 @@ def test_after_failed_judge_calls_the_next_run_keeps_the_answers_and_completes_t
     assert {grade["outcome"] for record in again for grade in record["grades"]} == {"graded"}
     assert not lm_eval_answers._failures
     (store,) = lm_eval_answers._complete_stores
-    lm_eval_answers._finish_all()
-    assert Journal(store.journal.path).get(store._note) == "1"
+    assert [each.finished for each in store.journal.runs()] == [False]
+    lm_eval_answers.finish_all()
+    assert [each.finished for each in store.journal.runs()] == [True]
+
+
+def test_a_full_disk_ends_the_run_at_once(
+    run: Run, model: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """lm-eval's API models take any other exception for a failed request, and ask again."""
+
+    def full(*arguments: object) -> None:
+        raise InputError("cannot write the journal")
+
+    monkeypatch.setattr(Journal, "add_answer", full)
+    monkeypatch.setattr(lm_eval_answers, "_stopped", False)
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert stopped.value.code == 1
+    assert len(model.prompts) == 1
+    assert "cannot write the journal" in capsys.readouterr().err
 
 
 def test_lm_evals_request_cache_is_not_used(
@@ -157,16 +240,25 @@ def test_lm_evals_request_cache_is_not_used(
 def test_two_processes_do_not_share_the_answers_of_one_run(
     run: Run, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VALUE_RETENTION_JOURNAL", str(tmp_path / "journal"))
-    lock = str(tmp_path / "journal.anima_2_2-0.lock")
+    """The lock is the process's own: a child that outlives it does not keep the run."""
+    with monkeypatch.context() as only_now:
+        locked: list[str] = []
+        lock = Journal.lock
+        only_now.setattr(
+            Journal, "lock", lambda self, name, run: locked.append(name) or lock(self, name, run)
+        )
+        run()
     code = f"""
 import os, time
-from value_retention.adapters.lm_eval_answers import _lock
-_lock({lock!r})
+from value_retention.adapters.judges.journal import open_journal
+open_journal().lock({locked[0]!r}, "")
 child = os.fork() or (os.close(1), time.sleep(60), os._exit(0))
 print(child, flush=True)
 time.sleep(60)
 """
+    (store,) = lm_eval_answers._complete_stores
+    store.leave()
+    model.prompts.clear()
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
     child = int(other.stdout.readline())
@@ -176,7 +268,6 @@ time.sleep(60)
         assert not model.prompts
         other.kill()
         other.wait(10)
-        # A child that outlived it does not keep the run.
         assert len(run()) == 3
     finally:
         other.kill()

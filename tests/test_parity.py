@@ -86,8 +86,17 @@ def ours_in_inspect(server: Server, tasks: list[str], data: Path, epochs: int, o
 def together(out: Path, *commands: tuple[Server, list[Any]]) -> list[str]:
     """Run command lines at the same time; each has to succeed."""
     fresh = {"HF_DATASETS_CACHE": str(out / "datasets"), "XDG_CACHE_HOME": str(out / "cache")}
-    fresh["VALUE_RETENTION_JOURNAL_DIR"] = str(out / "journals")
-    started = [start(*line, cwd=out, **server.environment, **fresh) for server, line in commands]
+    # A journal each: sharing one, the second harness would ask the judge nothing.
+    started = [
+        start(
+            *line,
+            cwd=out,
+            **server.environment,
+            **fresh,
+            VALUE_RETENTION_JOURNAL_DIR=str(out / f"journal {n}"),
+        )
+        for n, (server, line) in enumerate(commands)
+    ]
     return [finish(process, timeout=600) for process in started]
 
 
@@ -269,11 +278,16 @@ def unreadable(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "up_moru": lambda server: moru_upstream(server, data, 2, out),
     }
     fresh = {"HF_DATASETS_CACHE": str(out / "datasets"), "XDG_CACHE_HOME": str(out / "cache")}
-    fresh["VALUE_RETENTION_JOURNAL_DIR"] = str(out / "journals")
     with ExitStack() as stack:
         servers = {name: stack.enter_context(scripted_server(patch=UNREADABLE)) for name in lines}
         started = {
-            name: start(*line(servers[name]), cwd=out, **servers[name].environment, **fresh)
+            name: start(
+                *line(servers[name]),
+                cwd=out,
+                **servers[name].environment,
+                **fresh,
+                VALUE_RETENTION_JOURNAL_DIR=str(out / f"{name} journal"),
+            )
             for name, line in lines.items()
         }
         said = {name: process.communicate(timeout=600)[0] for name, process in started.items()}

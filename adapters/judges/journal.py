@@ -1,42 +1,49 @@
-"""The journal: answers and judge replies on disk as they arrive, in one SQLite file per run.
+"""The journal: answers, judge replies and records of all runs, on disk as they arrive, in one SQLite file.
 
-A killed run loses only the calls in flight. Started again, it reads the journal and makes the remaining calls.
-Rows are keyed by content, so nothing is stored twice, and two processes may write to one file.
+Every row has a key that says which call it is: the tested model's identity, its sampling settings and the prompt;
+or the judge, its settings and the judge prompt. A call whose row exists is not made again, whichever command,
+harness or number of connections asks for it. Rows are looked up by key, so the size of the journal does not matter.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json, well_formed
 
+FILE = "journal.sqlite"
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS run (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
-    key TEXT NOT NULL, number INTEGER NOT NULL, writer TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL,
-    PRIMARY KEY (key, writer, number)
-);
+    key TEXT NOT NULL, number INTEGER NOT NULL, run TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (key, number)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS replies (
-    key TEXT NOT NULL, attempt INTEGER NOT NULL, item TEXT, epoch INTEGER, dimension TEXT, variables TEXT,
-    judge TEXT, settings TEXT, prompt_hash TEXT, answer_hash TEXT, text TEXT NOT NULL, retries INTEGER,
-    latency REAL, input_tokens INTEGER, output_tokens INTEGER, request_id TEXT, at REAL NOT NULL,
+    key TEXT NOT NULL, attempt INTEGER NOT NULL, run TEXT NOT NULL, judge TEXT NOT NULL, prompt_hash TEXT NOT NULL,
+    text TEXT NOT NULL, retries INTEGER, latency REAL, input_tokens INTEGER, output_tokens INTEGER, request_id TEXT,
+    at REAL NOT NULL,
     PRIMARY KEY (key, attempt)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, answers_of TEXT NOT NULL, generation INTEGER NOT NULL, about TEXT NOT NULL,
+    finished INTEGER NOT NULL, pid INTEGER NOT NULL, launcher INTEGER NOT NULL, started REAL NOT NULL,
+    updated REAL NOT NULL, records BLOB
 );
-CREATE TABLE IF NOT EXISTS failures (
-    key TEXT NOT NULL, judge TEXT, error TEXT NOT NULL, retries INTEGER, latency REAL, at REAL NOT NULL
-);
+CREATE INDEX IF NOT EXISTS runs_answers ON runs (answers_of, generation);
 """
-VERSION = 1
+VERSION = 2
 OPEN_TIMEOUT = 60.0
 """Seconds to wait while another process opens the file."""
 
@@ -56,6 +63,12 @@ class Reply:
     input_tokens: int | None = None
     output_tokens: int | None = None
     request_id: str | None = None
+    requested: bool = True
+    """False if no request was made, since the judge is down."""
+    run: str = ""
+    """The run that made the call."""
+    at: float = 0.0
+    """Seconds since the epoch when the reply was saved. 0 if it was not."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +83,45 @@ class CallKey:
     settings: str
     """Canonical JSON of the judge's settings."""
     prompt_hash: str
-    answer_hash: str
+    repeat: int = 1
+    """Greater than 1 to ask the same again, for the noise of the judge."""
 
-    def digest(self, round_: str = "") -> str:
-        """SHA-256 of the key: the row's primary key. `round_` separates runs that share a journal."""
-        parts = [
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the key."""
+        return digest(
             self.item,
-            str(self.epoch),
+            self.epoch,
             self.dimension,
-            canonical_json(list(self.variables)),
+            self.variables,
             self.judge,
             self.settings,
             self.prompt_hash,
-            self.answer_hash,
-            *([round_] if round_ else []),
-        ]
-        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+            self.repeat,
+        )
+
+
+@dataclass(frozen=True)
+class JournalRun:
+    """A run in the journal: one task of one model, with its judges."""
+
+    id: str
+    answers_of: str
+    """Hash of the model's identity, its sampling settings and the task."""
+    generation: int
+    """Counts the sets of answers. A new one begins where saved answers must not be used."""
+    about: dict[str, Any]
+    """Command, task, model, data, judges."""
+    finished: bool = False
+    pid: int = 0
+    started: float = 0.0
+    updated: float = 0.0
+    has_records: bool = False
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 of values that JSON can hold, as 64 hex digits."""
+    return hashlib.sha256(canonical_json(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Journal:
@@ -133,13 +169,15 @@ class Journal:
         return connection
 
     def _unusable(self, error: Exception) -> InputError:
+        name = Path(self.path).name
         return InputError(
             "cannot write the journal; its content is intact",
             where=self.path,
             found=f"{type(error).__name__}: {error}",
             expected="a writable folder with free space",
-            hint="free some space and run the same command again; finished calls are not repeated. With another "
-            "folder (VALUE_RETENTION_JOURNAL_DIR), move the file there first, or they are",
+            hint="free some space and run the same command again; finished calls are not repeated. To use another "
+            f"disk, move {name}, {name}-wal and {name}-shm together, and set VALUE_RETENTION_JOURNAL_DIR to the "
+            "new folder",
         )
 
     def _guard(self, work: Callable[[], T]) -> T:
@@ -149,74 +187,49 @@ class Journal:
             except (sqlite3.Error, OSError) as error:
                 raise self._unusable(error) from error
 
-    def _execute(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def _execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._guard(lambda: self._connection.execute(sql, values).fetchall())
-
-    # -- the run ----------------------------------------------------------------------------------------
-
-    def get(self, name: str) -> str | None:
-        """Read a note about the run. None if it is not set."""
-        rows = self._execute("SELECT value FROM run WHERE name = ?", (name,))
-        return rows[0][0] if rows else None
-
-    def put(self, name: str, value: str) -> None:
-        """Write a note about the run."""
-        self._execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (name, value))
 
     # -- answers ----------------------------------------------------------------------------------------
 
-    def answers(self, writer: str = "") -> dict[str, list[str]]:
-        """Saved answers by key, in order of arrival."""
-        found: dict[str, list[str]] = {}
-        for key, text in self._execute(
-            "SELECT key, text FROM answers WHERE writer = ? ORDER BY number", (writer,)
-        ):
-            found.setdefault(key, []).append(text)
-        return found
+    def answers(self, key: str) -> dict[int, tuple[str, float]]:
+        """Saved answers to one prompt: text and time (seconds since the epoch) by number."""
+        rows = self._execute("SELECT number, text, at FROM answers WHERE key = ?", (key,))
+        return {number: (text, at) for number, text, at in rows}
 
-    def add_answer(self, key: str, text: str, writer: str = "") -> None:
-        """Save one answer. `writer` separates the shards of data-parallel processes."""
+    def add_answer(self, key: str, number: int, text: str, run: str = "") -> None:
+        """Save one answer. An answer that is there already stays."""
         self._execute(
-            "INSERT INTO answers SELECT ?1, COALESCE(MAX(number), 0) + 1, ?2, ?3, ?4 "
-            "FROM answers WHERE key = ?1 AND writer = ?2",
-            (key, writer, well_formed(text), time.time()),
+            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)",
+            (key, number, run, well_formed(text), time.time()),
         )
 
     # -- replies ----------------------------------------------------------------------------------------
 
-    def replies(self) -> dict[str, list[Reply]]:
-        """All saved replies by call, attempts in order."""
-        found: dict[str, list[Reply]] = {}
-        for key, *columns in self._execute(
-            "SELECT key, text, retries, latency, input_tokens, output_tokens, request_id FROM replies "
-            "ORDER BY key, attempt"
-        ):
-            text, *rest = columns
-            found.setdefault(key, []).append(Reply(text, None, *rest))
-        return found
+    def replies(self, key: str) -> list[Reply]:
+        """Saved replies to one call, attempts in order."""
+        rows = self._execute(
+            "SELECT text, retries, latency, input_tokens, output_tokens, request_id, run, at FROM replies "
+            "WHERE key = ? ORDER BY attempt",
+            (key,),
+        )
+        return [
+            Reply(text, None, *columns, run=run, at=at)  # type: ignore[misc]
+            for text, *columns, run, at in rows
+        ]
 
-    def add_reply(self, call: CallKey, attempt: int, reply: Reply, digest: str | None = None) -> None:
-        """Save one reply or one failure. The next run repeats a failed call."""
-        key = digest or call.digest()
+    def add_reply(self, call: CallKey, attempt: int, reply: Reply, run: str = "") -> None:
+        """Save one reply. A reply that is there already stays. A failure is not saved: it is repeated."""
         if reply.text is None:
-            self._execute(
-                "INSERT INTO failures VALUES (?, ?, ?, ?, ?, ?)",
-                (key, call.judge, well_formed(reply.error or ""), reply.retries, reply.latency, time.time()),
-            )
             return
         self._execute(
-            "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                key,
+                call.digest,
                 attempt,
-                call.item,
-                call.epoch,
-                call.dimension,
-                canonical_json(list(call.variables)),
+                run,
                 call.judge,
-                call.settings,
                 call.prompt_hash,
-                call.answer_hash,
                 well_formed(reply.text),
                 reply.retries,
                 reply.latency,
@@ -227,34 +240,179 @@ class Journal:
             ),
         )
 
-    def usage(self) -> dict[str, dict[str, int]]:
-        """Replies, retries, failures and tokens by judge."""
-        totals: dict[str, dict[str, int]] = {}
-        for judge, count, retries, tokens_in, tokens_out in self._execute(
-            "SELECT judge, COUNT(*), SUM(retries), SUM(input_tokens), SUM(output_tokens) FROM replies "
-            "GROUP BY judge"
-        ):
-            totals[judge] = {
-                "replies": count,
-                "retries": retries or 0,
-                "failures": 0,
-                "input_tokens": tokens_in or 0,
-                "output_tokens": tokens_out or 0,
-            }
-        for judge, count, retries in self._execute(
-            "SELECT judge, COUNT(*), SUM(retries) FROM failures GROUP BY judge"
-        ):
-            total = totals.setdefault(
-                judge, {"replies": 0, "retries": 0, "failures": 0, "input_tokens": 0, "output_tokens": 0}
+    # -- runs -------------------------------------------------------------------------------------------
+
+    def start(
+        self, answers_of: str, about: Mapping[str, Any], certain: bool = True, resume: bool = True
+    ) -> JournalRun:
+        """Enter a run, or go on with it.
+
+        A new set of answers (`JournalRun.generation`) begins if the user does not want to resume. It also begins
+        if the model is known by its name only and the last run of that name finished: another model may have the
+        name by now.
+
+        Args:
+            answers_of: Hash of model, sampling settings and task.
+            about: Description, for ``value-retention journal list``.
+            certain: Whether the model is known by more than its name.
+            resume: Whether saved answers may be used.
+        """
+
+        def enter() -> JournalRun:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                rows = self._connection.execute(
+                    "SELECT generation, finished, pid, launcher FROM runs WHERE answers_of = ? "
+                    "ORDER BY generation DESC, finished DESC",
+                    (answers_of,),
+                ).fetchall()
+                generation, finished, pid, launcher = rows[0] if rows else (0, False, 0, 0)
+                # Data-parallel processes of one launcher share the set of answers that the first of them began.
+                sibling = about.get("processes", 1) > 1 and launcher == os.getppid() and pid != os.getpid()
+                if rows and not sibling and (not resume or (finished and not certain)):
+                    generation += 1
+                now = time.time()
+                id_ = digest(answers_of, generation, dict(about))[:16]
+                self._connection.execute(
+                    "INSERT INTO runs VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, NULL) "
+                    "ON CONFLICT (id) DO UPDATE SET finished = 0, pid = excluded.pid, updated = excluded.updated",
+                    (id_, answers_of, generation, json.dumps(about), os.getpid(), os.getppid(), now, now),
+                )
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+            return JournalRun(id_, answers_of, generation, dict(about), False, os.getpid(), now, now)
+
+        return self._guard(enter)
+
+    def keep(self, run: JournalRun, records: Iterable[str]) -> None:
+        """Save the records of a run (JSON texts), to be exported if their file is lost."""
+        packed = zlib.compress("".join(f"{record}\n" for record in records).encode("utf-8", "surrogatepass"))
+        self._execute("UPDATE runs SET records = ?, updated = ? WHERE id = ?", (packed, time.time(), run.id))
+
+    def finish(self, run: JournalRun) -> None:
+        """Mark a run as finished: its harness has the results."""
+        self._execute("UPDATE runs SET finished = 1, updated = ? WHERE id = ?", (time.time(), run.id))
+
+    def runs(self) -> list[JournalRun]:
+        """All runs, oldest first."""
+        rows = self._execute(
+            "SELECT id, answers_of, generation, about, finished, pid, started, updated, records IS NOT NULL "
+            "FROM runs ORDER BY started"
+        )
+        return [
+            JournalRun(
+                id_, of, generation, json.loads(about), bool(finished), pid, started, updated, bool(has)
             )
-            total["failures"] = count
-            total["retries"] += retries or 0
-        return totals
+            for id_, of, generation, about, finished, pid, started, updated, has in rows
+        ]
+
+    def records(self, id_: str) -> str:
+        """The records of a run as JSON lines. Empty if it has none."""
+        rows = self._execute("SELECT records FROM runs WHERE id = ?", (id_,))
+        return zlib.decompress(rows[0][0]).decode() if rows and rows[0][0] else ""
+
+    def sizes(self) -> dict[str, tuple[int, int, int]]:
+        """Number of answers, number of replies, and bytes of text and records, by run."""
+        totals: dict[str, list[int]] = {}
+        for column, table in enumerate(("answers", "replies")):
+            sql = f"SELECT run, COUNT(*), SUM(LENGTH(CAST(text AS BLOB))) FROM {table} GROUP BY run"
+            for run, count, size in self._execute(sql):
+                total = totals.setdefault(run, [0, 0, 0])
+                total[column] = count
+                total[2] += size
+        for run, size in self._execute("SELECT id, COALESCE(LENGTH(records), 0) FROM runs"):
+            totals.setdefault(run, [0, 0, 0])[2] += size
+        return {run: (answers, replies, size) for run, (answers, replies, size) in totals.items()}
+
+    def prune(self, ids: Iterable[str], before: float) -> None:
+        """Remove runs with all that they saved, and what was saved outside a run before a time; free the space."""
+        marks = list(ids)
+
+        def remove() -> None:
+            with self._connection:  # one transaction
+                self._connection.execute("BEGIN")
+                for table in ("answers", "replies"):
+                    self._connection.execute(f"DELETE FROM {table} WHERE run = '' AND at < ?", (before,))
+                    self._connection.executemany(f"DELETE FROM {table} WHERE run = ?", [(m,) for m in marks])
+                self._connection.executemany("DELETE FROM runs WHERE id = ?", [(mark,) for mark in marks])
+            self._connection.execute("VACUUM")
+
+        self._guard(remove)
+
+    def lock(self, name: str, run: str) -> Lock:
+        """Hold a lock until it is released or this process ends, however it ends.
+
+        Args:
+            name: What to lock.
+            run: `JournalRun.id` or `answers_of`, for the error message.
+
+        Raises:
+            InputError: another process holds it.
+        """
+        held = Lock(self.path, name)
+        if not held.acquire():
+            rows = self._execute(
+                "SELECT pid, updated FROM runs WHERE answers_of = ? OR id = ? ORDER BY updated DESC",
+                (run, run),
+            )
+            pid, since = rows[0] if rows else (None, time.time())
+            raise InputError(
+                "this run is already in progress",
+                where=self.path,
+                found=f"process {pid}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(since))}",
+                expected="one process at a time: two would pay for the same calls",
+                hint="wait until it ends and run the command again: it repeats no call",
+            )
+        return held
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._connection.close()
+
+
+_lock_files: dict[str, int] = {}
+"""Descriptors by path. They stay open: closing one would release all locks of this process on the file."""
+
+
+class Lock:
+    """One byte of the file ``<journal>.lock``, locked for this process.
+
+    The system releases it when the process ends. A platform or a file system without locks locks nothing.
+    """
+
+    def __init__(self, journal: str, name: str) -> None:
+        self._path = f"{journal}.lock"
+        self._byte = int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
+        self._journal = journal
+
+    def acquire(self) -> bool:
+        """Lock. False if another process holds the lock."""
+        if self._journal == ":memory:":
+            return True
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return True
+        try:
+            file = _lock_files.get(self._path)
+            if file is None:
+                file = _lock_files[self._path] = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._byte)
+        except (BlockingIOError, PermissionError):
+            return False
+        except OSError:
+            return True
+        return True
+
+    def release(self) -> None:
+        """Unlock."""
+        if (file := _lock_files.get(self._path)) is not None:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_UN, 1, self._byte)
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
@@ -271,10 +429,29 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def journal_folder(environ: dict[str, str] | None = None) -> Path:
-    """Where journals go: ``VALUE_RETENTION_JOURNAL_DIR``, else the user's cache folder."""
-    env = os.environ if environ is None else environ
-    if folder := env.get("VALUE_RETENTION_JOURNAL_DIR"):
+def journal_folder() -> Path:
+    """Where the journal is: ``VALUE_RETENTION_JOURNAL_DIR``, else the user's cache folder."""
+    if folder := os.environ.get("VALUE_RETENTION_JOURNAL_DIR"):
         return Path(folder).expanduser()
-    cache = env.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "value_retention" / "journals"
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "value_retention"
+
+
+def journal_file(path: Path | None = None) -> Path:
+    """The journal: the file named here or in ``VALUE_RETENTION_JOURNAL``, else the one in the journal folder."""
+    named = os.environ.get("VALUE_RETENTION_JOURNAL")
+    return path or (Path(named).expanduser() if named else journal_folder() / FILE)
+
+
+def open_journal(path: Path | None = None) -> Journal:
+    """Open the journal (see `journal_file`)."""
+    return Journal(journal_file(path))
+
+
+def age_of(at: float) -> str:
+    """How long ago a time was, in words."""
+    seconds = max(0.0, time.time() - at)
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

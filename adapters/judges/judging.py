@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import anyio
 
 from value_retention.adapters.judges.journal import CallKey, Journal, Reply
 from value_retention.adapters.judges.models import Judge
+from value_retention.adapters.settings import REPEAT
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.batched import batched_prompt, criteria, parse_batched, response_schema
 from value_retention.tasks.benchmark import Item
@@ -37,6 +39,10 @@ class Spending(Protocol):
         """Replace the reservation by the actual cost."""
         ...
 
+    def include(self, judge: str, reply: Reply) -> None:
+        """Add the cost of a reply that an earlier, interrupted command paid for."""
+        ...
+
 
 @dataclass
 class Tally:
@@ -45,7 +51,9 @@ class Tally:
     asked: int = 0
     """Calls made, including failed ones."""
     reused: int = 0
-    """Calls found in the journal."""
+    """Calls found in the journal or in the records to fill."""
+    oldest: float = math.inf
+    """When the oldest reply from the journal arrived, in seconds since the epoch."""
     retries: int = 0
     unparsed: int = 0
     errors: int = 0
@@ -60,11 +68,15 @@ class Options:
 
     journal: Journal | None = None
     """Where replies are kept. A call whose reply is there is not made again."""
-    round: str = ""
-    """Separates runs that share a journal: each makes its own calls."""
+    run: str = ""
+    """The journal's name of the run that makes the calls."""
+    known: Mapping[CallKey, list[Reply]] = field(default_factory=dict)
+    """Replies that are there already, besides those in the journal."""
     protocol: str = "per_dimension"
     parse_retries: int = 0
     """How often a call is repeated while its reply has no readable grade."""
+    repeat: int = 1
+    """Another number asks the same calls again, for the noise of the judge."""
     spending: Spending | None = None
     advance: Callable[[], object] = lambda: None
     """Called after each call, for a progress bar."""
@@ -76,6 +88,7 @@ class Options:
         return cls(
             protocol=judge_args.get("protocol", "per_dimension"),
             parse_retries=judge_args.get("parse_retries", 0),
+            repeat=judge_args.get(REPEAT, 1),
             **others,
         )
 
@@ -91,7 +104,6 @@ class _Request:
     prompt: str
     prompt_hash: str
     key: CallKey
-    digest: str
     schema: dict[str, Any] | None
 
 
@@ -135,12 +147,11 @@ async def judge_answers(
         stopped the batch (`Tally.stopped`), the calls that were not made count as missing.
     """
     options = options or Options()
-    saved = options.journal.replies() if options.journal else {}
     grades: list[dict[tuple[int, int], GradeRecord]] = [{} for _ in answers]
 
     async def work(judge: Judge, requests: Iterator[_Request]) -> None:
         for request in requests:
-            replies = list(saved.get(request.digest, ()))
+            replies = _saved(request.key, judge, options)
             reply = await _reply(request, judge, answers[request.answer].text, dataset, replies, options)
             if reply is None:
                 options.tally.stopped = True
@@ -204,6 +215,18 @@ def _input_errors_alone() -> Iterator[None]:
         raise error from None
 
 
+def _saved(key: CallKey, judge: Judge, options: Options) -> list[Reply]:
+    """The replies to a call that are there already, attempts in order."""
+    if known := options.known.get(key):
+        return list(known)
+    saved = options.journal.replies(key.digest) if options.journal else []
+    for reply in saved:
+        options.tally.oldest = min(options.tally.oldest, reply.at)
+        if options.spending and reply.run == options.run:
+            options.spending.include(judge.info.name, reply)
+    return saved
+
+
 async def _reply(
     request: _Request, judge: Judge, answer: str, dataset: Dataset, replies: list[Reply], options: Options
 ) -> Reply | None:
@@ -215,14 +238,14 @@ async def _reply(
             return None
         indicators = dataset.dimensions[request.grades[0][0]].indicators
         reply = await judge.ask(request.prompt, answer, indicators, request.schema)
-        options.tally.asked += 1
+        options.tally.asked += reply.requested
         options.tally.retries += reply.retries
         if options.spending:
             options.spending.settle(judge.info.name, request.prompt, reply)
         if reply.text is not None:
             replies.append(reply)
         if options.journal:
-            options.journal.add_reply(request.key, len(replies), reply, request.digest)
+            options.journal.add_reply(request.key, len(replies), reply, options.run)
         if reply.text is None:
             break
     return reply
@@ -253,11 +276,11 @@ def _requests(
                 judge=judge.info.name,
                 settings=judge.settings,
                 prompt_hash=prompt_hash,
-                answer_hash=answer.text_hash,
+                repeat=options.repeat,
             )
             schema = response_schema(len(wanted)) if batched else None
             place = position * panel + number
-            yield _Request(index, place, wanted, prompt, prompt_hash, key, key.digest(options.round), schema)
+            yield _Request(index, place, wanted, prompt, prompt_hash, key, schema)
 
 
 def _parse(request: _Request, reply: Reply) -> list[float] | None:

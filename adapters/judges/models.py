@@ -142,7 +142,7 @@ class ModelJudge:
         while True:
             async with self._slot():
                 if self.down:
-                    return Reply(None, f"judge is down: {self.down}")
+                    return Reply(None, f"judge is down: {self.down}", requested=False)
                 start = start or time.monotonic()
                 output, failure = await self._once(prompt, schema, retries)
             if failure is None or failure.wait is None:

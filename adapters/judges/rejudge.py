@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
-from value_retention.adapters.judges.journal import CallKey, Journal, Reply, journal_folder
+from value_retention.adapters.judges.journal import CallKey, Reply, digest
 from value_retention.adapters.judges.judging import Options, judge_batch
 from value_retention.adapters.judges.models import Judge
 from value_retention.adapters.logs.upstream_grades import UNKNOWN
-from value_retention.adapters.settings import SCORING_ARGS
+from value_retention.adapters.settings import REPEAT, SCORING_ARGS
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import BENCHMARKS
@@ -23,9 +20,6 @@ from value_retention.tasks.record import AnswerRecord, canonical_json
 
 Panel = tuple[tuple[str, ...], dict[str, Any], str]
 """Judge names, their settings (`judge_args`), and the protocol."""
-
-FINISHED = "finished"
-"""Note in a journal whose records are written."""
 
 
 def dataset_of(records: Sequence[AnswerRecord], data: str | None) -> Dataset:
@@ -93,7 +87,7 @@ def rejudge(
         records: Answers to one benchmark, in any state.
         dataset: Their benchmark data.
         judges: The panel. With `fill`, the one that the records name.
-        options: Must hold a journal if `fill` is set.
+        options: Journal, budget, progress.
         fill: Keep every reply in the records, and make only the missing calls.
 
     Returns:
@@ -104,9 +98,8 @@ def rejudge(
     """
     answers = answers_of(records, dataset)
     if fill:
-        assert options.journal is not None
         _refuse_other_judging(records, dataset, judges)
-        _seed(options.journal, records, judges)
+        options = replace(options, known=_replies_in(records, judges, options.repeat))
     new = judge_batch(dataset, answers, judges, records[0].run, options)
     return [replace(made, run=old.run) for made, old in zip(new, records, strict=True)]
 
@@ -141,12 +134,15 @@ def answers_of(records: Sequence[AnswerRecord], dataset: Dataset) -> list[Answer
     return [Answer(items[r.item], r.epoch, r.answer, r.reasoning, r.answer_hash) for r in records]
 
 
-def _seed(journal: Journal, records: Sequence[AnswerRecord], judges: Sequence[Judge]) -> None:
-    """Copy the replies in records to the journal, where judging finds them.
+def _replies_in(
+    records: Sequence[AnswerRecord], judges: Sequence[Judge], repeat: int
+) -> dict[CallKey, list[Reply]]:
+    """The replies that records hold, by call.
 
     A record holds the last of several attempts. It stands for all of them, so none is repeated.
     """
     settings = {judge.info.name: judge.settings for judge in judges}
+    found: dict[CallKey, list[Reply]] = {}
     for record in records:
         for grade in record.grades:
             if grade.rationale is None or grade.judge not in settings:
@@ -160,10 +156,28 @@ def _seed(journal: Journal, records: Sequence[AnswerRecord], judges: Sequence[Ju
                 judge=grade.judge,
                 settings=settings[grade.judge],
                 prompt_hash=grade.prompt_hash,
-                answer_hash=record.answer_hash,
+                repeat=repeat,
             )
-            for attempt in range(1, grade.attempts + 1):
-                journal.add_reply(key, attempt, Reply(grade.rationale))
+            found[key] = [Reply(grade.rationale)] * grade.attempts
+    return found
+
+
+def judging_id(records: Sequence[AnswerRecord], panel: Panel, fill: bool = False) -> str:
+    """Hash of the answers and of the panel that grades them, without the judges' transport settings.
+
+    The same command has the same hash, whatever else is on its command line. With `fill`, the grades that are
+    missing count too: records with fewer gaps are other work.
+    """
+    names, args, protocol = panel
+    answers = sorted([r.benchmark, r.item, r.epoch, r.answer_hash, r.run.model] for r in records)
+    scoring = {key: args[key] for key in (*SCORING_ARGS, REPEAT) if key in args and key != "protocol"}
+    gaps = [
+        [r.item, r.epoch, g.dimension, g.variables, g.judge]
+        for r in records
+        for g in r.grades
+        if fill and g.outcome == "judge_error"
+    ]
+    return digest(answers, names, scoring, protocol, gaps)
 
 
 def panel_of(records: Sequence[AnswerRecord]) -> tuple[tuple[str, ...], dict[str, object], str]:
@@ -195,35 +209,3 @@ def panel_of(records: Sequence[AnswerRecord]) -> tuple[tuple[str, ...], dict[str
             expected="the same settings for each judge",
         )
     return tuple(j.name for j in record.judges), dict(next(iter(settings.values()), {})), record.protocol
-
-
-def open_journal(
-    work: Sequence[tuple[Sequence[AnswerRecord], Panel]], path: Path | None, fill: bool = False
-) -> Journal:
-    """Open the journal of a command. An unfinished one is continued; a finished one is not used again.
-
-    Transport settings are not part of its identity: the user may change them and continue.
-
-    Args:
-        work: Each set of answers with the panel that judges it.
-        path: The user's choice, used whether finished or not.
-        fill: Whether the journal also holds the replies in the records. Other passes must not use those.
-    """
-    if path is not None:
-        return Journal(path)
-    identity = [
-        [
-            sorted([r.benchmark, r.item, r.epoch, r.answer_hash] for r in records),
-            [names, {key: args[key] for key in SCORING_ARGS if key in args and key != "protocol"}, protocol],
-            fill,
-        ]
-        for records, (names, args, protocol) in work
-    ]
-    digest = hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
-    number = 1
-    while True:
-        journal = Journal(journal_folder(dict(os.environ)) / f"judge-{digest}-{number}.sqlite")
-        if journal.get(FINISHED) is None:
-            return journal
-        journal.close()
-        number += 1

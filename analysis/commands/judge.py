@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from value_retention.analysis.commands.options import Amount
+from value_retention.analysis.commands.records import write_records
 
 if TYPE_CHECKING:
     from value_retention.adapters.judges.journal import Journal
@@ -46,6 +48,12 @@ OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
     help="Repeat only the calls that failed (judge_error), with the same judges. Unreadable replies are kept.",
 )
 @click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    help="Ask everything again under this number, to measure the judge's noise. Default: 1. "
+    "Calls with the same number are made once.",
+)
+@click.option(
     "--allow-missing",
     is_flag=True,
     help="Write the records even if calls failed. Their grades count as missing (judge_error).",
@@ -55,7 +63,9 @@ OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
     "-o", "--output", type=click.Path(path_type=Path), help="Output folder. Default: the run's folder."
 )
 @click.option(
-    "--journal", type=click.Path(path_type=Path), help="Journal file. Default: a file in the journal folder."
+    "--journal",
+    type=click.Path(path_type=Path),
+    help="Journal file. Default: journal.sqlite in the journal folder.",
 )
 @click.option(
     "--budget", type=Amount(min=0), help="Limit in US dollars. The command stops before it exceeds the limit."
@@ -68,12 +78,13 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
 
     RUN is the output of lm-eval with judge=none or --predict_only, or any judged run of lm-eval, Inspect or
     this command. New records never overwrite old ones. After an interruption, run the same command again: it
-    continues where it stopped, and makes no call twice.
+    continues where it stopped, and makes no call twice. A command that is finished makes none at all; --repeat
+    asks the judge again.
     """
+    from value_retention.adapters.judges.journal import open_journal
     from value_retention.adapters.judges.models import make_judges
-    from value_retention.adapters.judges.rejudge import FINISHED, open_journal
     from value_retention.analysis.planning.spending import price_given
-    from value_retention.analysis.runs.load import failed_grades, load_runs
+    from value_retention.analysis.runs.load import load_runs
 
     settings, fill = _settings(options), options["fill"]
     price_given(options["price_in"], options["price_out"])  # checked with and without a budget
@@ -84,28 +95,64 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
         make_judges(names, {**args, "protocol": protocol})
     if not work:
         return
-    journal = open_journal(
-        [(records, panel) for (_, records), panel in zip(work, panels, strict=True)], options["journal"], fill
-    )
+    journal = open_journal(options["journal"])
     click.echo(f"journal: {journal.path}")
     budget = _budget(options, panels) if options["budget"] is not None else None
-    if budget is not None:
-        budget.include(journal)
-    made = [
-        _judge(run, records, panel, options, journal, budget)
+    done = [
+        _judge_and_write(run, records, panel, options, journal, budget)
         for (run, records), panel in zip(work, panels, strict=True)
     ]
-    if any(records is None for records in made):
+    if not all(done):
         sys.exit(1)
-    # Written together, under the names that a killed run chose: nothing is written twice.
-    for number, ((run, old), (names, _, protocol), new) in enumerate(zip(work, panels, made, strict=True)):
-        if fill and failed_grades(new or []) >= failed_grades(old):
+
+
+def _judge_and_write(
+    run: Run,
+    old: list[AnswerRecord],
+    panel: Panel,
+    options: dict[str, Any],
+    journal: Journal,
+    budget: Budget | None,
+) -> bool:
+    """Judge one benchmark of one run and write its records. False if grades are missing."""
+    from value_retention.adapters.judges.rejudge import judging_id
+    from value_retention.analysis.runs.load import failed_grades
+
+    fill, (names, args, protocol) = options["fill"], panel
+    id_ = judging_id(old, panel, fill)
+    lock = journal.lock(id_, id_)
+    about = {
+        "command": "judge",
+        "task": old[0].benchmark,
+        "model": old[0].run.model,
+        "identity": old[0].run.identity,
+        "judges": list(names),
+        **({"repeat": args["repeat"]} if args.get("repeat", 1) > 1 else {}),
+    }
+    entry = journal.start(id_, about)
+    try:
+        new = _judge(run, old, panel, options, journal, entry.id, budget)
+        if new is None:
+            return False
+        if fill and failed_grades(new) >= failed_grades(old):
             # Records that fill nothing would look like a second run.
             click.echo(f"{run.name}, {old[0].benchmark}: all calls failed again, no records written")
-            continue
-        _write(new or [], run, options["output"], (names, protocol), journal, number)
-    if options["journal"] is None:
-        journal.put(FINISHED, "yes")
+            return True
+        texts = [record.to_json() for record in new]
+        journal.keep(entry, texts)
+        stem = f"{_last_part(old[0].run.model)}-{old[0].benchmark}-{'+'.join(names)}"
+        stem += "-batched" if protocol == "batched" else ""
+        stem += f"-repeat-{args['repeat']}" if args.get("repeat", 1) > 1 else ""
+        path, written = write_records(options["output"] or Path(run.files[0]).parent, stem, texts)
+        click.echo(f"{len(new)} records {'in' if written else 'were already in'} {path}")
+        journal.finish(entry)
+    finally:
+        lock.release()
+    return True
+
+
+def _last_part(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2]
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -144,7 +191,10 @@ def _settings(given: dict[str, Any]) -> Settings:
         what, found = "unknown judge", ", ".join(unknown)
     if what is not None:
         raise InputError(what, where=where, found=found, expected=JUDGES)
-    return read_settings({"judge": names, "judge_args": given["judge_args"]}, os.environ, OPTIONS)
+    settings = read_settings({"judge": names, "judge_args": given["judge_args"]}, os.environ, OPTIONS)
+    if given["repeat"] is None:
+        return settings
+    return replace(settings, judge_args={**settings.judge_args, "repeat": given["repeat"]})
 
 
 def _unfilled(runs: list[Run], output: Path | None) -> list[Run]:
@@ -191,6 +241,7 @@ def _judge(
     panel: Panel,
     given: dict[str, Any],
     journal: Journal,
+    journal_run: str,
     budget: Budget | None,
 ) -> list[AnswerRecord] | None:
     """Judge one benchmark of one run. None if grades are missing without --allow-missing."""
@@ -209,8 +260,9 @@ def _judge(
     total = request_count(
         dataset, [answer.item for answer in answers_of(records, dataset)], len(judges), protocol
     )
-    with tqdm(total=total, desc="Judging", unit="call", disable=None) as bar:
-        options = Options.of(args, journal=journal, spending=budget, advance=bar.update)
+    every = 0.1 if sys.stderr.isatty() else 30.0  # seconds; a log file needs fewer lines
+    with tqdm(total=total, desc="Judging", unit="call", mininterval=every) as bar:
+        options = Options.of(args, journal=journal, run=journal_run, spending=budget, advance=bar.update)
         made = rejudge(records, dataset, judges, options, given["fill"])
     missing = given["allow_missing"]
     _report(options.tally, journal, budget, missing)
@@ -269,7 +321,7 @@ def _budget(given: dict[str, Any], panels: Sequence[Panel]) -> Budget:
 
 def _report(tally: Tally, journal: Journal, budget: Budget | None, allow_missing: bool) -> None:
     click.echo(
-        f"{tally.asked} calls made, {tally.reused} from the journal or the run, {tally.retries} retries, "
+        f"{tally.asked} calls made, {tally.reused} from {_source(tally)}, {tally.retries} retries, "
         f"{tally.unparsed} grades unreadable, {tally.errors} grades failed"
     )
     if budget is not None:
@@ -290,44 +342,14 @@ def _report(tally: Tally, journal: Journal, budget: Budget | None, allow_missing
         click.echo(f"{tally.errors} grades are missing ({tally.last_error}); {next_step}", err=True)
 
 
-def _write(
-    records: Sequence[AnswerRecord],
-    run: Run,
-    folder: Path | None,
-    panel: tuple[Sequence[str], str],
-    journal: Journal,
-    number: int,
-) -> None:
-    """Write records to a new file in the run's folder, completely or not at all."""
-    import re
+def _source(tally: Tally) -> str:
+    """Where replies came from that were not asked for."""
+    import math
 
-    from value_retention.analysis.runs.load import RECORDS_SUFFIX
-    from value_retention.tasks.errors import InputError
+    from value_retention.adapters.judges.journal import age_of
 
-    names, protocol = panel
-    folder = folder or Path(run.files[0]).parent
-    label = re.sub(r"[^A-Za-z0-9.+-]+", "-", f"{records[0].benchmark}-{'+'.join(names)}")[:100]
-    label += "-batched" if protocol == "batched" else ""
-    note = f"output {number} {folder.resolve()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        chosen = journal.get(note)
-        path = Path(chosen) if chosen else folder / f"{label}-1{RECORDS_SUFFIX}"
-        count = 1
-        while not chosen and path.exists():
-            count += 1
-            path = folder / f"{label}-{count}{RECORDS_SUFFIX}"
-        journal.put(note, str(path))
-        draft = path.with_name(path.name + ".part")
-        with draft.open("w", encoding="utf-8") as lines:
-            lines.writelines(record.to_json() + "\n" for record in records)
-        draft.replace(path)
-    except OSError as error:
-        raise InputError(
-            "cannot write the records; all replies are in the journal",
-            where=str(folder),
-            found=str(error),
-            expected="a writable folder with free space",
-            hint="choose another folder with -o and run the same command again",
-        ) from error
-    click.echo(f"{len(records)} records in {path}")
+    return (
+        "the journal or the run"
+        if math.isinf(tally.oldest)
+        else f"the journal (up to {age_of(tally.oldest)} old)"
+    )

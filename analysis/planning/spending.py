@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from value_retention.adapters.judges.journal import Journal, Reply
+from value_retention.adapters.judges.journal import Reply
 from value_retention.tasks.errors import InputError
 
 BYTES_PER_TOKEN = 2.5
@@ -107,11 +107,10 @@ class Budget:
         self._bytes = 0
         self.spent = 0.0
 
-    def include(self, journal: Journal) -> None:
-        """Add the cost of the calls in a journal."""
-        for judge, usage in journal.usage().items():
-            if judge in self.prices:
-                self.spent += self.prices[judge].cost(usage["input_tokens"], usage["output_tokens"])
+    def include(self, judge: str, reply: Reply) -> None:
+        """Add the cost of a reply that an interrupted command paid for."""
+        if judge in self.prices:
+            self.spent += self.prices[judge].cost(reply.input_tokens or 0, reply.output_tokens or 0)
 
     def _most(self, judge: str, prompt: str) -> float:
         """The maximum cost of a call, in US dollars."""
