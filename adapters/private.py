@@ -6,8 +6,8 @@ run starts. Patches are where their code is. A test checks that this list is com
 inspect_ai 0.3.278, 0.3.281 and 0.3.285:
 
 - ``scorer._model`` (`tasks/upstream.py`): ``default_instructions``, ``neutralize_structural_delimiters``,
-  ``_PERMISSIVE_GRADE_PATTERN``, ``_GRADE_WORD_VALUES``. The benchmarks use the words and the parser of
-  ``model_graded_qa``, which have no public name.
+  ``_PERMISSIVE_GRADE_PATTERN``, ``_GRADE_SPACING``, ``_GRADE_WORD_VALUES``. The benchmarks use the words and the
+  parser of ``model_graded_qa``, which have no public name.
 - ``model._reasoning`` (`tasks/upstream.py`): ``parse_content_with_reasoning``. lm-eval returns text with thinking
   tags. Inspect's providers split it with this function.
 - ``model._model``: ``active_model``. Inside an eval a task needs a judge when it is made. Outside, the judge may

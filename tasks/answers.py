@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from value_retention.tasks import upstream
 from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import Item
-from value_retention.tasks.grading import dimension_scores, overall_score, split_reasoning, status_of
+from value_retention.tasks.grading import derived, split_reasoning
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo, RunInfo, text_hash, well_formed
 from value_retention.tasks.rubric import item_calls
@@ -54,8 +54,6 @@ def make_record(
     """
     item = answer.item
     weights = {name: dataset.dimensions[name].weight for name in item.dimensions}
-    scores = dimension_scores(item.dimensions, grades)
-    overall = overall_score(scores, weights)
     return AnswerRecord(
         benchmark=dataset.benchmark.name,
         benchmark_version=dataset.benchmark.version,
@@ -76,12 +74,9 @@ def make_record(
         protocol=protocol,
         parser=upstream.parser_version(),
         judges=tuple(judges),
-        status=status_of(overall, judged=bool(judges)),
-        overall=overall,
-        dimension_scores=scores,
         grades_expected=item_calls(dataset, item) * len(judges),
-        grades_missing=sum(grade.outcome != "graded" for grade in grades),
         grades=tuple(grades),
         run=run,
         rubric_hash=words_hash(dataset.benchmark, dataset.prompt_revision, protocol),
+        **derived(item.dimensions, weights, grades, judged=bool(judges)),
     )

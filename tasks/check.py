@@ -1,21 +1,33 @@
-"""Consistency of a record that was read: its scores follow from its grades, its hash from its answer.
+"""Whether a record that was read is what was measured: its values agree with each other, and with the data.
 
-Without this check, a record that was edited by hand or mixed from two would pass for a measurement.
+Without these checks, a record that was edited by hand or mixed from two would pass for a measurement.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from value_retention.tasks import upstream
+from value_retention.tasks.batched import Criterion, criteria, parse_batched
+from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import VALUES, dimension_scores, overall_score
+from value_retention.tasks.grading import VALUES, derived, parse_grade
+from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, text_hash
 
 TOLERANCE = 1e-9
-_GRADES = tuple(VALUES.values())
+"""Scores closer than this are equal: older versions added the grades in another order."""
+
+ORIGINAL = "use the original, unedited file"
+
+OF_ITEM = (
+    *("question", "language", "language_raw", "cluster", "source", "translation", "dimensions", "weights"),
+    "criteria",
+)
+"""What an item has, whoever answers and judges it (see `item_facts`)."""
 
 
 def checked(record: AnswerRecord, where: str) -> AnswerRecord:
@@ -26,80 +38,219 @@ def checked(record: AnswerRecord, where: str) -> AnswerRecord:
         where: File and line, for the error message.
 
     Returns:
-        The record. Only ``parser`` may differ: older records name it by Inspect's version.
+        The record. Only ``parser`` may differ (older records name it by Inspect's version), and scores by rounding.
 
     Raises:
-        InputError: the record contradicts itself. Names the item, the value found and the value expected.
+        InputError: the record contradicts itself, or the data where these are at hand (the bundled sample). Names
+            the item, the value found and the value expected.
     """
     where = f"{where}, item {record.item} epoch {record.epoch}"
-    try:
-        _check(record, where)
-        parser = upstream.current_parser(record.parser)
-    except (TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
-        raise InputError(
-            "invalid value in a record",
-            where=where,
-            found=f"{type(error).__name__}: {error}",
-            expected="a record as value-retention writes it",
-        ) from error
-    return record if parser == record.parser else replace(record, parser=parser)
+    _check_answer(record, where)
+    _check_panel(record, where)
+    parser = upstream.current_parser(record.parser)
+    reread = parser == upstream.KNOWN_PARSER and upstream.reads_known_grades()
+    _check_grades(record, _reread(record) if reread else None, where)
+    _check_data(record, where)
+    changes = _checked_scores(record, where)
+    if parser != record.parser:
+        changes["parser"] = parser
+    return replace(record, **changes) if changes else record
 
 
-def _check(record: AnswerRecord, where: str) -> None:
+def _refuse(what: str, where: str, found: object, expected: object, hint: str = ORIGINAL) -> InputError:
+    return InputError(what, where=where, found=found, expected=str(expected), hint=hint)
+
+
+def _check_answer(record: AnswerRecord, where: str) -> None:
+    """Check benchmark, epoch, weights, and the hash of the answer."""
+    if record.benchmark not in BENCHMARKS:
+        raise _refuse("unknown benchmark", where, record.benchmark, " or ".join(BENCHMARKS))
+    if record.epoch < 1:
+        raise _refuse("epoch out of range", where, record.epoch, "1 or more")
     if (digest := text_hash(record.answer)) != record.answer_hash:
-        raise InputError(
-            "the answer has changed since it was judged",
-            where=where,
-            found=f"a text with hash {digest[:12]}",
-            expected=f"answer_hash {record.answer_hash[:12]}",
-            hint="use the original, unedited file",
+        expected = f"answer_hash {record.answer_hash[:12]}"
+        raise _refuse(
+            "the answer has changed since it was judged", where, f"a text with hash {digest[:12]}", expected
         )
-    single: dict[str, float | None] = {}
+    names = set(record.dimensions)
+    if len(names) != len(record.dimensions) or record.weights.keys() != names:
+        found = f"dimensions {', '.join(record.dimensions)}; weights of {', '.join(record.weights)}"
+        raise _refuse("weights and dimensions do not match", where, found, "one weight for each dimension")
+    if any(weight <= 0 for weight in record.weights.values()):
+        raise _refuse("weight out of range", where, record.weights, "weights above 0")
+
+
+def _criterion(grade: GradeRecord) -> Criterion:
+    """What was graded, with the variables in one order."""
+    variables = grade.variables
+    return grade.dimension, tuple(sorted(variables.items())) if variables else ()
+
+
+def _check_panel(record: AnswerRecord, where: str) -> None:
+    """Check that every judge has one grade for every criterion, and that nobody else has one."""
+    panel = [judge.name for judge in record.judges]
+    found: dict[Criterion, list[str]] = {}
     for grade in record.grades:
-        value = single[grade.dimension] = grade.grade
-        if (value is None) == (grade.outcome == "graded") or (value is not None and value not in _GRADES):
-            _check_mean(grade, where)
-    if len(single) == len(record.grades):  # one judge, no variables: each score is a grade (fast path)
-        scores = {name: single.get(name) for name in record.dimensions}
-    else:
-        scores = dimension_scores(record.dimensions, record.grades)
-    _check_scores(record.dimension_scores, scores, where)
-    overall = overall_score(scores, record.weights)
-    _check_scores({"overall": record.overall}, {"overall": overall}, where)
-
-
-def _check_mean(grade: GradeRecord, where: str) -> None:
-    """Refuse a grade that is not 0 or 1, unless it is a mean of several."""
-    value = grade.grade
-    if value is not None and grade.outcome == "graded" and grade.judge.endswith(MEAN) and 0 <= value <= 1:
-        return
-    raise InputError(
-        "invalid grade",
-        where=f"{where}, dimension {grade.dimension}, judge {grade.judge}",
-        found=f"{value!r}, outcome {grade.outcome}",
-        expected=" or ".join(map(str, _GRADES)) + " if the outcome is 'graded', otherwise None",
-    )
-
-
-def _check_scores(found: Mapping[str, Any], expected: Mapping[str, float | None], where: str) -> None:
-    """Compare scores by name. A NaN equals nothing."""
-    if found == expected:
-        return
-    if set(found) != set(expected):
-        raise InputError(
-            "the scores and the dimensions of a record do not match",
-            where=where,
-            found=", ".join(found),
-            expected=", ".join(expected),
-        )
-    for name, right in expected.items():
-        value = found[name]
-        if value is right or (value is not None and right is not None and abs(value - right) <= TOLERANCE):
+        found.setdefault(_criterion(grade), []).append(grade.judge)
+    for (dimension, variables), judges in found.items():
+        if judges == panel or sorted(judges) == sorted(panel):
             continue
-        raise InputError(
-            "a score does not follow from the grades",
-            where=where,
-            found=f"{name} {value!r}",
-            expected=f"{name} {right!r}",
-            hint="use the original, unedited file, or judge the answer again",
+        place = f"{where}, dimension {dimension}" + "".join(
+            f", {name} = {value}" for name, value in variables
         )
+        strange = [judge for judge in judges if judge not in panel]
+        what = "a grade by a judge that is not listed" if strange else "missing or repeated grades"
+        raise _refuse(what, place, ", ".join(strange or judges), f"one grade by each of: {', '.join(panel)}")
+    graded = {dimension for dimension, _ in found}
+    if graded != set(record.dimensions) and panel:
+        listed, expected = (", ".join(sorted(names)) for names in (graded, record.dimensions))
+        raise _refuse("grades and dimensions do not match", where, f"grades on {listed or 'none'}", expected)
+    if len(record.grades) != record.grades_expected:
+        expected = f"grades_expected {record.grades_expected}"
+        raise _refuse("missing or additional grades", where, f"{len(record.grades)} grades", expected)
+
+
+def _reread(record: AnswerRecord) -> list[float | None]:
+    """The grade in each rationale, in the order of the grades."""
+    if record.protocol != "batched":
+        return [None if g.rationale is None else parse_grade(g.rationale) for g in record.grades]
+    count = len(record.grades) // max(1, len(record.judges))  # each judge grades all criteria in one reply
+    values: list[float | None] = []
+    for start in range(0, len(record.grades), count or 1):
+        reply = record.grades[start].rationale
+        values += (None if reply is None else parse_batched(reply, count)) or [None] * count
+    return values
+
+
+def _check_grades(record: AnswerRecord, reread: list[float | None] | None, where: str) -> None:
+    """Check grades against outcomes, and against the rationales if these can be read again."""
+    values = reread if reread is not None else [grade.grade for grade in record.grades]
+    for grade, value in zip(record.grades, values, strict=True):
+        if (value is None) == (grade.outcome == "graded") or grade.grade != value or value not in _GRADES:
+            raise _bad_grade(grade, value, where)
+        if reread is not None and (grade.rationale is None) != (grade.outcome == "judge_error"):
+            found = (
+                f"outcome {grade.outcome}, rationale {'missing' if grade.rationale is None else 'present'}"
+            )
+            raise _refuse(
+                "outcome and rationale do not match",
+                _of(grade, where),
+                found,
+                "no rationale if the outcome is judge_error, otherwise the judge's reply",
+            )
+
+
+_GRADES = (*VALUES.values(), None)
+
+
+def _of(grade: GradeRecord, where: str) -> str:
+    variables = "".join(f", {name} = {value}" for name, value in grade.variables.items())
+    return f"{where}, dimension {grade.dimension}{variables}, judge {grade.judge}"
+
+
+def _bad_grade(grade: GradeRecord, value: float | None, where: str) -> InputError:
+    found = f"grade {grade.grade!r}, outcome {grade.outcome}"
+    if grade.grade == value or grade.grade not in _GRADES:
+        known = " or ".join(map(str, VALUES.values()))
+        expected = f"{known} if the outcome is 'graded', otherwise None"
+        return _refuse("invalid grade", _of(grade, where), found, expected)
+    outcome = "graded" if value is not None else "unparsed" if grade.rationale is not None else "judge_error"
+    expected = f"grade {value!r}, outcome {outcome}"
+    return _refuse("a grade does not follow from its rationale", _of(grade, where), found, expected)
+
+
+def _checked_scores(record: AnswerRecord, where: str) -> dict[str, Any]:
+    """Derive the scores from the grades. Returns those that differ from the stored ones by rounding or order."""
+    changes = {}
+    scores = derived(record.dimensions, record.weights, record.grades, judged=bool(record.judges))
+    for name, right in scores.items():
+        stored = getattr(record, name)
+        if stored == right and not (isinstance(right, dict) and list(stored) != list(right)):
+            continue
+        pairs = [(name, stored, right)]
+        if isinstance(right, dict):
+            if stored.keys() != right.keys():
+                expected = ", ".join(right)
+                raise _refuse("scores and dimensions do not match", where, ", ".join(stored), expected)
+            pairs = [(key, stored[key], right[key]) for key in right]
+        for part, found, expected in pairs:
+            if not _same(found, expected):
+                what = "a score does not follow from the grades"
+                raise _refuse(what, where, f"{part} {found!r}", f"{part} {expected!r}")
+        changes[name] = right
+    return changes
+
+
+def _same(a: object, b: object) -> bool:
+    return a == b or (isinstance(a, float) and isinstance(b, float) and abs(a - b) <= TOLERANCE)
+
+
+# -- the data -------------------------------------------------------------------------------------------------
+
+
+def item_facts(record: AnswerRecord) -> dict[str, Any]:
+    """What all answers to one item have in common, by the names in `OF_ITEM`.
+
+    ``criteria`` is None if the answer was not judged, and in logs of other evals that hold means only.
+    """
+    facts = {name: getattr(record, name) for name in OF_ITEM[:-1]}
+    known = record.grades and not any(grade.judge.endswith(MEAN) for grade in record.grades)
+    return facts | {"criteria": set(map(_criterion, record.grades)) if known else None}
+
+
+def check_item(found: Mapping[str, Any], expected: Mapping[str, Any], what: str, where: str) -> None:
+    """Refuse an item whose facts differ from others of the same item.
+
+    Args:
+        found: Its `item_facts`.
+        expected: The other ones.
+        what: The problem.
+        where: File and item.
+    """
+    for name in OF_ITEM:
+        mine, other = found[name], expected[name]
+        if mine != other and (name != "criteria" or None not in (mine, other)):
+            if name == "criteria":
+                mine, other = sorted(mine - other), sorted(other - mine)
+            raise _refuse(what, where, f"{name} {_short(mine)}", f"{name} {_short(other)}")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+@cache
+def sample(benchmark: str) -> Dataset:
+    """The bundled items of a benchmark."""
+    return load(BENCHMARKS[benchmark], "sample")
+
+
+@cache
+def _sample_facts(benchmark: str) -> dict[str, dict[str, Any]]:
+    dataset = sample(benchmark)
+    return {
+        item.id: {
+            **{name: getattr(item, name) for name in OF_ITEM[:-2]},
+            "weights": {name: dataset.dimensions[name].weight for name in item.dimensions},
+            "criteria": {(name, tuple(sorted(variables))) for name, variables in criteria(dataset, item)},
+        }
+        for item in dataset.items
+    }
+
+
+def _check_data(record: AnswerRecord, where: str) -> None:
+    """Check the item against the data, if the record's data are the bundled sample."""
+    if (
+        record.data.source != "sample"
+        or record.data.content_hash != sample(record.benchmark).info.content_hash
+    ):
+        return
+    if record.data != sample(record.benchmark).info:
+        raise _refuse(
+            "the data block of a record has changed", where, record.data, sample(record.benchmark).info
+        )
+    facts = _sample_facts(record.benchmark).get(record.item)
+    if facts is None:
+        raise _refuse("unknown item", where, record.item, "an item of the bundled sample")
+    check_item(item_facts(record), facts, "the record does not match the data", where)

@@ -93,6 +93,10 @@ def dimension_scores(dimensions: Sequence[str], grades: Iterable[GradeRecord]) -
     Grades are averaged over judges per variable set, then over variable sets. Missing grades are left out of both
     means, as upstream does.
     """
+    grades = list(grades)
+    single = {grade.dimension: grade.grade for grade in grades}
+    if len(single) == len(grades):  # one judge and no variables, as in most records: the score is the grade
+        return {name: single.get(name) for name in dimensions}
     by_dimension = _groups(grades, lambda grade: grade.dimension)
     scores: dict[str, float | None] = {}
     for name in dimensions:
@@ -107,11 +111,26 @@ def overall_score(scores: Mapping[str, float | None], weights: Mapping[str, floa
     return sum(s * w for s, w in known) / sum(w for _, w in known) if known else None
 
 
-def status_of(overall: float | None, judged: bool) -> Status:
-    """``scored``, ``unscored`` (judged, without a readable grade) or ``not_judged``."""
-    if not judged:
-        return "not_judged"
-    return "unscored" if overall is None else "scored"
+def derived(
+    dimensions: Sequence[str], weights: Mapping[str, float], grades: Sequence[GradeRecord], judged: bool
+) -> dict[str, Any]:
+    """The fields of a record that follow from its grades: status, overall, dimension_scores, grades_missing.
+
+    Args:
+        dimensions: The item's dimensions.
+        weights: Weight of each.
+        grades: All grades of the answer.
+        judged: Whether there is a judge. If not, the answer is saved to be judged later.
+    """
+    scores = dimension_scores(dimensions, grades)
+    overall = overall_score(scores, weights)
+    status: Status = "not_judged" if not judged else "unscored" if overall is None else "scored"
+    return {
+        "status": status,
+        "overall": overall,
+        "dimension_scores": scores,
+        "grades_missing": sum(grade.outcome != "graded" for grade in grades),
+    }
 
 
 @dataclass(frozen=True)

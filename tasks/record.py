@@ -10,10 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from value_retention.tasks.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 1
 """Incremented when a field changes its meaning or is removed. A reader refuses unknown versions."""
@@ -131,6 +135,9 @@ class RunInfo:
 class AnswerRecord:
     """One answer (item and epoch) with its grades and scores. Scores are in [0, 1], or None if missing."""
 
+    # For pydantic, which also applies it to the blocks above. Strict: the text "1" is not the number 1.
+    __pydantic_config__ = {"strict": True, "extra": "forbid", "allow_inf_nan": False}  # noqa: RUF012
+
     benchmark: str
     """``anima_2_2`` or ``moru``."""
     benchmark_version: str
@@ -185,67 +192,96 @@ class AnswerRecord:
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any], where: str = "record") -> AnswerRecord:
-        """Read a record.
+    def from_dict(cls, value: object, where: str = "record") -> AnswerRecord:
+        """Read a record from the result of `to_dict`. Otherwise as `from_json`."""
+        try:
+            return cls.from_json(json.dumps(value), where)
+        except TypeError as error:
+            raise InputError("invalid value in a record", where=where, found=str(error)) from error
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str = "record") -> AnswerRecord:
+        """Read a record from JSON. `check.checked` checks that its values agree with each other.
 
         Args:
-            value: The result of `to_dict`.
+            text: The result of `to_json`.
             where: File and line, for the error message.
 
         Raises:
-            InputError: unknown schema version, missing or unknown fields.
+            InputError: invalid JSON, an unknown schema version, a missing or unknown field, or a wrong type.
         """
-        version = value.get("schema_version") if isinstance(value, Mapping) else None
-        if version != SCHEMA_VERSION:
-            raise InputError(
-                "unsupported record schema",
-                where=where,
-                found=f"schema_version {version!r}",
-                expected=f"schema_version {SCHEMA_VERSION}",
-                hint="read it with the version of value-retention that wrote it",
-            )
-        if not NEEDED <= value.keys() <= KNOWN:
-            raise InputError(
-                "missing or unknown fields in a record",
-                where=where,
-                found=f"missing {sorted(NEEDED - set(value))}, unknown {sorted(set(value) - KNOWN)}",
-                expected=f"the fields of schema {SCHEMA_VERSION}",
-            )
-        try:
-            return cls._of(value)
-        except (TypeError, KeyError, ValueError) as error:
-            raise InputError(
-                "invalid block in a record",
-                where=where,
-                found=str(error),
-                expected=f"the fields of schema {SCHEMA_VERSION}",
-            ) from error
+        from pydantic import ValidationError
 
-    @classmethod
-    def _of(cls, value: Mapping[str, Any]) -> AnswerRecord:
-        data = dict(value["data"])
-        data["dropped"] = tuple(DroppedRow(**row) for row in data["dropped"])
-        return cls(
-            **{
-                **value,
-                "data": DataInfo(**data),
-                "dimensions": tuple(value["dimensions"]),
-                "judges": tuple(JudgeInfo(**judge) for judge in value["judges"]),
-                "grades": tuple(GradeRecord(**grade) for grade in value["grades"]),
-                "run": RunInfo(**value["run"]),
-            }
+        try:
+            record = _schema().validate_json(text)
+        except ValidationError as error:
+            problem: dict[str, Any] = dict(error.errors(include_url=False)[0])
+            where = _refuse_other_version(text, where)
+            raise InputError(
+                "invalid JSON in a record"
+                if problem["type"] == "json_invalid"
+                else "invalid value in a record",
+                where=where,
+                found=_problem(problem),
+                expected=f"the fields and types of record schema {SCHEMA_VERSION}",
+            ) from None
+        if record.schema_version != SCHEMA_VERSION:
+            _refuse_other_version(text, where)
+        _refuse_nan(text, where)
+        return record
+
+
+@cache
+def _schema() -> TypeAdapter[AnswerRecord]:
+    """The validator. Importing pydantic and making it takes a fifth of a second."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(AnswerRecord)
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    """A pydantic error in one line: ``grades.3.grade: 'C' (Input should be a valid number)``."""
+    place = ".".join(map(str, problem["loc"]))
+    found = problem["msg"]
+    if problem["type"] not in ("missing", "unexpected_keyword_argument", "json_invalid"):
+        found = f"{repr(problem['input'])[:80]} ({found})"
+    return f"{place}: {found}" if place else found
+
+
+def _refuse_other_version(text: str | bytes, where: str) -> str:
+    """Name the schema version as the reason if it is another one: its fields are then others too.
+
+    Returns:
+        Where, with the item if the text names one.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return where
+    if not isinstance(value, dict):
+        return where
+    if value.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(
+            "unsupported record schema",
+            where=where,
+            found=f"schema_version {value.get('schema_version')!r}",
+            expected=f"schema_version {SCHEMA_VERSION}",
+            hint="read it with the version of value-retention that wrote it",
         )
-
-    @classmethod
-    def from_json(cls, text: str, where: str = "record") -> AnswerRecord:
-        """Read a record from JSON text."""
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:  # RecursionError: deeply nested brackets
-            raise InputError("invalid JSON in a record", where=where, found=str(error)) from error
-        return cls.from_dict(value, where)
+    return f"{where}, item {value.get('item')} epoch {value.get('epoch')}"
 
 
-KNOWN = {f.name for f in fields(AnswerRecord)}
-NEEDED = {f.name for f in fields(AnswerRecord) if f.default is MISSING}
-"""Fields without a default. A field that was added later has one, so that older records can be read."""
+def _refuse_nan(text: str | bytes, where: str) -> None:
+    """Refuse NaN and infinity in the free-form settings. As a part of a text they are fine."""
+    present = (
+        b"NaN" in text or b"Infinity" in text
+        if isinstance(text, bytes)
+        else "NaN" in text or "Infinity" in text
+    )
+    if not present:
+        return
+
+    def refuse(constant: str) -> NoReturn:
+        raise InputError("invalid value in a record", where=where, found=constant, expected="a finite number")
+
+    json.loads(text, parse_constant=refuse)

@@ -7,12 +7,15 @@ names its parser by hash: runs are comparable if prompts and parser are equal, i
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from value_retention.tasks.errors import InputError
@@ -82,16 +85,42 @@ def neutralize(text: str) -> str:
 
 
 @cache
+def _constants() -> dict[str, Any]:
+    """The constants of Inspect's grade parser, read from its file: importing Inspect takes two seconds, and reading
+    a record needs nothing else of it."""
+    spec = find_spec("inspect_ai")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("inspect_ai")
+    file = Path(spec.submodule_search_locations[0]) / "scorer" / "_model.py"
+    names = ("_GRADE_SPACING", "_PERMISSIVE_GRADE_PATTERN", "_GRADE_WORD_VALUES")
+    lines: list[ast.stmt] = [
+        node
+        for node in ast.parse(file.read_bytes()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in names
+    ]
+    found: dict[str, Any] = {}
+    exec(compile(ast.Module(lines, []), str(file), "exec"), found)  # three assignments of literals
+    return found
+
+
+@cache
 def grade_pattern() -> re.Pattern[str]:
     """Pattern whose one group is the word after the last ``GRADE:`` of a reply."""
-    return re.compile(_model_graded()._PERMISSIVE_GRADE_PATTERN)
+    return re.compile(_constants()["_PERMISSIVE_GRADE_PATTERN"])
 
 
 @cache
 def grade_words() -> dict[str, str]:
     """Spelled-out verdicts (lower case) to their letter."""
-    words: dict[str, str] = _model_graded()._GRADE_WORD_VALUES
+    words: dict[str, str] = _constants()["_GRADE_WORD_VALUES"]
     return words
+
+
+@cache
+def reads_known_grades() -> bool:
+    """Whether the installed Inspect reads a grade as `KNOWN_PARSER` does."""
+    parts = ("grade pattern", "grade words")
+    return installed(parts) == {name: KNOWN[name] for name in parts}
 
 
 def take_thought(text: str) -> tuple[str, str | None]:
@@ -123,7 +152,7 @@ def installed(parts: Iterable[str] = KNOWN) -> dict[str, str]:
     for name in parts:
         try:
             found[name] = text_hash(str(_part(name)))
-        except (ImportError, AttributeError, TypeError):
+        except (ImportError, AttributeError, TypeError, KeyError, NameError, OSError, SyntaxError):
             found[name] = "missing"
     return found
 

@@ -130,7 +130,10 @@ def grade(
 ) -> GradeRecord:
     """A grade by hand; None is an unparsed reply unless `outcome` says otherwise."""
     kind: Any = outcome or ("unparsed" if value is None else "graded")
-    return GradeRecord(dimension, variables, judge, kind, value, "reply", "0" * 64)
+    reply = {1.0: "GRADE: C", 0.0: "GRADE: I", None: "reply"}.get(value)
+    return GradeRecord(
+        dimension, variables, judge, kind, value, None if kind == "judge_error" else reply, "0" * 64
+    )
 
 
 # -- processes ------------------------------------------------------------------------------------------

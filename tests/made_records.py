@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from value_retention.tasks.grading import dimension_scores, overall_score
+from value_retention.tasks.grading import derived
 from value_retention.tasks.record import (
     AnswerRecord,
     DataInfo,
@@ -58,8 +58,6 @@ def answer(
         for name, g in grades.items()
     )
     weights = dict(weights or dict.fromkeys(grades, 1.0))
-    scores = dimension_scores(tuple(grades), replies)
-    overall = overall_score(scores, weights)
     return AnswerRecord(
         benchmark=benchmark,
         benchmark_version=version,
@@ -80,13 +78,10 @@ def answer(
         protocol="per_dimension",
         parser=parser,
         judges=(JudgeInfo(judge, dict(settings or {})),),
-        status="unscored" if overall is None else "scored",
-        overall=overall,
-        dimension_scores=scores,
         grades_expected=len(replies),
-        grades_missing=sum(reply.grade is None for reply in replies),
         grades=replies,
         run=RunInfo("inspect_ai", "0.3.285", "lab/model", {}, {"temperature": temperature}),
+        **derived(tuple(grades), weights, replies, judged=True),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from value_retention.analysis.runs.load import Run
-from value_retention.tasks.grading import dimension_scores, overall_score, status_of
+from value_retention.tasks.grading import derived
 from value_retention.tasks.record import (
     AnswerRecord,
     DataInfo,
@@ -53,8 +53,6 @@ def judged(
         for judge, value in zip(panel, values, strict=True)
     )
     weights = dict.fromkeys(grades, 1.0)
-    scores = dimension_scores(tuple(grades), replies)
-    overall = overall_score(scores, weights)
     return AnswerRecord(
         benchmark=benchmark,
         benchmark_version="6-D",
@@ -75,13 +73,10 @@ def judged(
         protocol=protocol,
         parser="p",
         judges=panel,
-        status=status_of(overall, judged=bool(panel)),
-        overall=overall,
-        dimension_scores=scores,
         grades_expected=len(replies),
-        grades_missing=sum(r.grade is None for r in replies),
         grades=replies,
         run=RunInfo("lm_eval", "0", "model"),
+        **derived(tuple(grades), weights, replies, judged=bool(panel)),
     )
 
 

@@ -525,7 +525,7 @@ def sample_records() -> list[AnswerRecord]:
                     judge.name,
                     "graded",
                     float((n + epoch) % 2),
-                    "GRADE",
+                    f"GRADE: {'IC'[(n + epoch) % 2]}",
                     c.prompt_hash,
                 )
                 for n, c in enumerate(judge_calls(dataset, item, answer.text))

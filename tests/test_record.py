@@ -85,9 +85,11 @@ def test_a_record_of_another_schema_is_refused() -> None:
 
 
 def test_missing_and_unknown_fields_are_named() -> None:
-    value = record().to_dict() | {"extra": 1}
+    value = record().to_dict()
+    with pytest.raises(InputError, match=r"extra: Unexpected"):
+        AnswerRecord.from_dict(value | {"extra": 1})
     del value["epoch"]
-    with pytest.raises(InputError, match=r"missing \['epoch'\], unknown \['extra'\]"):
+    with pytest.raises(InputError, match=r"epoch: Field required"):
         AnswerRecord.from_dict(value)
 
 

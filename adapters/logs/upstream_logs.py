@@ -28,7 +28,7 @@ from value_retention.tasks import upstream
 from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark, Dimension, Item
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import dimension_scores, overall_score, status_of
+from value_retention.tasks.grading import derived
 from value_retention.tasks.languages import UNDETERMINED, language_tag
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import (
@@ -249,13 +249,12 @@ def _record(sample: EvalSample, run: _Run, where: str) -> AnswerRecord:
         grades = [with_prompt(grade, item, answer, run.dataset) for grade in grades]
     known = run.dataset.dimensions
     weights = {name: known[name].weight if name in known else 1.0 for name in item.dimensions}
-    scores = dimension_scores(item.dimensions, grades)
-    overall = overall_score(scores, weights)
-    if "overall" in values and not same_score(overall, values["overall"]):
+    scores = derived(item.dimensions, weights, grades, judged=True)
+    if "overall" in values and not same_score(scores["overall"], values["overall"]):
         raise InputError(
             "the overall score does not follow from the dimensions",
             where=place,
-            found=f"overall {values['overall']}, from the dimensions {overall}",
+            found=f"overall {values['overall']}, from the dimensions {scores['overall']}",
             expected="the weighted mean of the dimensions",
         )
     return AnswerRecord(
@@ -278,14 +277,11 @@ def _record(sample: EvalSample, run: _Run, where: str) -> AnswerRecord:
         protocol="per_dimension",
         parser=run.parser,
         judges=run.judges,
-        status=status_of(overall, judged=True),
-        overall=overall,
-        dimension_scores=scores,
         grades_expected=len(grades),
-        grades_missing=sum(grade.outcome != "graded" for grade in grades),
         grades=tuple(grades),
         run=run.info,
         rubric_hash=words_hash(benchmark, run.dataset.prompt_revision, "per_dimension")
         if run.known_prompt
         else UNKNOWN,
+        **scores,
     )

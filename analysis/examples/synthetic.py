@@ -16,7 +16,7 @@ import numpy as np
 
 from value_retention.analysis.runs.identity import SYNTHETIC
 from value_retention.analysis.stats.cluster import Floats
-from value_retention.tasks.grading import dimension_scores, overall_score
+from value_retention.tasks.grading import derived
 from value_retention.tasks.record import (
     AnswerRecord,
     DataInfo,
@@ -226,8 +226,6 @@ def _record(
         for j, judge in enumerate(panel)
     )
     weights = dict.fromkeys(tags, 1.0)
-    scores = dimension_scores(tags, grades)
-    overall = overall_score(scores, weights)
     return AnswerRecord(
         benchmark=shape.benchmark,
         benchmark_version=shape.version,
@@ -248,11 +246,8 @@ def _record(
         protocol="per_dimension",
         parser="synthetic",
         judges=panel,
-        status="unscored" if overall is None else "scored",
-        overall=overall,
-        dimension_scores=scores,
         grades_expected=len(grades),
-        grades_missing=sum(grade.grade is None for grade in grades),
         grades=grades,
         run=run,
+        **derived(tags, weights, grades, judged=True),
     )

@@ -23,7 +23,7 @@ from value_retention.analysis.stats.inter_rater import (
     ROUNDING,
 )
 from value_retention.analysis.stats.proportion import score_interval
-from value_retention.tasks.grading import dimension_scores, overall_score, question_scores, status_of
+from value_retention.tasks.grading import derived, question_scores
 from value_retention.tasks.languages import is_english
 from value_retention.tasks.record import AnswerRecord, GradeRecord
 
@@ -94,17 +94,8 @@ class JudgeScore:
 
 def regraded(record: AnswerRecord, grades: Sequence[GradeRecord]) -> AnswerRecord:
     """Return the record with these grades only."""
-    scores = dimension_scores(record.dimensions, grades)
-    overall = overall_score(scores, record.weights)
-    return replace(
-        record,
-        grades=tuple(grades),
-        dimension_scores=scores,
-        overall=overall,
-        status=status_of(overall, judged=True),
-        grades_expected=len(grades),
-        grades_missing=sum(grade.grade is None for grade in grades),
-    )
+    scores = derived(record.dimensions, record.weights, grades, judged=True)
+    return replace(record, grades=tuple(grades), grades_expected=len(grades), **scores)
 
 
 @dataclass(frozen=True, eq=False)

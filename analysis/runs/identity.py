@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
+from value_retention.adapters.logs.upstream_grades import UNKNOWN
 from value_retention.tasks.benchmark import BENCHMARKS, joint_revision
+from value_retention.tasks.check import check_item, item_facts, sample
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord, DataInfo, RunInfo, canonical_json, text_hash
 
 ASPECTS: dict[str, str] = {
@@ -66,6 +66,10 @@ class Identity:
         model: The model that answered.
         revision: Revision of the data, without the hash of their content.
         synthetic: Whether the records were generated and measure no model.
+        fingerprint: Which model answered, as its records tell (`RunInfo.identity`); empty if they do not.
+        resumed: How old the answers of an interrupted run are, if the model's identity is uncertain; else empty.
+        content: Hash of the data.
+        items: Facts of each item (see `check.item_facts`).
     """
 
     aspects: Mapping[str, str]
@@ -80,6 +84,10 @@ class Identity:
     model: str
     revision: str
     synthetic: bool
+    fingerprint: str
+    resumed: str
+    content: str
+    items: Mapping[str, Mapping[str, Any]]
 
 
 def identity_of(records: Sequence[AnswerRecord]) -> Identity:
@@ -125,6 +133,10 @@ def identity_of(records: Sequence[AnswerRecord]) -> Identity:
         model=_one(r.run.model for r in records),
         revision=_one(d.revision for d in data),
         synthetic=any(run.harness == SYNTHETIC for run in asked),
+        fingerprint=_one(r.run.identity for r in records),
+        resumed="; ".join(sorted({r.run.resumed for r in records if r.run.resumed})),
+        content=_one(d.content_hash for d in data),
+        items={item: item_facts(r) for item, r in {r.item: r for r in records}.items()},
     )
 
 
@@ -173,17 +185,10 @@ def _total(benchmark: str, data: DataInfo) -> int | None:
     if known is None:
         return None
     if data.source == "sample":
-        content, total = _sample(benchmark)
-        return total if data.content_hash == content else None
+        bundled = sample(benchmark)
+        return len(bundled) if data.content_hash == bundled.info.content_hash else None
     pinned = joint_revision(known.questions.revision, known.dimensions.revision)
     return QUESTIONS[benchmark] if data.source == "hub" and data.revision == pinned else None
-
-
-@lru_cache
-def _sample(benchmark: str) -> tuple[str, int]:
-    """Content hash and number of the bundled items."""
-    dataset = load(BENCHMARKS[benchmark], "sample")
-    return dataset.info.content_hash, len(dataset)
 
 
 def _prompts(record: AnswerRecord) -> tuple[int, int]:
@@ -229,7 +234,11 @@ def differences(benchmark: str, runs: Sequence[tuple[str, Sequence[str], Identit
     Args:
         benchmark: Its name.
         runs: Name, files and identity of each run.
+
+    Raises:
+        InputError: two runs on the same data that disagree about an item: a record was edited.
     """
+    _check_items(runs)
     found = []
     names = [name for name, _, _ in runs]
     files = {name: tuple(own) for name, own, _ in runs}
@@ -246,6 +255,18 @@ def differences(benchmark: str, runs: Sequence[tuple[str, Sequence[str], Identit
     if uneven and not any(d.aspect == "epochs" for d in found):
         found.append(Difference("epochs", benchmark, tuple(uneven), files))
     return found
+
+
+def _check_items(runs: Sequence[tuple[str, Sequence[str], Identity]]) -> None:
+    """Refuse runs on the same data whose items differ in question, language, dimensions, weights or criteria."""
+    seen: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for name, files, identity in runs:
+        if identity.content == UNKNOWN:
+            continue
+        for item, facts in identity.items.items():
+            first = seen.setdefault((identity.content, item), facts)
+            where = f"{name} ({', '.join(files)}), item {item}" if files else f"{name}, item {item}"
+            check_item(facts, first, "two runs on the same data disagree about an item", where)
 
 
 def _prompt_values(identities: Sequence[Identity]) -> list[str]:

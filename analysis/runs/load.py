@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_samples, run_key
-from value_retention.tasks.check import checked
+from value_retention.tasks.check import ORIGINAL, check_item, checked, item_facts
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, canonical_json
 
@@ -146,11 +146,34 @@ def _unit(files: Iterable[Path]) -> Run:
                 records.extend(read_log(file))
         except OSError as error:
             raise InputError("the file cannot be read", where=str(file), found=str(error)) from error
+    _check_items(records, ", ".join(map(str, files)))
     return Run(
         run_key(files[0]) if is_samples_file(files[0]) else _stem(files[0]),
         tuple(map(str, files)),
         tuple(records),
     )
+
+
+def _check_items(records: Iterable[AnswerRecord], where: str) -> None:
+    """Refuse a run in which an item has two questions, languages or weights, or a dimension two weights."""
+    items: dict[tuple[str, str], dict[str, Any]] = {}
+    weights: dict[tuple[str, str], float] = {}
+    for record in records:
+        facts = item_facts(record)
+        first = items.setdefault((record.benchmark, record.item), facts)
+        place = f"{where}, item {record.item} epoch {record.epoch}"
+        check_item(facts, first, "two answers to one item disagree about it", place)
+        if first["criteria"] is None:
+            first["criteria"] = facts["criteria"]
+        for name, weight in record.weights.items() if first is facts else ():
+            if weights.setdefault((record.benchmark, name), weight) != weight:
+                raise InputError(
+                    "a dimension has two weights in one run",
+                    where=f"{place}, dimension {name}",
+                    found=weight,
+                    expected=f"{weights[record.benchmark, name]}, as in other answers of the run",
+                    hint=ORIGINAL,
+                )
 
 
 def read_records(path: Path) -> list[AnswerRecord]:
@@ -160,14 +183,10 @@ def read_records(path: Path) -> list[AnswerRecord]:
         InputError: invalid JSON or an inconsistent record; it names the line.
     """
     records = []
-    with path.open("rb") as lines:  # json reads bytes, and names the place of invalid UTF-8
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             where = f"{path}, line {number}"
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:  # RecursionError: deeply nested brackets
-                raise InputError("invalid JSON", where=where, found=str(error)) from error
-            records.append(checked(AnswerRecord.from_dict(value, where), where))
+            records.append(checked(AnswerRecord.from_json(line, where), where))
     return records
 
 
