@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.text import redacted
 
 KEYS = ("judge", "judge_args", "data", "epochs", "languages", "resume")
 ENVIRONMENT = {key: f"VALUE_RETENTION_{key.upper()}" for key in KEYS}
@@ -60,13 +61,6 @@ CHOICES = (
 _SECRET_KEY = re.compile(
     r"(^|[_-])(api[_-]?key|(auth|access|hf)[_-]?token|password|authorization)$"
     r"|(^|[_-])secret([_-]|$)|^token$|^(azure|aws|openai|anthropic|google|together|hf)[_-]?key$",
-    re.I,
-)
-_SECRET_VALUE = re.compile(
-    r"\b(sk-[A-Za-z0-9_-]{12,}|hf_[A-Za-z0-9]{16,}|AIza[A-Za-z0-9_-]{20,}|gsk_[A-Za-z0-9]{16,}"
-    r"|xai-[A-Za-z0-9]{16,})"
-    r"|://[^/\s:@]+:[^/\s@]+@|\bBearer\s+\S{8,}"
-    r"|://\S+[?&](\w*[_-])?(key|token|secret|sig|signature)=[^&\s]",
     re.I,
 )
 _NO_SECRETS = {"", "none", "empty", "dummy", "local", "null"}
@@ -172,7 +166,7 @@ def refuse_secrets(values: Mapping[str, Any], where: str) -> None:
             refuse_secrets({f"{key}[{n}]": part for n, part in enumerate(value)}, where)
             continue
         named = _SECRET_KEY.search(str(key)) and str(value).strip().lower() not in _NO_SECRETS
-        if value is not None and (named or (isinstance(value, str) and _SECRET_VALUE.search(value))):
+        if value is not None and (named or (isinstance(value, str) and redacted(value) != value)):
             raise InputError(
                 "a secret here would be written to the results file",
                 where=f"{where}, key {key!r}",

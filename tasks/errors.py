@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
+from value_retention.tasks.text import printable, redacted
+
 
 class InputError(ValueError):
     """Bad input from a user: data, settings or a path. The message says what to do next.
+
+    The message holds no secret and no control character: what was found may come from a file or a server.
 
     Args:
         what: The problem, in one clause.
@@ -30,7 +34,7 @@ class InputError(ValueError):
         for label, value in (("where", where), ("found", found), ("expected", expected), ("next", hint)):
             if value is not None:
                 lines.append(f"  {label}: {value}")
-        super().__init__("\n".join(lines))
+        super().__init__(printable(redacted("\n".join(lines))))
 
 
 def show_input_errors_plainly() -> None:

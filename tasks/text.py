@@ -1,0 +1,83 @@
+"""Text from outside: secrets are removed before it is written, control characters before it is printed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+
+REDACTED = "[redacted]"
+LEAST = 8
+"""Characters of a secret. Shorter values are placeholders (``x``, ``EMPTY``) and occur in ordinary text."""
+
+_SECRET_NAME = re.compile(
+    r"(^|[_-])((api)?key|token|secret|password|passwd|passphrase|credential)s?[_-]?\d*$", re.I
+)
+"""Names of environment variables that hold a secret. ``HF_TOKEN_PATH`` and ``TOKENIZERS_PARALLELISM`` do not."""
+
+SECRET_SHAPE = re.compile(
+    r"\b(sk-[\w-]{12,}|hf_[A-Za-z0-9]{16,}|AIza[\w-]{20,}|gsk_[A-Za-z0-9]{16,}|xai-[A-Za-z0-9]{16,})"
+    r"|\bBearer\s+[^\s\"',;}\]]{8,}"
+    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+    r"|[?&](\w*[_-])?(key|token|secret|sig|signature)=[^&\s\"']+",
+    re.I,
+)
+"""Keys of known providers, and places where secrets stand: a header, the login and the query of a URL."""
+
+_HEADER = re.compile(
+    r"\b(authorization|(x-)?api[-_]?key)(\\?[\"'])?\s*[:=]\s*(\\?[\"'])?(\w+\s+)?[^\s\"',;}\]\\]+", re.I
+)
+
+
+def without_keys(text: str) -> str:
+    """The text without the secrets in the environment: values of variables named like a key, token or password."""
+    values = {
+        value for name, value in os.environ.items() if len(value) >= LEAST and _SECRET_NAME.search(name)
+    }
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, REDACTED)
+    return text
+
+
+def redacted(text: str) -> str:
+    """`without_keys`, and without anything that looks like a secret. For error messages, which may echo a header."""
+    text = _HEADER.sub(lambda match: f"{match[1]}: {REDACTED}", without_keys(text))
+    return SECRET_SHAPE.sub(REDACTED, text)
+
+
+_ESCAPED = {
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    for codes in (
+        range(0x20),  # C0, with ESC
+        range(0x7F, 0xA0),  # DEL and C1, with the one-byte CSI and OSC
+        range(0x2028, 0x202F),  # line separators; bidirectional embeddings and overrides
+        range(0x2066, 0x206A),  # bidirectional isolates
+        range(0xD800, 0xE000),  # half characters, which a terminal's encoding lacks
+    )
+    for code in codes
+    if chr(code) not in "\n\t"
+}
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters spelled out (ESC as ``\x1b``), so that it cannot steer a terminal.
+
+    Line breaks and tabs are kept.
+    """
+    return text if text.isprintable() else text.translate(_ESCAPED)
+
+
+class _Clean(logging.Filter):
+    """Redacts each message and makes it printable."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = printable(redacted(record.getMessage())), None
+        return True
+
+
+def clean_logger(name: str) -> logging.Logger:
+    """A logger whose messages are redacted and printable, whichever module logs to it by this name."""
+    logger = logging.getLogger(name)
+    if not any(isinstance(kept, _Clean) for kept in logger.filters):
+        logger.addFilter(_Clean())
+    return logger
