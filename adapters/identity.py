@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from value_retention.tasks.text import redacted
+
 ENGINES = ("vllm", "sglang", "llamacpp")
 """What servers call themselves in ``owned_by``. Each sets ``created`` to the time of the request."""
 
@@ -102,7 +104,7 @@ def model_identity(model_args: Mapping[str, Any]) -> Identity:
     content = [main.content, {name: part.content for name, part in others.items()}, rest]
     text = json.dumps(content, sort_keys=True, default=lambda value: type(value).__name__)
     return Identity(
-        text="; ".join([main.text, *(f"{name} {part.text}" for name, part in others.items())]),
+        text=redacted("; ".join([main.text, *(f"{name} {part.text}" for name, part in others.items())])),
         digest=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
         certain=main.certain and all(part.certain for part in others.values()),
         served_by=main.served_by,

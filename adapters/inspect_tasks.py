@@ -6,7 +6,6 @@ is in `value_retention.tasks`. This module passes answers on and shows the score
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,8 +35,9 @@ from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
 from value_retention.tasks.rubric import ceiling_system_prompt
+from value_retention.tasks.text import clean_logger, printable
 
-logger = logging.getLogger(__name__)
+logger = clean_logger(__name__)
 
 INSPECT_VERSION = version("inspect_ai")
 
@@ -263,7 +263,7 @@ def judged(
         return Score(
             value=value,
             answer=record.answer,
-            explanation=_explanation(record),
+            explanation=printable(_explanation(record)),
             metadata={RECORD: record.to_dict()},
         )
 

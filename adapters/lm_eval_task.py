@@ -6,7 +6,6 @@ judging is one concurrent batch. Everything that affects a score is in `value_re
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -29,8 +28,9 @@ from value_retention.tasks.grading import aggregate_metric, metric_values, quest
 from value_retention.tasks.languages import is_english, language_tag
 from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, RunInfo, caveats
+from value_retention.tasks.text import clean_logger
 
-logger = logging.getLogger("lm_eval.value_retention")
+logger = clean_logger("lm_eval.value_retention")
 
 FILTER = "none"
 """lm-eval's name for an unnamed filter, as its tables print it."""

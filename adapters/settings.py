@@ -176,9 +176,13 @@ def refuse_secrets(values: Mapping[str, Any], where: str) -> None:
 
 
 def public_args(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Model arguments for the record, without our keys and the harness's bookkeeping."""
+    """Model arguments for the record, without our keys, secrets and the harness's bookkeeping."""
     skip = {*KEYS, "version", "config_source", "token", "api_key"}
-    return {key: value for key, value in sorted(values.items()) if key not in skip}
+    return {
+        key: redacted(value) if isinstance(value, str) else value
+        for key, value in sorted(values.items())
+        if key not in skip
+    }
 
 
 def _refuse_misspelt(values: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import TAGS, choose_languages, language_tag
 from value_retention.tasks.record import DataInfo, DroppedRow, canonical_json, text_hash
 from value_retention.tasks.tables import Row, check_columns, folder_rows, hub_rows, hub_source
+from value_retention.tasks.text import printable
 
 SAMPLE = Path(__file__).with_name("sample")
 
@@ -133,7 +134,7 @@ def _text(row: Row, column: str, where: str) -> str:
 def _read_dimensions(benchmark: Benchmark, rows: list[tuple[str, Row]]) -> dict[str, Dimension]:
     dimensions: dict[str, Dimension] = {}
     for where, row in rows:
-        name = _text(row, "dimension", where).strip()
+        name = _printable(_text(row, "dimension", where).strip(), "dimension", where)
         guiding = _text(row, "guiding_question", where)
         if not name or not guiding:
             column = "guiding_question" if name else "dimension"
@@ -234,7 +235,14 @@ def _row_id(row: Row, where: str) -> str:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | str) or str(value).strip() == "":
         raise _bad(where, "id", value, "a number or a text")
-    return str(value).strip()
+    return _printable(str(value).strip(), "id", where)
+
+
+def _printable(name: str, column: str, where: str) -> str:
+    """A name that the harnesses print in their tables and logs."""
+    if printable(name) != name:
+        raise _bad(where, column, name, "a text without control characters")
+    return name
 
 
 def _tags(row: Row, benchmark: Benchmark, where: str) -> list[str]:

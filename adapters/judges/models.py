@@ -19,6 +19,7 @@ from value_retention.adapters.private import leave_inspect_transcript
 from value_retention.adapters.settings import CHOICES, SCORING_ARGS
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import JudgeInfo, canonical_json, well_formed
+from value_retention.tasks.text import printable, redacted, without_keys
 
 MAX_RETRIES = 6
 ATTEMPT_TIMEOUT = 120
@@ -163,12 +164,12 @@ class ModelJudge:
         self.replies += 1
         usage = output.usage
         return Reply(
-            text=well_formed(output.completion),
+            text=without_keys(well_formed(output.completion)),
             retries=retries,
             latency=latency,
             input_tokens=_input_tokens(usage),
             output_tokens=usage.output_tokens if usage else None,
-            request_id=output.response_id,
+            request_id=without_keys(output.response_id) if output.response_id else None,
         )
 
     async def close(self) -> None:
@@ -222,7 +223,9 @@ class ModelJudge:
         return output
 
     def _failure(self, error: BaseException, retries: int) -> _Failure:
-        text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        # The message may echo the request's headers, and may hold anything. Redact before a key can be cut.
+        said = printable(redacted(" ".join(str(error).split())))
+        text = f"{type(error).__name__}: {said[:300]}"
         status = getattr(error, "status_code", None)
         decision = self.model.api.should_retry(error) if isinstance(error, Exception) else False
         limited = status == 429 or getattr(decision, "kind", None) == "rate_limit"
@@ -338,8 +341,10 @@ def describe(judges: Sequence[JudgeInfo]) -> str:
     """The panel in one line, for log messages."""
     if not judges:
         return "none (answers are saved to be judged later)"
-    return ", ".join(
-        f"{judge.name}{'' if judge.is_llm else ' (not an LLM)'}"
-        + (f" {json.dumps(judge.settings)}" if judge.is_llm and judge.settings else "")
-        for judge in judges
+    return printable(
+        ", ".join(
+            f"{judge.name}{'' if judge.is_llm else ' (not an LLM)'}"
+            + (f" {json.dumps(judge.settings)}" if judge.is_llm and judge.settings else "")
+            for judge in judges
+        )
     )

@@ -47,6 +47,7 @@ def command(
         without_hits,
     )
     from value_retention.analysis.report.export import writing
+    from value_retention.tasks.text import printable
 
     target = rows if drop is None else drop
     path = output or target.with_name(f"{target.name}.stamp.json")
@@ -61,7 +62,8 @@ def command(
             f"compared with {source.questions} questions of {source.benchmark}{kind}, {source.revision}"
         )
     for hit in check.hits[:show]:
-        click.echo(f"row {hit.row}: {hit.benchmark} item {hit.item} ({hit.language}): {hit.shared}")
+        line = f"row {hit.row}: {hit.benchmark} item {hit.item} ({hit.language}): {hit.shared}"
+        click.echo(printable(line))
     if len(check.hits) > show:
         click.echo(f"... and {len(check.hits) - show} more")
     click.echo(f"{len(check.hits)} of {check.rows} rows share text with a question")

@@ -25,9 +25,11 @@ from value_retention.analysis.report.tables import effect_tables
 from value_retention.analysis.runs.align import OTHER, OVERALL
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS
+from value_retention.tasks.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 PIPE_WIDTH = 140
 """Width when the output is a file or a pipe."""
@@ -46,9 +48,14 @@ def console() -> Console:
 
 def say(out: Console, line: str, style: str = "") -> None:
     """Print a line as it is: a run's name may hold what rich takes for markup or an emoji."""
+    out.print(_text(line, style))
+
+
+def _text(line: str, style: str = "") -> Text:
+    """A text without markup and control characters: names in records come from outside."""
     from rich.text import Text
 
-    out.print(Text(line, style=style))
+    return Text(printable(line), style=style)
 
 
 def print_result(
@@ -134,8 +141,8 @@ def print_table(
     """
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
+    headings, rows = [*map(printable, headings)], [[*map(printable, row)] for row in rows]
     widths = [
         max(max(len(line) for line in text.split("\n")) for text in column)
         for column in zip(headings, *rows, strict=True)
@@ -143,17 +150,17 @@ def print_table(
     first = min(widths[0], FIRST_WIDTH)
     for number_, group in enumerate(_groups_that_fit(widths, first, out.width)):
         table = Table(
-            title=Text(title + (", continued" if number_ else ""), style="bold"),
+            title=_text(title + (", continued" if number_ else ""), "bold"),
             title_justify="left",
             header_style="bold",
             box=box.SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
         )
-        table.add_column(Text(headings[0]), width=first, overflow="fold")
+        table.add_column(_text(headings[0]), width=first, overflow="fold")
         for k in group:
-            table.add_column(Text(headings[k]), justify="right", no_wrap=True, min_width=widths[k])
+            table.add_column(_text(headings[k]), justify="right", no_wrap=True, min_width=widths[k])
         for index, row in enumerate(rows):
-            table.add_row(Text(row[0]), *(Text(row[k]) for k in group))
+            table.add_row(_text(row[0]), *(_text(row[k]) for k in group))
             if index < len(sections) and sections[index]:
                 table.add_section()
         out.print(table)

@@ -13,6 +13,7 @@ from value_retention.analysis.effects.result import Result
 from value_retention.analysis.report.cells import effect_columns, score_rows
 from value_retention.analysis.report.tables import effect_tables
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.text import printable
 
 
 def write_files(
@@ -70,8 +71,8 @@ _ESCAPES = {
 
 
 def tex(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    return "".join(_ESCAPES.get(character, character) for character in text)
+    """Text with LaTeX's special characters escaped, and control characters spelled out."""
+    return "".join(_ESCAPES.get(character, character) for character in printable(text))
 
 
 def tex_row(cells: Iterable[str]) -> str:
@@ -82,7 +83,7 @@ def tex_row(cells: Iterable[str]) -> str:
 
 def latex(result: Result) -> str:
     """Tables of scores and effects with booktabs; needs ``\\usepackage{booktabs}``."""
-    parts = [f"% {line}" for line in result.headline]
+    parts = [f"% {printable(line)}" for line in result.headline]
     level = f"{result.settings.level * 100:g} %"
     for panel in result.panels:
         judged = judged_line(result.judged, panel.benchmark)
