@@ -218,7 +218,7 @@ def _item(sample: EvalSample, benchmark: Benchmark, place: str) -> Item:
         variables = tuple((str(k), tuple(map(str, v))) for k, v in (wanted.get("variables") or {}).items())
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            "the target of a sample names no dimensions",
+            "invalid sample target: no dimensions",
             where=place,
             found=repr(target[:80]),
             expected='{"tags": [...]}',

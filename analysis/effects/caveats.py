@@ -53,15 +53,22 @@ def asked_by(benchmark: str, members: Sequence[RunScores]) -> list[str]:
 
 
 def same_answers(benchmark: str, members: Sequence[RunScores]) -> list[str]:
-    """Say which runs hold one set of answers and grades under several names."""
+    """Say which runs hold one set of answers and grades, or answers of one model, under several names."""
     groups: dict[str, list[str]] = {}
+    models: dict[str, list[str]] = {}
     for run in members:
         groups.setdefault(run.fingerprint, []).append(run.run)
-    return [
+        models.setdefault(run.identity.fingerprint, []).append(run.run)
+    found = [
         f"{title_of(benchmark)}: {' and '.join(group)} hold THE SAME ANSWERS with the same grades, item by item. "
         "A comparison of them is not evidence."
         for group in groups.values()
         if len(group) > 1
+    ]
+    return found + [
+        f"{title_of(benchmark)}: {' and '.join(names)} are answers of the same model, as their records tell ({model})."
+        for model, names in models.items()
+        if model and len(names) > 1
     ]
 
 

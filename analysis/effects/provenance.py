@@ -32,6 +32,8 @@ class Judged:
         questions: Questions answered.
         questions_in_data: Questions of the whole data; None where unknown.
         epochs: Answers per question.
+        identity: Which model answered, as the records tell; empty if they do not.
+        resumed: How old the answers of an interrupted run are, if the model's identity is uncertain; else empty.
     """
 
     benchmark: str
@@ -45,6 +47,8 @@ class Judged:
     questions: int
     questions_in_data: int | None
     epochs: str
+    identity: str
+    resumed: str
 
     @property
     def judge(self) -> str:
@@ -78,13 +82,15 @@ def judged_of(runs: Sequence[RunScores]) -> tuple[Judged, ...]:
             questions=len(run.questions),
             questions_in_data=run.identity.total,
             epochs=run.identity.aspects["epochs"],
+            identity=run.identity.fingerprint,
+            resumed=run.identity.resumed,
         )
         for run in runs
     )
 
 
 def warnings_of(judged: Sequence[Judged]) -> list[str]:
-    """First lines of every output: data that are not the benchmark's, and judges that are not LLMs."""
+    """First lines of every output: data that are not the benchmark's, judges that are not LLMs, resumed runs."""
     found = [LABEL] if any(row.synthetic for row in judged) else []
     other = [row.run for row in judged if not row.is_benchmark and not row.synthetic]
     if other:
@@ -94,6 +100,12 @@ def warnings_of(judged: Sequence[Judged]) -> list[str]:
         names = ", ".join(dict.fromkeys(name for _, name in no_llm))
         runs = _runs([run for run, _ in no_llm], judged)
         found.append(f"NOT JUDGED BY AN LLM: the grades in {runs} come from {names}.")
+    resumed = {row.run: row.resumed for row in judged if row.resumed}
+    if resumed:
+        found.append(
+            f"RESUMED: {_runs(list(resumed), judged)} hold answers of an interrupted run, perhaps of another model "
+            f"under the same name: {_each(resumed)}."
+        )
     return found
 
 
@@ -124,7 +136,7 @@ def provenance(effect: Effect, judged: Sequence[Judged]) -> dict[str, Any]:
     rows = {row.run: row for row in judged if row.benchmark == effect.benchmark and row.run in effect.weights}
 
     def joined(name: str, side: Iterable[str] = rows) -> str:
-        return " | ".join(dict.fromkeys(str(getattr(rows[run], name)) for run in side))
+        return " | ".join(dict.fromkeys(filter(None, (str(getattr(rows[run], name)) for run in side))))
 
     return {
         "judge": joined("judge"),
@@ -133,6 +145,7 @@ def provenance(effect: Effect, judged: Sequence[Judged]) -> dict[str, Any]:
         "model_run": joined("model", (run for run, w in effect.weights.items() if w > 0)),
         "data": joined("data"),
         "epochs": joined("epochs"),
+        "resumed": joined("resumed"),
     }
 
 

@@ -63,6 +63,8 @@ COLUMNS = {
     "model": "str",
     "model_args": "str",
     "sampling": "str",
+    "identity": "str",
+    "resumed": "str",
 }
 """Columns and their pandas types. ``grade`` is 1, 0 or missing; ``outcome`` says why it is missing:
 ``unparsed``, ``judge_error`` or ``not_judged``. JSON columns (dropped, variables, settings, arguments) have
@@ -111,6 +113,8 @@ def _rows(record: AnswerRecord) -> Iterator[dict[str, Any]]:
         "model": record.run.model,
         "model_args": canonical_json(record.run.model_args),
         "sampling": canonical_json(record.run.sampling),
+        "identity": record.run.identity,
+        "resumed": record.run.resumed or "",
     }
     for grade in record.grades:
         yield answer | {

@@ -180,7 +180,7 @@ def _by_item(records: list[AnswerRecord], where: str) -> dict[str, list[AnswerRe
         key = (record.item, record.epoch)
         if key in seen:
             raise InputError(
-                "an answer occurs twice",
+                "duplicate answer",
                 where=where,
                 found=f"{record.benchmark} item {record.item}, epoch {record.epoch}",
                 expected="each item once per epoch",
