@@ -45,8 +45,8 @@ def is_judge_prompt(text: str) -> bool:
     return "[BEGIN DATA]" in text and "[END DATA]" in text
 
 
-def model_answer(question: str, salt: str = "") -> str:
-    n = number(question, "answer" + salt)
+def model_answer(question: str) -> str:
+    n = number(question, "answer")
     answer = " ".join(PARTS[(n >> (4 * k)) % len(PARTS)] for k in range(5))
     return f"<think>Let me see: {n}</think>{answer}" if n % 7 == 0 else answer
 

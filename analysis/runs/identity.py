@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from value_retention.adapters.logs.upstream_grades import UNKNOWN
+from value_retention.analysis.runs.items import check_runs
 from value_retention.tasks.benchmark import BENCHMARKS, joint_revision
-from value_retention.tasks.check import check_item, item_facts, sample
+from value_retention.tasks.check import item_facts, sample
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, DataInfo, RunInfo, canonical_json, text_hash
 
@@ -238,7 +238,7 @@ def differences(benchmark: str, runs: Sequence[tuple[str, Sequence[str], Identit
     Raises:
         InputError: two runs on the same data that disagree about an item: a record was edited.
     """
-    _check_items(runs)
+    check_runs([(name, own, identity.content, identity.items) for name, own, identity in runs])
     found = []
     names = [name for name, _, _ in runs]
     files = {name: tuple(own) for name, own, _ in runs}
@@ -255,18 +255,6 @@ def differences(benchmark: str, runs: Sequence[tuple[str, Sequence[str], Identit
     if uneven and not any(d.aspect == "epochs" for d in found):
         found.append(Difference("epochs", benchmark, tuple(uneven), files))
     return found
-
-
-def _check_items(runs: Sequence[tuple[str, Sequence[str], Identity]]) -> None:
-    """Refuse runs on the same data whose items differ in question, language, dimensions, weights or criteria."""
-    seen: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for name, files, identity in runs:
-        if identity.content == UNKNOWN:
-            continue
-        for item, facts in identity.items.items():
-            first = seen.setdefault((identity.content, item), facts)
-            where = f"{name} ({', '.join(files)}), item {item}" if files else f"{name}, item {item}"
-            check_item(facts, first, "two runs on the same data disagree about an item", where)
 
 
 def _prompt_values(identities: Sequence[Identity]) -> list[str]:

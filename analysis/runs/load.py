@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_samples, run_key
-from value_retention.tasks.check import ORIGINAL, check_item, checked, item_facts
+from value_retention.analysis.runs.items import check_run
+from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, canonical_json
 
@@ -146,34 +146,12 @@ def _unit(files: Iterable[Path]) -> Run:
                 records.extend(read_log(file))
         except OSError as error:
             raise InputError("the file cannot be read", where=str(file), found=str(error)) from error
-    _check_items(records, ", ".join(map(str, files)))
+    check_run(records, ", ".join(map(str, files)))
     return Run(
         run_key(files[0]) if is_samples_file(files[0]) else _stem(files[0]),
         tuple(map(str, files)),
         tuple(records),
     )
-
-
-def _check_items(records: Iterable[AnswerRecord], where: str) -> None:
-    """Refuse a run in which an item has two questions, languages or weights, or a dimension two weights."""
-    items: dict[tuple[str, str], dict[str, Any]] = {}
-    weights: dict[tuple[str, str], float] = {}
-    for record in records:
-        facts = item_facts(record)
-        first = items.setdefault((record.benchmark, record.item), facts)
-        place = f"{where}, item {record.item} epoch {record.epoch}"
-        check_item(facts, first, "two answers to one item disagree about it", place)
-        if first["criteria"] is None:
-            first["criteria"] = facts["criteria"]
-        for name, weight in record.weights.items() if first is facts else ():
-            if weights.setdefault((record.benchmark, name), weight) != weight:
-                raise InputError(
-                    "a dimension has two weights in one run",
-                    where=f"{place}, dimension {name}",
-                    found=weight,
-                    expected=f"{weights[record.benchmark, name]}, as in other answers of the run",
-                    hint=ORIGINAL,
-                )
 
 
 def read_records(path: Path) -> list[AnswerRecord]:
