@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.stats
-import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
@@ -20,6 +20,7 @@ from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.equivalence import tost_p, verdict
 from value_retention.analysis.stats.fieller import fieller
+from value_retention.analysis.stats.limits import can_reject, cannot_reject, interval_caution, smallest_p
 from value_retention.analysis.stats.misclassification import Proportion, wilson
 from value_retention.analysis.stats.proportion import score_interval
 from value_retention.analysis.stats.seeds import seed_interval
@@ -46,19 +47,30 @@ def test_ratio_of_sums_by_hand() -> None:
     table = cluster_table(columns([0.6, -0.3, 0.0]), columns([2, 1, 0]))
     assert table.estimate[0] == pytest.approx(0.1)
     assert table.clusters[0] == 2
-    # Residuals 0.6 - 0.2 = 0.4 and -0.3 - 0.1 = -0.4; se = sqrt(2 / 1 * (0.16 + 0.16)) / 3.
-    assert cluster.standard_error(table)[0] == pytest.approx(np.sqrt(0.64) / 3)
+    # Residuals 0.6 - 0.2 = 0.4 and -0.3 - 0.1 = -0.4, shares 2/3 and 1/3.
+    assert cluster.standard_error(table)[0] == pytest.approx(np.sqrt(0.16 / (1 / 3) + 0.16 / (2 / 3)) / 3)
 
 
-def test_unequal_clusters_give_the_cluster_robust_error_of_a_regression() -> None:
-    groups = RNG.integers(0, 25, 120)
-    values = RNG.normal(0, 1, 120) + RNG.normal(0, 1, 25)[groups]
-    fit = sm.OLS(values, np.ones(120)).fit(cov_type="cluster", cov_kwds={"groups": groups})
-    sums = np.bincount(groups, values, 25)[:, None]
-    sizes = np.bincount(groups, minlength=25)[:, None].astype(float)
-    table = cluster_table(sums, sizes)
-    assert table.estimate[0] == pytest.approx(fit.params[0])
-    assert cluster.standard_error(table)[0] == pytest.approx(fit.bse[0])
+@pytest.mark.parametrize("sizes", [[30] + [1] * 60, [8, 8, 4, 2] + [1] * 20, [3] * 12, [5, 4, 3, 2, 1, 1]])
+def test_unequal_clusters_give_cr2_and_the_degrees_of_freedom_of_bell_and_mccaffrey(sizes: list[int]) -> None:
+    """Against the general matrix formulas for a regression (Imbens and Kolesar 2016, section 2)."""
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    n = len(groups)
+    values = RNG.normal(0, 1, n) + RNG.normal(0, 1, len(sizes))[groups]
+    design = np.ones((n, 1))
+    hat = np.eye(n) - design @ design.T / n
+    residual = hat @ values
+    variance, columns_ = 0.0, []
+    for g in range(len(sizes)):
+        rows = groups == g
+        root = np.linalg.inv(scipy.linalg.sqrtm(hat[np.ix_(rows, rows)]).real)
+        weight = root @ np.ones(sizes[g]) / n
+        variance += (weight @ residual[rows]) ** 2
+        columns_.append(hat[:, rows] @ weight)
+    spread = np.array(columns_) @ np.array(columns_).T
+    table = cluster_table(np.bincount(groups, values)[:, None], np.array(sizes, float)[:, None])
+    assert cluster.standard_error(table)[0] == pytest.approx(np.sqrt(variance))
+    assert cluster.degrees_of_freedom(table)[0] == pytest.approx(np.trace(spread) ** 2 / (spread**2).sum())
 
 
 def test_a_column_without_spread_has_no_error_and_one_without_clusters_no_estimate() -> None:
@@ -152,7 +164,7 @@ def test_counts_are_reused_and_read_only() -> None:
 
 
 def test_sign_flips_of_few_clusters_are_enumerated_as_scipy_does() -> None:
-    for n in (6, 9, 12):
+    for n in (6, 9, 12, 17):
         values = np.round(RNG.normal(0.3, 1, n), 1)
         ours = resample.sign_flip_p(cluster_table(values[:, None], np.ones((n, 1))))[0]
         theirs = scipy.stats.permutation_test(
@@ -166,7 +178,52 @@ def test_sign_flips_of_many_clusters_approach_the_exact_p() -> None:
     ours = resample.sign_flip_p(cluster_table(values, np.ones((60, 1))), 20_000)[0]
     reference = scipy.stats.ttest_1samp(values[:, 0], 0).pvalue
     assert ours == pytest.approx(reference, abs=0.01)
-    assert resample.sign_flip_p(cluster_table(values + 9, np.ones((60, 1))), 999)[0] == 1 / 1000
+
+
+@pytest.mark.parametrize("clusters", [23, 40, 115])
+@pytest.mark.parametrize("step", [1, 4, 40])
+def test_small_sign_flip_p_values_are_those_of_the_exact_distribution(clusters: int, step: int) -> None:
+    """Whole numbers: the distribution of their sum with random signs follows by convolution."""
+    values = np.round(np.random.default_rng([clusters, step]).normal(1.2, 1, clusters) * step).astype(int)
+    exact = np.ones(1)
+    for value in np.abs(values):
+        kernel = np.zeros(2 * value + 1)
+        kernel[0] += 0.5
+        kernel[-1] += 0.5
+        exact = np.convolve(exact, kernel)
+    far = np.abs(np.arange(len(exact)) - len(exact) // 2) >= abs(values.sum())
+    found = resample.sign_flip_p(cluster_table(values[:, None].astype(float), np.ones((clusters, 1))))[0]
+    assert exact[far].sum() < 1 / 1000
+    assert found == pytest.approx(exact[far].sum(), rel=0.4)
+    same = cluster_table(np.ones((clusters, 1)), np.ones((clusters, 1)))
+    assert smallest_p(clusters) <= resample.sign_flip_p(same)[0] < 5 * smallest_p(clusters)
+
+
+def test_a_large_loss_is_found_in_a_family_of_a_thousand_dimensions() -> None:
+    """Random patterns alone end at 1 / 10,001: no p of 1,170 would pass Holm's correction."""
+    values = RNG.normal(-0.5, 0.3, (30, 1170))
+    p = resample.sign_flip_p(cluster_table(values, np.ones(values.shape)))
+    corrected = cluster.adjust(p.tolist(), "holm")
+    assert np.mean([q is not None and q < 0.05 for q in corrected]) > 0.95
+
+
+def test_a_family_that_cannot_reject_is_named() -> None:
+    assert can_reject([115] * 1000)
+    assert not can_reject([6] * 2)
+    assert can_reject([6, 20, None])
+    warning = cannot_reject("moru, dimension", [8, 8, 7, None, *[8] * 10])
+    assert warning is not None
+    assert "13 tests" in warning
+    assert cannot_reject("moru, dimension", [8, 8]) is None
+    assert cannot_reject("nothing tested", [None]) is None
+
+
+def test_intervals_on_few_or_rare_grades_carry_a_caution() -> None:
+    assert interval_caution(114.0, 0.05, 0.10) is None
+    for df, scores in ((3.4, (0.5, 0.5)), (7.0, (0.05, 0.3)), (15.0, (0.98, 0.9)), (9.0, (None, 0.04))):
+        assert interval_caution(df, *scores)
+    assert interval_caution(9.0, None, None) is None
+    assert interval_caution(None, 0.01) is None
 
 
 def test_sign_flips_leave_out_clusters_that_do_not_carry_the_figure() -> None:
@@ -249,7 +306,7 @@ def test_fieller_holds_exactly_the_ratios_that_a_test_does_not_reject(
     cov = np.array([[sa**2, rho * sa * sb], [rho * sa * sb, sb**2]])
     ratio = fieller(a, b, cov, 40.0)
     if ratio is None:
-        assert b == 0
+        assert abs(b) <= 0.01 * sb
         return
     for r in np.linspace(-20, 20, 401):
         if ratio.low is None or ratio.high is None:
@@ -269,6 +326,11 @@ def test_fieller_is_bounded_only_when_the_denominator_is_significant() -> None:
         assert ratio is not None
         assert ratio.kind == kind
         assert ("unbounded" in ratio.text()) == (kind == "unbounded")
+
+
+@pytest.mark.parametrize("denominator", [0.0, 1e-17, -0.0004])
+def test_a_denominator_far_below_its_error_has_no_ratio(denominator: float) -> None:
+    assert fieller(0.09, denominator, np.diag([0.05**2, 0.05**2]), 60.0) is None
 
 
 def test_seed_interval_by_hand_and_only_with_several_seeds() -> None:

@@ -9,6 +9,9 @@ import numpy as np
 
 from value_retention.analysis.stats.cluster import Floats, t_quantile
 
+NEGLIGIBLE = 0.01
+"""A denominator below this part of its standard error is 0 for every purpose: even its sign is not known."""
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -56,12 +59,14 @@ def fieller(
         level: Confidence level.
 
     Returns:
-        The ratio, or None when the denominator is exactly 0.
+        The ratio, or None when the denominator is below `NEGLIGIBLE` of its standard error.
 
     References:
         E. C. Fieller, Some problems in interval estimation, J. R. Stat. Soc. B 16 (1954).
     """
-    if denominator == 0:
+    # The second term is the rounding of a difference of scores, where the error is 0 too.
+    error = float(np.sqrt(covariance[1, 1]))
+    if abs(denominator) <= max(NEGLIGIBLE * error, 1e-12 * max(1.0, abs(numerator))):
         return None
     t2 = float(t_quantile(np.array([df]), (1 + level) / 2)[0]) ** 2
     a = denominator**2 - t2 * float(covariance[1, 1])

@@ -1,0 +1,161 @@
+"""Error rates of the small-sample parts of the analysis, beside those of the plain methods they replace.
+
+As a script it prints the tables of docs/statistics.md: ``python tests/simulation_inference.py [RUNS] [PART...]``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from value_retention.analysis.stats import cluster, resample
+from value_retention.analysis.stats.cluster import cluster_table
+from value_retention.analysis.stats.limits import interval_caution
+
+Array = np.ndarray[Any, Any]
+Rows = list[tuple[str, dict[str, float]]]
+
+SIZES = {
+    "one cluster of 30, 60 of one": [30] + [1] * 60,
+    "8, 8, 4, 2 and 93 of one": [8, 8, 4, 2] + [1] * 93,
+    "10 and 20 of one": [10] + [1] * 20,
+    "five of 5, 10 of one": [5] * 5 + [1] * 10,
+    "one of 8, 6 of one": [8] + [1] * 6,
+    "115 of one": [1] * 115,
+}
+
+
+def unequal_clusters(sizes: list[int], shared: float, runs: int, seed: int) -> dict[str, float]:
+    """Coverage of 95 % intervals of a mean over questions in clusters of unequal size, no effect.
+
+    Args:
+        sizes: Questions of each cluster.
+        shared: Part of the variance of a question's difference that its cluster shares.
+        runs: Simulated benchmarks.
+        seed: Seed.
+    """
+    rng = np.random.default_rng(seed)
+    size = np.array(sizes, dtype=float)[:, None]
+    own, common = rng.normal(0, 1, (2, len(sizes), runs))
+    table = cluster_table(
+        np.sqrt(shared) * size * common + np.sqrt((1 - shared) * size) * own, np.tile(size, (1, runs))
+    )
+    count = len(sizes)
+    plain = np.sqrt(count / (count - 1) * (table.influence**2).sum(axis=0))
+    kish = size.sum() ** 2 / (size**2).sum()
+    effective = np.sqrt(kish / (kish - 1) * (table.influence**2).sum(axis=0))
+    interval = cluster.t_interval(table)
+    return {
+        "n - 1": _covered(table.estimate, plain, count - 1.0),
+        "Kish": _covered(table.estimate, effective, kish - 1),
+        "CR2, Satterthwaite (ours)": float(np.mean((interval.low <= 0) & (interval.high >= 0))) * 100,
+        "df": float(interval.df[0]),
+    }
+
+
+def _covered(estimate: Array, se: Array, df: float) -> float:
+    return float(np.mean(np.abs(estimate) <= cluster.t_quantile(np.array([df]), 0.975)[0] * se)) * 100
+
+
+def rare_grades(before: float, after: float, clusters: int, runs: int, seed: int) -> dict[str, float]:
+    """Coverage of the t interval of a difference between two scores near 0 or 1, and whether a caution shows."""
+    rng = np.random.default_rng(seed)
+    question = rng.normal(0, 1.3, (clusters, runs))
+    scores = []
+    for level in (before, after):
+        logit = _level(level) + question + rng.normal(0, 0.5, (clusters, runs))
+        answers = logit + rng.normal(0, 0.7, (5, clusters, runs))
+        scores.append((rng.random(answers.shape) < 1 / (1 + np.exp(-answers))).mean(axis=0))
+    table = cluster_table(scores[1] - scores[0], np.ones((clusters, runs)))
+    interval = cluster.t_interval(table)
+    spread = interval.se > 0
+    inside = (interval.low <= after - before) & (interval.high >= after - before)
+    shown = [
+        interval_caution(clusters - 1.0, a, b) is not None
+        for a, b in zip(scores[0].mean(axis=0)[:500], scores[1].mean(axis=0)[:500], strict=True)
+    ]
+    return {"coverage": float(inside[spread].mean()) * 100, "caution shown": float(np.mean(shown)) * 100}
+
+
+def _level(score: float) -> float:
+    """Logit at which the mean score over questions, models and answers is this one."""
+    draws = ndtri((np.arange(20_000) + 0.5) / 20_000) * np.sqrt(1.3**2 + 0.5**2 + 0.7**2)
+    low, high = -12.0, 12.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if (1 / (1 + np.exp(-middle - draws))).mean() < score else (low, middle)
+    return low
+
+
+def large_family(size: int, loss: float, clusters: int, runs: int, seed: int) -> dict[str, float]:
+    """Dimensions found by Holm's correction in a family where all, or none, lost something."""
+    rng = np.random.default_rng(seed)
+    found = {"ours": 0.0, "random patterns alone": 0.0}
+    for run in range(runs):
+        values = np.round(rng.normal(-loss, 0.35, (clusters, size)) * 15) / 15
+        p = resample.sign_flip_p(cluster_table(values, np.ones(values.shape)), 10_000, run)
+        for name, tested in (("ours", p), ("random patterns alone", np.maximum(p, 1 / 10_001))):
+            rejected = [q is not None and q < 0.05 for q in cluster.adjust(tested.tolist(), "holm")]
+            found[name] += (np.mean(rejected) if loss else float(any(rejected))) * 100 / runs
+    return found
+
+
+def clusters_part(runs: int) -> Rows:
+    """Intervals on clusters of unequal size."""
+    return [
+        (f"{name}, {share * 100:.0f} % shared", unequal_clusters(sizes, share, runs, seed))
+        for seed, (name, sizes) in enumerate(SIZES.items())
+        for share in (0.0, 0.2, 0.7, 1.0)
+    ]
+
+
+def rare_part(runs: int) -> Rows:
+    """Intervals on few or rare grades."""
+    pairs = ((0.05, 0.05), (0.05, 0.15), (0.1, 0.03), (0.05, 0.01), (0.2, 0.05), (0.5, 0.2))
+    return [
+        (f"{a:.0%} to {b:.0%}, {n} clusters", rare_grades(a, b, n, runs, seed))
+        for seed, (a, b) in enumerate(pairs)
+        for n in (8, 11, 20, 40)
+    ]
+
+
+def family_part(runs: int) -> Rows:
+    """Tests found in a family of 1,170, and false alarms in one of 600 without any effect."""
+    few = max(3, runs // 400)
+    return [
+        (
+            "tests found, 1,170 dimensions that lost 50 points, 30 clusters",
+            large_family(1170, 0.5, 30, few, 1),
+        ),
+        ("tests found, the same at 30 points", large_family(1170, 0.3, 30, few, 2)),
+        (
+            "any false alarm, 600 dimensions without a loss",
+            large_family(600, 0.0, 30, max(50, runs // 10), 3),
+        ),
+    ]
+
+
+PARTS: dict[str, tuple[str, Callable[[int], Rows]]] = {
+    "clusters": ("coverage of 95 % intervals, clusters of unequal size", clusters_part),
+    "rare": ("coverage of the t interval, scores near 0", rare_part),
+    "family": ("sign flips in large families, per cent", family_part),
+}
+
+
+def main(runs: int = 4000, *parts: str) -> None:
+    """Print the tables of the named parts, or of all, as Markdown."""
+    for part in parts or PARTS:
+        title, compute = PARTS[part]
+        rows = compute(runs)
+        columns = list(rows[0][1])
+        print(f"\n| {title}, {runs} runs | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+        for name, values in rows:
+            print(f"| {name} | " + " | ".join(f"{values[c]:.1f}" for c in columns) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])
