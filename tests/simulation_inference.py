@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from value_retention.analysis.judges.confusion import JudgedGrade, confusions_of
+from value_retention.analysis.judges.differences import JudgedRun, run_differences
+from value_retention.analysis.judges.leave_one_out import QuestionColumn
 from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.limits import interval_caution
@@ -104,6 +107,78 @@ def large_family(size: int, loss: float, clusters: int, runs: int, seed: int) ->
     return found
 
 
+def judge_errors(
+    false_pass: tuple[float, float], shift: float, labels: int, runs: int, seed: int
+) -> dict[str, float]:
+    """Corrected difference of two runs by one judge with a false-fail rate of 5 %, by labels drawn at random.
+
+    Args:
+        false_pass: The judge's false-pass rate on each run.
+        shift: Of the second model, in logits.
+        labels: Labels on each run.
+        runs: Simulated comparisons of 115 questions, 5 answers, 3 dimensions.
+        seed: Seed.
+    """
+    rng = np.random.default_rng(seed)
+    names = [f"{n}" for n in range(115)]
+    inside, pooled_inside, raw_inside, p_values = [], [], [], []
+    big = rng.normal(0, np.sqrt(1.3**2 + 0.5**2 + 0.7**2), 400_000)
+    truth = float(np.mean(1 / (1 + np.exp(-big - shift)) - 1 / (1 + np.exp(-big))))
+    for _ in range(runs):
+        question = rng.normal(0, 1.3, (115, 1, 1))
+        judged = []
+        graded: list[list[JudgedGrade]] = []
+        for model in range(2):
+            logit = (
+                question + model * shift + rng.normal(0, 0.5, (115, 1, 1)) + rng.normal(0, 0.7, (115, 5, 1))
+            )
+            good = rng.random((115, 5, 3)) < 1 / (1 + np.exp(-logit))
+            said = rng.random(good.shape) < np.where(good, 0.95, false_pass[model])
+            told = rng.permutation(good.size) < labels
+            graded.append([
+                JudgedGrade(names[k // 15], True, "d", float(s), float(t) if known else None, 1.0)
+                for k, (s, t, known) in enumerate(zip(said.ravel(), good.ravel(), told, strict=True))
+            ])  # fmt: skip
+            column = QuestionColumn(
+                tuple(names),
+                tuple(names),
+                (True,) * 115,
+                said.mean(axis=(1, 2)),
+                np.zeros(115),
+                np.full(115, 15.0),
+            )
+            judged.append(JudgedRun(f"{model}", column, tuple(confusions_of("j", "b", graded[-1]))))
+        found = next(run_differences("j", "b", judged))
+        both = next(confusions_of("j", "b", graded[0] + graded[1]))
+        if found.corrected is None or both.refused or found.shown.low is None or found.shown.high is None:
+            continue
+        slope = both.informedness or 1.0
+        inside.append(found.corrected.low <= truth <= found.corrected.high)
+        raw_inside.append(found.shown.low <= truth <= found.shown.high)
+        pooled_inside.append(found.shown.low / slope <= truth <= found.shown.high / slope)
+        p_values.append(found.errors_p or 0.0)
+    return {
+        "own rates (ours)": float(np.mean(inside)) * 100,
+        "one pooled rate": float(np.mean(pooled_inside)) * 100,
+        "as graded": float(np.mean(raw_inside)) * 100,
+        "error rates tested unequal": float(np.mean(np.array(p_values) < 0.05)) * 100,
+        "used": 100 * len(inside) / runs,
+    }
+
+
+def judge_part(runs: int) -> Rows:
+    """Corrected differences where the judge errs alike or differently on the two runs."""
+    cases = [((0.1, 0.1), 0.0), ((0.1, 0.25), 0.0), ((0.1, 0.25), -0.5), ((0.1, 0.1), -0.5)]
+    return [
+        (
+            f"false passes {a:.0%} and {b:.0%}, shift {shift:g} logits, {labels} labels per run",
+            judge_errors((a, b), shift, labels, max(100, runs // 10), seed),
+        )
+        for seed, ((a, b), shift) in enumerate(cases)
+        for labels in (100, 300)
+    ]
+
+
 def clusters_part(runs: int) -> Rows:
     """Intervals on clusters of unequal size."""
     return [
@@ -142,6 +217,7 @@ def family_part(runs: int) -> Rows:
 PARTS: dict[str, tuple[str, Callable[[int], Rows]]] = {
     "clusters": ("coverage of 95 % intervals, clusters of unequal size", clusters_part),
     "rare": ("coverage of the t interval, scores near 0", rare_part),
+    "judge": ("coverage of the corrected difference, per cent", judge_part),
     "family": ("sign flips in large families, per cent", family_part),
 }
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from panel_records import judged, label_row, run_of, write_run
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import proportion_confint, proportions_ztest
 
 from value_retention.analysis.cli import cli
 from value_retention.analysis.judges.calibrate import Calibration, CorrectedScore, calibrate
@@ -26,13 +26,17 @@ from value_retention.analysis.judges.labels import COLUMNS, read_labels
 from value_retention.analysis.judges.matching import Labels, Target, Truth, match_labels
 from value_retention.analysis.runs.load import Run, load_runs
 from value_retention.analysis.stats.misclassification import (
+    Measured,
     Proportion,
+    corrected_difference,
     corrected_score,
+    difference_of,
     effective_size,
     informedness,
     rogan_gladen,
     wilson,
 )
+from value_retention.analysis.stats.tipping import Tipping, tipping
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
@@ -194,13 +198,15 @@ def test_ten_labels_on_one_question_are_too_few() -> None:
 # -- corrected scores ---------------------------------------------------------------------------------------
 
 
-def noisy_run(name: str, *, questions: int = 60, passing: float = 0.5, seed: int = 0) -> Run:
+def noisy_run(
+    name: str, *, questions: int = 60, passing: float = 0.5, seed: int = 0, false_pass: float = 0.15
+) -> Run:
     """Questions with two dimensions and a judge that errs; people's verdict is in the reply."""
     rng = np.random.default_rng(seed)
     records = []
     for n in range(questions):
         true = {d: rng.random() < passing for d in ("Care", "Scope")}
-        said = {d: [float(rng.random() < (0.95 if t else 0.15))] for d, t in true.items()}
+        said = {d: [float(rng.random() < (0.95 if t else false_pass))] for d, t in true.items()}
         record = judged(
             str(n), said, ["j"], language="en" if n < questions // 3 else "hi", text=f"{name} {n}"
         )
@@ -273,6 +279,69 @@ def test_an_estimate_outside_the_scale_is_clipped_and_marked() -> None:
     assert score.clipped
     assert (score.corrected.value, score.corrected.low) == (0.0, 0.0)
     assert score.corrected.unclipped < 0
+
+
+def test_runs_on_which_the_judge_errs_differently_are_corrected_each_with_its_own_rates() -> None:
+    """False passes 10 % of one run, 25 % of the other: pooled rates would enlarge the difference."""
+    runs = [noisy_run(name, questions=200, false_pass=rate) for name, rate in (("a", 0.1), ("b", 0.25))]
+    result = calibrate(people(runs), runs)
+    found = next(d for d in result.differences if d.name == "overall")
+    assert (found.baseline, found.run) == ("a", "b")
+    assert found.corrected is not None
+    assert found.corrected.value == pytest.approx(0, abs=1e-9)  # the same answers are good in both runs
+    assert found.corrected.low < 0 < found.corrected.high
+    assert found.shown.value is not None
+    assert found.shown.value > 0.04
+    assert found.specificity is not None
+    assert found.specificity.high < 0
+    assert found.errors_p is not None
+    assert found.errors_p < 0.01
+    scores = [score_of(result, "overall", run.name) for run in runs]
+    assert all(score.own_rates for score in scores)
+    truth = np.mean([float(g.rationale or 0) for r in runs[0].records for g in r.grades])
+    for score in scores:
+        assert score.corrected is not None
+        assert score.corrected.unclipped == pytest.approx(truth)
+
+
+def test_a_run_without_enough_labels_has_no_corrected_difference() -> None:
+    runs = [noisy_run("a"), noisy_run("b", seed=1)]
+    few = people([runs[0]]).truth | dict(list(people([runs[1]]).truth.items())[:12])
+    result = calibrate(Labels(few, {}, len(few), 0, 0), runs)
+    found = next(d for d in result.differences if d.name == "overall")
+    assert found.corrected is None
+    assert "too few labels" in (found.refused or "")
+    assert score_of(result, "overall", "a").own_rates
+    assert not score_of(result, "overall", "b").own_rates
+
+
+def test_a_corrected_difference_without_judge_errors_is_newcombes() -> None:
+    sure = Proportion(1.0, 1e9)
+    sides = [Measured(Proportion(0.6, 80), sure, sure), Measured(Proportion(0.8, 70), sure, sure)]
+    found = corrected_difference(sides[0], sides[1])
+    # Newcombe (1998), table II, method 10, on the interval of Lang and Reiczigel: close to Wilson's.
+    assert found.value == pytest.approx(0.2)
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=0.01)
+    closer = corrected_difference(sides[0], sides[1], covariance=0.001)
+    assert found.low < closer.low < closer.high < found.high
+    plain = difference_of(Proportion(0.6, 80), Proportion(0.8, 70))
+    assert (plain.low, plain.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert plain.p == pytest.approx(proportions_ztest([56, 48], [70, 80])[1])
+
+
+def test_the_errors_that_would_overturn_a_verdict() -> None:
+    """A loss of 2 [-4, 0] at a margin of 5: both rates together above 20 % stretch it to the margin."""
+    found = tipping(0.62, 0.60, -0.04, 0.0, lambda value, low, high: low > -0.05)
+    assert found.both == pytest.approx(0.2, abs=0.002)
+    assert found.false_pass is not None
+    # Passed by mistake in the run only: (0.6 - e) / (1 - e) falls by about 0.4 e.
+    assert found.false_pass == pytest.approx(0.0226, abs=0.003)
+    sure = tipping(0.7, 0.2, -0.55, -0.45, lambda value, low, high: high < 0)
+    assert sure == Tipping(None, None, None)
+    # A loss of 10 [-14, -6]: false fails of 12 % of what is good in the run reach 0.
+    small = tipping(0.5, 0.4, -0.14, -0.06, lambda value, low, high: high < 0)
+    assert small.both is None
+    assert small.false_fail == pytest.approx(0.12, abs=0.002)
 
 
 @pytest.mark.slow
@@ -588,6 +657,20 @@ def test_from_the_template_to_corrected_scores(tmp_path: Path) -> None:
     expected = calibrate(matched(labels, *load_runs([path])), load_runs([path]))
     assert value["scores"][0]["corrected"]["value"] == expected.scores[0].corrected.value  # type: ignore[union-attr]
     assert value["confusions"][0]["sensitivity"]["labels"] == expected.confusions[0].sensitivity.labels
+
+
+def test_two_labelled_runs_show_their_difference_on_the_terminal(tmp_path: Path) -> None:
+    runs = [noisy_run(name, questions=150, false_pass=rate) for name, rate in (("a", 0.05), ("b", 0.45))]
+    rows = [label_row(r, "Care", r.grades[0].rationale) for run in runs for r in run.records[:120]]
+    labels = write_labels(tmp_path / "l.csv", rows)
+    done = call(labels, *(write_run(tmp_path, run) for run in runs), "--json", tmp_path / "c.json")
+    assert done.exit_code == 0, done.output
+    assert "b less a" in done.output
+    assert "errs differently" in done.output
+    (found,) = [
+        d for d in json.loads((tmp_path / "c.json").read_text())["differences"] if d["name"] == "overall"
+    ]
+    assert found["corrected"]["low"] < found["corrected"]["value"] < found["corrected"]["high"]
 
 
 def test_refused_corrections_say_why_on_the_terminal(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from value_retention.analysis.judges.calibrate import Calibration, CorrectedScore
     from value_retention.analysis.judges.confusion import Confusion, Rate
+    from value_retention.analysis.judges.differences import RunDifference
     from value_retention.analysis.runs.load import Run
+    from value_retention.analysis.stats.misclassification import Difference
     from value_retention.tasks.load import Dataset
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -149,6 +151,7 @@ def _show(result: Calibration, level: float) -> None:
     for (judge, benchmark), rows in groupby(result.confusions, key=lambda c: (c.judge, c.benchmark)):
         _show_confusions(out, f"{title_of(benchmark)}: {judge} against people", list(rows))
     _show_scores(out, result.scores)
+    _show_differences(out, result.differences)
     if result.people:
         listed = [f"{name} {value:.2f}" for name, value in result.people.items() if value is not None][2:]
         say(
@@ -209,7 +212,8 @@ def _show_scores(out: Console, scores: Sequence[CorrectedScore]) -> None:
         corrected = "refused"
         if row.corrected is not None:
             ends = interval(row.corrected.low * 100, row.corrected.high * 100)
-            corrected = f"{number(row.corrected.value * 100)}{'*' if row.clipped else ''} {ends}"
+            marks = ("*" if row.clipped else "") + ("" if row.own_rates else "+")
+            corrected = f"{number(row.corrected.value * 100)}{marks} {ends}"
         labelled = ", ".join(map(str, row.label_clusters or ())) or "none"
         title = title_of(row.benchmark)
         clusters = str(row.score.clusters)
@@ -220,6 +224,12 @@ def _show_scores(out: Console, scores: Sequence[CorrectedScore]) -> None:
     print_table(out, "Scores, corrected for the judge's errors", headings, cells)
     for reason in sorted(reasons):
         say(out, f"{short_reason(reason)}: {reason}.", "dim")
+    if any(row.corrected is not None and not row.own_rates for row in scores):
+        say(
+            out,
+            "+ too few labels on this run: corrected with the judge's error rates on all runs. Do not subtract "
+            "such scores: the judge may err differently on each run.",
+        )
     for row in scores:
         where = f"{row.run}, {title_of(row.benchmark)}, {row.judge}, {row.name}"
         if row.refused is not None:
@@ -230,3 +240,42 @@ def _show_scores(out: Console, scores: Sequence[CorrectedScore]) -> None:
                 f"* {where}: the estimate is {number(row.corrected.unclipped * 100)} %, outside 0 to 100. "
                 "The labels do not fit this score: there are too few, or the judge errs differently here.",
             )
+
+
+def _show_differences(out: Console, rows: Sequence[RunDifference]) -> None:
+    from value_retention.analysis.commands.agreement import cell
+    from value_retention.analysis.report.cells import interval, number, p_text
+    from value_retention.analysis.report.console import print_table, say
+    from value_retention.analysis.runs.names import title_of
+
+    if not rows:
+        return
+
+    def points(found: Difference | None, missing: str) -> str:
+        if found is None:
+            return missing
+        return f"{number(found.value * 100, sign=True)} {interval(found.low * 100, found.high * 100)}"
+
+    cells = [
+        [
+            f"{row.run} less {row.baseline}",
+            title_of(row.benchmark),
+            row.judge,
+            row.name,
+            points(row.sensitivity, "no label"),
+            points(row.specificity, "no label"),
+            "" if row.errors_p is None else p_text(row.errors_p),
+            cell(row.shown, set(), 100, 1),
+            points(row.corrected, "refused"),
+        ]
+        for row in rows
+    ]
+    headings = ["Runs", "Benchmark", "Judge", "Questions", "Sensitivity\npoints", "Specificity\npoints"]
+    headings += ["p, equal\nerrors", "Score by judge\npoints", "Corrected\npoints"]
+    print_table(out, "Differences, each run corrected with the judge's errors on it", headings, cells)
+    for row in rows:
+        where = f"{row.run} less {row.baseline}, {title_of(row.benchmark)}, {row.judge}, {row.name}"
+        if row.refused is not None:
+            say(out, f"{where}: {row.refused}.")
+        if row.errors_p is not None and row.errors_p < 0.05:
+            say(out, f"{where}: the judge errs differently on the two runs. Report the corrected difference.")

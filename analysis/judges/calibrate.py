@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from value_retention.analysis.judges.confusion import Confusion, JudgedGrade, confusions_of
+from value_retention.analysis.judges.differences import JudgedRun, RunDifference, run_differences
 from value_retention.analysis.judges.leave_one_out import (
+    QuestionColumn,
     Score,
     groups_of,
     mean_score,
@@ -46,6 +48,8 @@ class CorrectedScore:
         refused: Why there is no corrected score.
         label_clusters: Clusters of the labels that are passes and of those that are fails, on which the rates
             of the correction are based; None without labels.
+        own_rates: Whether the rates come from labels on this run. False where it has too few, so that the labels
+            on all runs are used; such a score does not enter a difference.
     """
 
     judge: str
@@ -57,6 +61,7 @@ class CorrectedScore:
     clipped: bool
     refused: str | None
     label_clusters: tuple[int, int] | None = None
+    own_rates: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Calibration:
 
     confusions: tuple[Confusion, ...]
     scores: tuple[CorrectedScore, ...]
+    differences: tuple[RunDifference, ...]
     people: dict[str, float | None]
     notes: tuple[str, ...]
 
@@ -78,7 +84,8 @@ def calibrate(labels: Labels, runs: Sequence[Run], level: float = 0.95) -> Calib
 
     A judge with the same name, settings and protocol is one judge in all runs. Sensitivity and specificity are
     estimated per benchmark and language group, from the runs with labelled answers. A score is corrected with the
-    rates of its group.
+    rates of its group on its own run if that has enough labels, else with those on all runs. The differences of the
+    other runs from the first use only the rates of each run: a judge may err more on one of them.
 
     Args:
         labels: Labels from `match_labels`.
@@ -108,12 +115,21 @@ def calibrate(labels: Labels, runs: Sequence[Run], level: float = 0.95) -> Calib
         for (judge, benchmark), graded in pooled.items()
         for confusion in confusions_of(names[judge], benchmark, graded, level)
     ]
-    scores = [
-        score
-        for (judge, run_name, benchmark), records in answers.items()
-        for score in _scores(names[judge], run_name, benchmark, records, confusions, level)
+    scores: list[CorrectedScore] = []
+    compared: dict[tuple[Rater, str], list[JudgedRun]] = {}
+    for (judge, run_name, benchmark), records in answers.items():
+        own = list(confusions_of(names[judge], benchmark, held[judge, run_name, benchmark], level))
+        column = question_column(records)
+        scores += _scores(names[judge], run_name, benchmark, records, column, (own, confusions), level)
+        compared.setdefault((judge, benchmark), []).append(JudgedRun(run_name, column, tuple(own)))
+    differences = [
+        difference
+        for (judge, benchmark), judged in compared.items()
+        for difference in run_differences(names[judge], benchmark, judged, level)
     ]
-    return Calibration(tuple(confusions), tuple(scores), _people(labels), tuple(_notes(labels, runs)))
+    return Calibration(
+        tuple(confusions), tuple(scores), tuple(differences), _people(labels), tuple(_notes(labels, runs))
+    )
 
 
 def _judged(record: AnswerRecord, grades: Sequence[GradeRecord], labels: Labels) -> Iterator[JudgedGrade]:
@@ -136,22 +152,25 @@ def _scores(
     run: str,
     benchmark: str,
     records: list[AnswerRecord],
-    confusions: Sequence[Confusion],
+    column: QuestionColumn,
+    confusions: tuple[Sequence[Confusion], Sequence[Confusion]],
     level: float,
 ) -> Iterator[CorrectedScore]:
-    column = question_column(records)
+    """Yield the score of every group; ``confusions`` are those on this run, and those on all runs."""
     grades = [(is_english(record.language), record.grades_expected) for record in records]
-    known = {
-        c.name: c
-        for c in confusions
-        if (c.judge, c.benchmark) == (judge, benchmark) and c.kind != "dimension"
-    }
+    own, known = (
+        {c.name: c for c in some if (c.judge, c.benchmark) == (judge, benchmark) and c.kind != "dimension"}
+        for some in confusions
+    )
     groups = dict(groups_of(column.english))
     for name, mask in groups.items():
         clusters = [c for c, kept in zip(column.clusters, mask, strict=True) if kept]
         score = mean_score(clusters, column.scores[mask], level, column.grades[mask])
         most = sum(n for english, n in grades if name == "overall" or english == (name == "English"))
-        found, refused = _rates_for(name, groups, known)
+        found, refused = _rates_for(name, groups, own)
+        mine = refused is None
+        if not mine:
+            found, refused = _rates_for(name, groups, known)
         if refused is None and (score.value is None or score.se is None):
             refused = score.reason
         labelled = (found.sensitivity.clusters, found.specificity.clusters) if found else None
@@ -164,7 +183,7 @@ def _scores(
         assert wrong is not None
         corrected = corrected_score(Proportion(score.value, size), right, wrong, level)
         clipped = corrected.value != corrected.unclipped
-        yield CorrectedScore(judge, run, benchmark, name, score, corrected, clipped, None, labelled)
+        yield CorrectedScore(judge, run, benchmark, name, score, corrected, clipped, None, labelled, mine)
 
 
 def _rates_for(

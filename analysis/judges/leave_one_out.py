@@ -102,6 +102,7 @@ def regraded(record: AnswerRecord, grades: Sequence[GradeRecord]) -> AnswerRecor
 class QuestionColumn:
     """One score per question, NaN if it has none: arrays of shape (questions,)."""
 
+    items: tuple[str, ...]
     clusters: tuple[str, ...]
     english: tuple[bool, ...]
     scores: Floats
@@ -118,6 +119,7 @@ def question_column(records: Sequence[AnswerRecord]) -> QuestionColumn:
         by_item.setdefault(record.item, []).append(record)
     questions = [question_scores(answers) for answers in by_item.values()]
     return QuestionColumn(
+        tuple(by_item),
         tuple(answers[0].cluster for answers in by_item.values()),
         tuple(is_english(question.language) for question in questions),
         np.array([np.nan if q.overall is None else q.overall for q in questions], dtype=np.float64),

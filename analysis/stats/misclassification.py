@@ -112,6 +112,93 @@ def corrected_score(
     )
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A difference in [-1, 1] with its interval, and the p of the test against 0 where there is one."""
+
+    value: float
+    low: float
+    high: float
+    p: float | None = None
+
+
+def difference_of(before: Proportion, after: Proportion, level: float = 0.95) -> Difference:
+    """Difference of two independent proportions: Newcombe's interval, and the p of the score test.
+
+    Args:
+        before: The proportion that is subtracted.
+        after: The other one.
+        level: Confidence level.
+
+    References:
+        R. G. Newcombe, Interval estimation for the difference between independent proportions, Stat. Med. 17
+        (1998), 873-890, method 10.
+    """
+    value = after.value - before.value
+    (low, high), (low0, high0) = wilson(after, level), wilson(before, level)
+    ends = (
+        value - math.hypot(after.value - low, high0 - before.value),
+        value + math.hypot(high - after.value, before.value - low0),
+    )
+    pooled = (after.value * after.size + before.value * before.size) / (after.size + before.size)
+    variance = pooled * (1 - pooled) * (1 / after.size + 1 / before.size)
+    p = 2 * NormalDist().cdf(-abs(value) / math.sqrt(variance)) if variance > 0 else 1.0
+    return Difference(value, *ends, p)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One side of a corrected difference: the score by the judge, and the judge's rates on this side."""
+
+    apparent: Proportion
+    sensitivity: Proportion
+    specificity: Proportion
+
+
+def corrected_difference(
+    before: Measured, after: Measured, covariance: float = 0.0, level: float = 0.95
+) -> Difference:
+    """Difference of two corrected scores, each corrected with its own rates.
+
+    The interval puts those of the two scores together (method of variance estimates recovery): the distance from
+    each score to the end of its interval stands for its standard error in that direction.
+
+    Args:
+        before: The side that is subtracted.
+        after: The other one.
+        covariance: Of the two scores by the judge, which answer the same questions.
+        level: Confidence level.
+
+    References:
+        G. Y. Zou and A. Donner, Construction of confidence limits about effect measures: a general approach, Stat.
+        Med. 27 (2008), 1693-1702; with a correlation: G. Y. Zou, Am. J. Epidemiol. 168 (2008), 212-224.
+    """
+    scores = [
+        corrected_score(side.apparent, side.sensitivity, side.specificity, level) for side in (before, after)
+    ]
+    first, second = scores
+    slopes = [side.sensitivity.value + side.specificity.value - 1 for side in (before, after)]
+    spread = math.prod(
+        math.sqrt(
+            side.apparent.variance
+            + score.unclipped**2 * side.sensitivity.variance
+            + (1 - score.unclipped) ** 2 * side.specificity.variance
+        )
+        / slope
+        for side, score, slope in zip((before, after), scores, slopes, strict=True)
+    )
+    correlation = min(max(covariance / math.prod(slopes) / spread, 0.0), 0.99) if spread > 0 else 0.0
+    value = second.unclipped - first.unclipped
+
+    def reach(one: float, other: float) -> float:
+        one, other = max(one, 0.0), max(other, 0.0)
+        return math.sqrt(one**2 + other**2 - 2 * correlation * one * other)
+
+    low = value - reach(second.value - second.low, first.high - first.value)
+    high = value + reach(second.high - second.value, first.value - first.low)
+    return Difference(value, max(low, -1.0), min(high, 1.0))
+
+
 def _shrunk(share: Proportion, extra: float) -> Proportion:
     """With ``extra`` grades more, half of them passes."""
     size = share.size + extra
