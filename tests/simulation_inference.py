@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from value_retention.analysis.examples.synthetic import anima_shape
 from value_retention.analysis.judges.confusion import JudgedGrade, confusions_of
 from value_retention.analysis.judges.differences import JudgedRun, run_differences
 from value_retention.analysis.judges.leave_one_out import QuestionColumn
+from value_retention.analysis.planning import power
 from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.limits import interval_caution
+from value_retention.analysis.stats.pooling import partial_pooling
 
 Array = np.ndarray[Any, Any]
 Rows = list[tuple[str, dict[str, float]]]
@@ -172,11 +175,123 @@ def judge_part(runs: int) -> Rows:
     return [
         (
             f"false passes {a:.0%} and {b:.0%}, shift {shift:g} logits, {labels} labels per run",
-            judge_errors((a, b), shift, labels, max(100, runs // 10), seed),
+            judge_errors((a, b), shift, labels, runs, seed),
         )
         for seed, ((a, b), shift) in enumerate(cases)
         for labels in (100, 300)
     ]
+
+
+def planned_power(model: float, languages: int, epochs: int, runs: int, seed: int) -> dict[str, float]:
+    """Power that a plan promises as 80 %, on grades: 115 questions, or 67 in three languages.
+
+    Args:
+        model: Spread of a checkpoint's own strong and weak questions, in logits: a value of `power.ASSUMED`.
+        languages: 1 or 3.
+        epochs: Answers per question.
+        runs: Simulated comparisons.
+        seed: Seed.
+    """
+    name = next(name for name, sd in power.ASSUMED.items() if sd == model)
+    sizes = [1] * 115 if languages == 1 else [3] * 67
+    planned = power.detectable(power.assumed_spreads(name, languages == 3), sizes, epochs, 0.95) / 100
+    rng = np.random.default_rng(seed)
+    spread = np.sqrt(1.3**2 + model**2 + 0.7**2 + (0.5**2 if languages == 3 else 0))
+    shape = (runs, len(sizes), languages, epochs)
+    question = rng.normal(0, 1.3, (*shape[:2], 1, 1))
+    own = [question + rng.normal(0, model, question.shape) for _ in range(2)]
+    if languages == 3:
+        own = [logit + rng.normal(0, 0.5, (*shape[:3], 1)) for logit in own]
+    found = {"planned, points": planned * 100}
+    for verdict, truth in (("retained", 0.0), ("degraded", -planned)):
+        scores = []
+        for logit, level in zip(own, (0.0, _dimension_level(truth, float(spread))), strict=True):
+            answer = level + logit + rng.normal(0, 0.7, shape)
+            grades = [rng.random(shape) < 1 / (1 + np.exp(-answer - d)) for d in np.linspace(-1, 1, 4)]
+            scores.append(np.mean(grades, axis=0).mean(axis=(2, 3)).T)
+        interval = cluster.t_interval(cluster_table(scores[1] - scores[0], np.ones((len(sizes), runs))))
+        shown = interval.low > -planned if verdict == "retained" else interval.high < 0
+        found[f"{verdict}, per cent"] = float(np.mean(shown)) * 100
+    return found
+
+
+def _dimension_level(difference: float, spread: float) -> float:
+    """Logit at which the mean over four dimensions is this much above that at 0."""
+    draws = (ndtri((np.arange(20_000) + 0.5) / 20_000) * spread)[:, None] + np.linspace(-1, 1, 4)
+    low, high = -3.0, 3.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        below = (1 / (1 + np.exp(-middle - draws))).mean() - 0.5 < difference
+        low, high = (middle, high) if below else (low, middle)
+    return low
+
+
+def power_part(runs: int) -> Rows:
+    """What a plan promises with 80 % power, on simulated grades."""
+    return [
+        (
+            f"{'ANIMA, 115' if languages == 1 else 'MORU, 67 x 3'}, spread {model:g}, {epochs} epochs",
+            planned_power(model, languages, epochs, runs, seed),
+        )
+        for seed, (model, languages) in enumerate((m, n) for n in (1, 3) for m in power.ASSUMED.values())
+        for epochs in (1, 5)
+    ]
+
+
+def pooled_dimensions(
+    losses: Callable[[np.random.Generator, int], Array], runs: int, seed: int
+) -> dict[str, float]:
+    """Estimates of ANIMA's 13 dimensions, alone and partially pooled, in points.
+
+    Args:
+        losses: True difference of each dimension, points, from a generator and their number.
+        runs: Simulated comparisons.
+        seed: Seed.
+    """
+    rng = np.random.default_rng(seed)
+    names = list(dict.fromkeys(tag for *_, tags in anima_shape().rows for tag in tags))
+    carried = np.array([[name in tags for name in names] for *_, tags in anima_shape().rows], dtype=float)
+    errors: list[list[Array]] = [[], []]
+    inside: list[list[Array]] = [[], []]
+    flagged: list[list[Array]] = [[], []]
+    true = []
+    for _ in range(runs):
+        truth = losses(rng, len(names))
+        own = rng.normal(0, 12, (115, 1)) + rng.normal(0, 16, (115, 1))
+        table = cluster_table((truth + own + rng.normal(0, 27, (115, len(names)))) * carried, carried)
+        plain, pooled = cluster.t_interval(table), partial_pooling(table)
+        assert pooled is not None
+        for k, found in enumerate((plain, pooled)):
+            errors[k].append(found.estimate - truth)
+            inside[k].append((found.low <= truth) & (truth <= found.high))
+            flagged[k].append((found.high < 0) | (found.low > 0))
+        true.append(truth)
+    result = {}
+    zero = np.array(true) == 0
+    for k, name in enumerate(("alone", "pooled")):
+        result[f"error, {name}"] = float(np.sqrt(np.mean(np.square(errors[k]))))
+        result[f"coverage, {name}"] = float(np.mean(inside[k])) * 100
+        result[f"false flags, {name}"] = (
+            float(np.mean(np.array(flagged[k])[zero])) * 100 if zero.any() else 0.0
+        )
+    return result
+
+
+def pooling_part(runs: int) -> Rows:
+    """Dimensions that lost alike, differently, or alone."""
+
+    def alone(which: int) -> Callable[[np.random.Generator, int], Array]:
+        return lambda _, n: np.where(np.arange(n) == which, -20.0, 0.0)
+
+    cases: list[tuple[str, Callable[[np.random.Generator, int], Array]]] = [
+        ("none lost", lambda _, n: np.zeros(n)),
+        ("all lost 10 points", lambda _, n: np.full(n, -10.0)),
+        ("losses of 5 with a spread of 5", lambda rng, n: rng.normal(-5, 5, n)),
+        ("one of 101 questions lost 20", alone(0)),
+        ("one of 8 questions lost 20", alone(7)),
+        ("every second one lost 20", lambda _, n: np.where(np.arange(n) % 2, 0.0, -20.0)),
+    ]
+    return [(name, pooled_dimensions(losses, runs, k)) for k, (name, losses) in enumerate(cases)]
 
 
 def clusters_part(runs: int) -> Rows:
@@ -200,35 +315,42 @@ def rare_part(runs: int) -> Rows:
 
 def family_part(runs: int) -> Rows:
     """Tests found in a family of 1,170, and false alarms in one of 600 without any effect."""
-    few = max(3, runs // 400)
     return [
         (
             "tests found, 1,170 dimensions that lost 50 points, 30 clusters",
-            large_family(1170, 0.5, 30, few, 1),
+            large_family(1170, 0.5, 30, 5, 1),
         ),
-        ("tests found, the same at 30 points", large_family(1170, 0.3, 30, few, 2)),
+        ("tests found, the same at 30 points, 5 runs", large_family(1170, 0.3, 30, 5, 2)),
         (
             "any false alarm, 600 dimensions without a loss",
-            large_family(600, 0.0, 30, max(50, runs // 10), 3),
+            large_family(600, 0.0, 30, runs, 3),
         ),
     ]
 
 
-PARTS: dict[str, tuple[str, Callable[[int], Rows]]] = {
-    "clusters": ("coverage of 95 % intervals, clusters of unequal size", clusters_part),
-    "rare": ("coverage of the t interval, scores near 0", rare_part),
-    "judge": ("coverage of the corrected difference, per cent", judge_part),
-    "family": ("sign flips in large families, per cent", family_part),
+PARTS: dict[str, tuple[str, int, Callable[[int], Rows]]] = {
+    "clusters": ("coverage of 95 % intervals, clusters of unequal size", 1, clusters_part),
+    "rare": ("coverage of the t interval, scores near 0", 1, rare_part),
+    "judge": ("coverage of the corrected difference, per cent", 10, judge_part),
+    "power": ("designs planned for 80 % power", 2, power_part),
+    "pooling": ("13 dimensions, points and per cent", 10, pooling_part),
+    "family": ("sign flips in large families, per cent", 10, family_part),
 }
+"""Title, by how much the number of runs is divided, and the part."""
 
 
 def main(runs: int = 4000, *parts: str) -> None:
     """Print the tables of the named parts, or of all, as Markdown."""
     for part in parts or PARTS:
-        title, compute = PARTS[part]
-        rows = compute(runs)
+        title, fewer, compute = PARTS[part]
+        rows = compute(runs // fewer)
         columns = list(rows[0][1])
-        print(f"\n| {title}, {runs} runs | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+        print(
+            f"\n| {title}, {runs // fewer} runs | "
+            + " | ".join(columns)
+            + " |\n|---|"
+            + "---|" * len(columns)
+        )
         for name, values in rows:
             print(f"| {name} | " + " | ".join(f"{values[c]:.1f}" for c in columns) + " |", flush=True)
 

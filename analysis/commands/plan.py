@@ -1,8 +1,9 @@
-"""``value-retention plan``: cost and statistical power of a run, before it starts."""
+"""``value-retention plan``: cost and statistical power of a comparison, before it starts."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,12 @@ from value_retention.analysis.commands.options import Amount
 
 if TYPE_CHECKING:
     from value_retention.analysis.planning.plan import CountTokens, Plan
+    from value_retention.analysis.planning.power import Cheapest, Spreads, Want
     from value_retention.analysis.planning.spending import Price
+
+SHOWN_EPOCHS = (1, 2, 5, 10, 30)
+MIN_CLUSTERS = 6
+"""As in `stats.cluster`, which needs numpy."""
 
 
 @click.command("plan")
@@ -48,11 +54,20 @@ if TYPE_CHECKING:
 @click.option("--price-out", type=Amount(min=0), help="US dollars per million output tokens.")
 @click.option("--prices", type=click.Path(path_type=Path), help="YAML file with prices and their date.")
 @click.option("--judge", "judge", help="Judge whose price to take from --prices.")
+@click.option("--pilot", nargs=2, metavar="RUN RUN", help="Two runs to take the spreads from.")
+@click.option("--want", help='What to show with 80 % power: "retained at 5", "degraded at 5", "improved at 5" or '
+              '"degraded beyond 5 at 12".')  # fmt: skip
+@click.option("--level", default=0.95, show_default=True, help="Confidence level of the verdicts together.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(**given: Any) -> None:
-    """Estimate the calls, tokens, time and cost of a run, and the smallest difference it can detect."""
+    """Estimate the calls, tokens, time and cost of a run, and what a comparison of such runs can show.
+
+    With --want, find the cheapest design that shows it.
+    """
     from value_retention.adapters.settings import names_of
     from value_retention.analysis.planning.plan import plan
+    from value_retention.analysis.planning.power import read_want
+    from value_retention.analysis.stats.settings import checked_settings
     from value_retention.tasks.benchmark import ANIMA_2_2, MORU
     from value_retention.tasks.errors import InputError
     from value_retention.tasks.load import load
@@ -63,6 +78,11 @@ def command(**given: Any) -> None:
         raise InputError(
             "unknown benchmark", where="--tasks", found=given["tasks"], expected="anima_2_2, moru_multi"
         )
+    want = None if given["want"] is None else read_want(given["want"])
+    checked_settings(level=given["level"])
+    # The primary verdicts of a report share the error rate (Holm); the first of them has the smallest part.
+    family = len(names) * max(1, given["checkpoints"] - 1)
+    level = 1 - (1 - given["level"]) / family
     price, priced = _price(given)
     count, measured = _tokenizer(given["tokenizer"])
     languages = names_of(given["languages"]) if given["languages"] else None
@@ -80,12 +100,27 @@ def command(**given: Any) -> None:
     ]
     notes = [f"tokens {measured}, answers of {given['answer_tokens']} tokens, protocol {given['protocol']}"]
     notes.append(priced)
-    if as_json := given["as_json"]:
+    spreads = {p.benchmark: _spreads(p, given["pilot"]) for p in plans if len(p.clusters) >= MIN_CLUSTERS}
+    notes += _power_notes(plans, spreads, given["level"], family)
+    if given["as_json"]:
         runs = given["checkpoints"]
-        rows = [{**asdict(p), "checkpoints": runs, "usd": _money(p, price, given)} for p in plans]
-        click.echo(json.dumps({"plans": rows, "notes": notes}, indent=2))
-    if not as_json:
-        _show(plans, price, given, notes)
+        rows = [
+            {
+                **asdict(p), "clusters": len(p.clusters), "checkpoints": runs, "usd": _money(p, price, given),
+                "spreads": [asdict(s) for s in spreads.get(p.benchmark, ())],
+                "detectable": _by_epochs(p, spreads.get(p.benchmark, ()), level),
+            }
+            for p in plans
+        ]  # fmt: skip
+        found = [d for p, d in _designs(plans, spreads, level, want)]
+        click.echo(json.dumps({"plans": rows, "designs": list(map(asdict, found)), "notes": notes}, indent=2))
+        return
+    _show(plans, price, given)
+    _show_power(plans, spreads, level)
+    if want is not None:
+        _show_designs(_designs(plans, spreads, level, want), want, price, given)
+    for note in notes:
+        click.echo(note)
 
 
 def _price(given: dict[str, Any]) -> tuple[Price | None, str]:
@@ -135,7 +170,7 @@ def _money(plan: Plan, price: Price | None, given: dict[str, Any]) -> float | No
     return price.cost(plan.input_tokens, plan.output_tokens) * int(given["checkpoints"])
 
 
-def _show(plans: list[Plan], price: Price | None, given: dict[str, Any], notes: list[str]) -> None:
+def _show(plans: list[Plan], price: Price | None, given: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -149,6 +184,7 @@ def _show(plans: list[Plan], price: Price | None, given: dict[str, Any], notes: 
         table.add_row(label, *cells, form.format(sum(values)) if total else "")
 
     row("questions", [p.questions for p in plans], "{:,.0f}")
+    row("independent questions", [len(p.clusters) for p in plans], "{:,.0f}")
     row("epochs", [p.epochs for p in plans], "{:,.0f}", total=False)
     row("answers", [p.answers * runs for p in plans], "{:,.0f}")
     row("judge calls", [p.calls * runs for p in plans], "{:,.0f}")
@@ -159,15 +195,114 @@ def _show(plans: list[Plan], price: Price | None, given: dict[str, Any], notes: 
         row("judging, minutes", [p.calls * runs / given["rate"] / 60 for p in plans], "{:,.1f}")
     if price is not None:
         row("US dollars", [_money(p, price, given) or 0.0 for p in plans], "{:,.2f}")
-    row("detectable difference, points", [p.detectable for p in plans], "{:.1f}", total=False)
-    for epochs in plans[0].more_epochs:
-        row(f"  with {epochs} epochs", [p.more_epochs[epochs] for p in plans], "{:.1f}", total=False)
-    console = Console()
-    console.print(table)
-    for note in notes:
-        console.print(note, highlight=False, soft_wrap=True)
-    console.print(
-        "detectable: smallest difference between two checkpoints with 80 % power at the 5 % level, "
-        "scaled from simulations of the full design",
-        highlight=False,
-    )
+    Console().print(table)
+
+
+def _spreads(plan: Plan, pilot: tuple[str, str] | None) -> list[Spreads]:
+    """The spreads of the pilot on a benchmark, or both that are assumed."""
+    from value_retention.analysis.commands.inputs import load_all
+    from value_retention.analysis.planning.power import ASSUMED, assumed_spreads, pilot_spreads
+    from value_retention.tasks.benchmark import MORU
+
+    if not pilot:
+        return [assumed_spreads(model, plan.benchmark == MORU.name) for model in ASSUMED]
+    sides = [
+        [record for run in load_all([path]) for record in run.records if record.benchmark == plan.benchmark]
+        for path in pilot
+    ]
+    return [pilot_spreads(sides[0], sides[1], f"--pilot {' '.join(pilot)}, {plan.benchmark}")]
+
+
+def _by_epochs(
+    plan: Plan, spreads: Iterable[Spreads], level: float, share: float = 1.0
+) -> dict[int, list[float]]:
+    """Detectable difference by epochs, one value per spread, with a share of the clusters."""
+    from value_retention.analysis.planning.power import detectable, part_of
+
+    sizes = part_of(plan.clusters, round(len(plan.clusters) * share))
+    return {epochs: [detectable(s, sizes, epochs, level) for s in spreads] for epochs in SHOWN_EPOCHS}
+
+
+def _power_notes(
+    plans: list[Plan], spreads: dict[str, list[Spreads]], level: float, family: int
+) -> list[str]:
+    from value_retention.analysis.planning.power import ASSUMED
+
+    notes = [
+        "detectable: the loss or gain that is shown with 80 % power, and the smallest margin at which a checkpoint "
+        "that lost nothing is shown to be retained; simulated with the interval that decides the verdict"
+    ]
+    if family > 1:
+        notes.append(
+            f"{family} primary verdicts share {1 - level:.1%}, so each is planned at {(1 - level) / family:.2%}"
+        )
+    for plan in plans:
+        found = spreads.get(plan.benchmark)
+        if found is None:
+            notes.append(f"{plan.benchmark}: fewer than {MIN_CLUSTERS} independent questions are not tested")
+        elif found[0].clusters is not None:
+            notes.append(
+                f"{plan.benchmark}: spreads from a pilot of {found[0].clusters} independent questions"
+            )
+        else:
+            notes.append(
+                f"{plan.benchmark}: spreads assumed; a checkpoint's own strong and weak questions vary by "
+                f"{' (small) or '.join(f'{sd:g}' for sd in ASSUMED.values())} logits (large). A pilot is better: "
+                "--pilot RUN RUN"
+            )
+    return notes
+
+
+def _show_power(plans: list[Plan], spreads: dict[str, list[Spreads]], level: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Detectable difference in points, by epochs and independent questions")
+    table.add_column("epochs", justify="right")
+    columns = []
+    for plan in plans:
+        for share in (1.0, 0.5):
+            count = round(len(plan.clusters) * share)
+            if count >= MIN_CLUSTERS:
+                table.add_column(f"{plan.benchmark}\n{count}", justify="right")
+                columns.append(_by_epochs(plan, spreads[plan.benchmark], level, share))
+    if not columns:
+        return
+    for epochs in SHOWN_EPOCHS:
+        cells = [" to ".join(f"{value:.1f}" for value in column[epochs]) for column in columns]
+        table.add_row(f"{epochs}", *cells)
+    Console().print(table)
+
+
+def _designs(
+    plans: list[Plan], spreads: dict[str, list[Spreads]], level: float, want: Want | None
+) -> list[tuple[Plan, Cheapest]]:
+    from value_retention.analysis.planning.power import cheapest
+
+    if want is None:
+        return []
+    return [(p, cheapest(s, p.clusters, level, want)) for p in plans for s in spreads.get(p.benchmark, ())]
+
+
+def _show_designs(
+    designs: list[tuple[Plan, Cheapest]], want: Want, price: Price | None, given: dict[str, Any]
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    runs = max(2, given["checkpoints"])
+    table = Table(title=f'Cheapest design for "{want.text}" with 80 % power, {runs} checkpoints')
+    for column in ("", "spreads", "questions", "epochs", "power", "judge calls", "US dollars"):
+        table.add_column(column, justify="right" if column not in ("", "spreads") else "left")
+    for plan, design in designs:
+        part = design.epochs * design.questions / (plan.epochs * plan.questions)
+        usd = _money(plan, price, given)
+        money = "" if usd is None else f"{usd / given['checkpoints'] * runs * part:,.2f}"
+        power = f"{design.power:.0%}"
+        cells = [f"{design.questions}", f"{design.epochs}", power, f"{plan.calls * runs * part:,.0f}", money]
+        if not design.reached:
+            cells = ["none", f"{design.epochs}", power, "", ""]
+        table.add_row(plan.benchmark, design.source, *cells)
+    Console().print(table)
+    if not all(design.reached for _, design in designs):
+        click.echo("none: all questions with the epochs shown have only the power shown")

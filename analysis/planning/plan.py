@@ -1,13 +1,12 @@
-"""Size of a run before it starts: answers, judge calls, tokens, and the smallest difference it can detect."""
+"""Size of a run before it starts: answers, judge calls and tokens. `power` says what it can show."""
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from value_retention.tasks.batched import batched_prompt, criteria
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.rubric import judge_calls
 
@@ -18,13 +17,6 @@ REPLY_TOKENS = {"per_dimension": 220.0, "batched": 60.0}
 it writes a short sentence and a grade per criterion, and the figure is per criterion. Set ``--reply-tokens`` to
 what your judge writes; `value-retention judge` prints the tokens that providers counted."""
 
-# Standard error of a paired difference in points, by number of epochs, from simulations of ANIMA-like data
-# (115 questions that vary, a model-by-question effect, noisy repeats).
-_EPOCH_ERRORS = {1: 3.2, 2: 2.3, 5: 1.9, 10: 1.6, 30: 1.4}
-_CLUSTERS = 115
-MDE_AT_DESIGN = {ANIMA_2_2.name: 5.1, MORU.name: 5.4}
-"""Minimum detectable effect in points at 80 % power with 5 epochs and all questions (same simulations)."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -32,7 +24,8 @@ class Plan:
 
     benchmark: str
     questions: int
-    clusters: int
+    clusters: tuple[int, ...]
+    """Questions of each independent cluster."""
     epochs: int
     answers: int
     calls: int
@@ -40,10 +33,6 @@ class Plan:
     output_tokens: float
     answer_tokens: float
     """Tokens that the evaluated model writes."""
-    detectable: float
-    """Smallest difference between two checkpoints that is detected with 80 % power, in points."""
-    more_epochs: dict[int, float]
-    """The same by number of epochs."""
 
 
 def estimate_tokens(text: str) -> float:
@@ -90,37 +79,14 @@ def plan(
             tokens_out += each * len(prompts)
         calls += len(prompts)
         tokens_in += sum(map(count, prompts))
-    clusters = len({item.cluster for item in dataset.items})
-    name = dataset.benchmark.name
     return Plan(
-        benchmark=name,
+        benchmark=dataset.benchmark.name,
         questions=len(dataset.items),
-        clusters=clusters,
+        clusters=tuple(Counter(item.cluster for item in dataset.items).values()),
         epochs=epochs,
         answers=len(dataset.items) * epochs,
         calls=calls * epochs * judges,
         input_tokens=tokens_in * epochs * judges,
         output_tokens=tokens_out * epochs * judges,
         answer_tokens=float(answer_tokens) * len(dataset.items) * epochs,
-        detectable=detectable_difference(name, clusters, epochs),
-        more_epochs={n: detectable_difference(name, clusters, n) for n in _EPOCH_ERRORS},
     )
-
-
-def detectable_difference(benchmark: str, clusters: int, epochs: int) -> float:
-    """Smallest difference in points between two checkpoints that is detected with 80 % power at the 5 % level.
-
-    The simulated value of the full design, scaled by the square root of the number of clusters and by the
-    simulated standard error for the number of epochs. The number of questions limits what more epochs can gain.
-    """
-    full = 67 if benchmark == MORU.name else _CLUSTERS
-    return MDE_AT_DESIGN[benchmark] * math.sqrt(full / clusters) * epoch_error(epochs) / _EPOCH_ERRORS[5]
-
-
-def epoch_error(epochs: int) -> float:
-    """Standard error in points, the root of a^2 + b^2 / epochs fitted to the simulated values."""
-    if epochs in _EPOCH_ERRORS:
-        return _EPOCH_ERRORS[epochs]
-    # The variances of questions and of repeats, from both ends of the simulated series.
-    repeats = (_EPOCH_ERRORS[1] ** 2 - _EPOCH_ERRORS[30] ** 2) / (1 - 1 / 30)
-    return math.sqrt(_EPOCH_ERRORS[1] ** 2 - repeats + repeats / epochs)
