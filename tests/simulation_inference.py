@@ -21,6 +21,7 @@ from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.limits import interval_caution
 from value_retention.analysis.stats.pooling import partial_pooling
+from value_retention.analysis.stats.sequential import look_level, planned_times
 
 Array = np.ndarray[Any, Any]
 Rows = list[tuple[str, dict[str, float]]]
@@ -294,6 +295,75 @@ def pooling_part(runs: int) -> Rows:
     return [(name, pooled_dimensions(losses, runs, k)) for k, (name, losses) in enumerate(cases)]
 
 
+def stopping(model: float, loss: float, runs: int, seed: int) -> dict[str, float]:
+    """Judging ANIMA epoch by epoch at a margin of 5 points until `retained`, `degraded` or `improved` is shown.
+
+    Args:
+        model: Spread of a checkpoint's own strong and weak questions, in logits.
+        loss: True loss, points.
+        runs: Simulated comparisons of 115 questions and up to 5 epochs.
+        seed: Seed.
+    """
+    rng = np.random.default_rng(seed)
+    epochs, margin = 5, 5.0
+    question = rng.normal(0, 1.3, (runs, 115, 1))
+    level = _dimension_level(-loss / 100, float(np.sqrt(1.3**2 + model**2 + 0.7**2)))
+    scores = []
+    for shift in (0.0, level):
+        answer = (
+            shift + question + rng.normal(0, model, question.shape) + rng.normal(0, 0.7, (runs, 115, epochs))
+        )
+        grades = [rng.random(answer.shape) < 1 / (1 + np.exp(-answer - d)) for d in np.linspace(-1, 1, 4)]
+        scores.append(np.mean(grades, axis=0) * 100)
+    difference = (scores[1] - scores[0]).cumsum(axis=2) / np.arange(1, epochs + 1)
+    looks = [cluster_table(difference[:, :, k].T, np.ones((115, runs))) for k in range(epochs)]
+    errors = np.array([cluster.standard_error(look) for look in looks])
+    times = planned_times(range(1, epochs + 1))
+    shown: dict[str, list[str]] = {"spending": [], "at 95 % each": []}
+    used = []
+    for run in range(runs):
+        for name in shown:
+            verdict = ""
+            for k in range(epochs):
+                part = (
+                    look_level(errors[: k + 1, run].tolist(), times[: k + 1]) if name == "spending" else 0.95
+                )
+                half = cluster.t_quantile(np.array([114.0]), (1 + part) / 2)[0] * errors[k, run]
+                low, high = looks[k].estimate[run] - half, looks[k].estimate[run] + half
+                verdict = "degraded" if high < 0 else "improved" if low > 0 else ""
+                verdict = "retained" if low > -margin else verdict
+                if verdict:
+                    break
+            shown[name].append(verdict)
+            if name == "spending":
+                used.append((k + 1) / epochs)
+    last = cluster.t_interval(looks[-1])
+    wrong = {"retained"} if loss >= margin else set()
+    wrong |= {"degraded"} if loss == 0 else {"improved"}
+
+    def share(names: set[str], kind: str) -> float:
+        return float(np.mean([v in names for v in shown[kind]])) * 100
+
+    return {
+        "wrong": share(wrong, "spending"),
+        "wrong, 95 % at each look": share(wrong, "at 95 % each"),
+        "retained": share({"retained"}, "spending"),
+        "retained, all 5 epochs": float(np.mean(last.low > -margin)) * 100,
+        "degraded": share({"degraded"}, "spending"),
+        "degraded, all 5 epochs": float(np.mean((last.high < 0) & (last.low <= -margin))) * 100,
+        "calls saved": 100 - float(np.mean(used)) * 100,
+    }
+
+
+def stopping_part(runs: int) -> Rows:
+    """Judging until the verdict is clear."""
+    return [
+        (f"loss of {loss:g}, spread {model:g}", stopping(model, loss, runs, seed))
+        for seed, model in enumerate(power.ASSUMED.values())
+        for loss in (0.0, 5.0, 10.0, 29.0)
+    ]
+
+
 def clusters_part(runs: int) -> Rows:
     """Intervals on clusters of unequal size."""
     return [
@@ -334,6 +404,7 @@ PARTS: dict[str, tuple[str, int, Callable[[int], Rows]]] = {
     "judge": ("coverage of the corrected difference, per cent", 10, judge_part),
     "power": ("designs planned for 80 % power", 2, power_part),
     "pooling": ("13 dimensions, points and per cent", 10, pooling_part),
+    "stopping": ("judging epoch by epoch, margin 5, per cent", 2, stopping_part),
     "family": ("sign flips in large families, per cent", 10, family_part),
 }
 """Title, by how much the number of runs is divided, and the part."""

@@ -72,8 +72,19 @@ def pooled_dimensions(
         if found is None:
             continue
         for k in np.flatnonzero(np.isfinite(found.estimate)).tolist():
-            columns = (plain.estimate, plain.low, plain.high, found.estimate, found.low, found.high)
-            ends = [float(column[k]) * 100 for column in columns]
-            named = (panel.benchmark, comparison.statement, metrics[k].name, int(table.clusters[k]))
-            rows.append(PooledDimension(*named, *ends, found.mean * 100))
+            rows.append(
+                PooledDimension(
+                    benchmark=panel.benchmark,
+                    statement=comparison.statement,
+                    dimension=metrics[k].name,
+                    clusters=int(table.clusters[k]),
+                    difference=float(plain.estimate[k]) * 100,
+                    t_low=float(plain.low[k]) * 100,
+                    t_high=float(plain.high[k]) * 100,
+                    pooled=float(found.estimate[k]) * 100,
+                    low=float(found.low[k]) * 100,
+                    high=float(found.high[k]) * 100,
+                    common=found.mean * 100,
+                )
+            )
     return rows
