@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -483,6 +484,91 @@ def test_a_budget_is_kept(saved: Path, judges: Judges) -> None:
     assert judge(saved, "--judge", JUDGE, "--budget", "0.003", *PRICE, "--allow-missing").exit_code == 1
     assert written(saved) == []
     assert judge(saved, "--judge", JUDGE, "--budget", "5", *PRICE).exit_code == 0
+
+
+# -- until the verdict is clear ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(tmp_path: Path, judges: Judges, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Runs ``a`` and ``b`` of five epochs; the judge passes an answer that says so."""
+    monkeypatch.setattr(_Judge, "ask", _by_answer)
+    dataset = load(ANIMA_2_2, "sample")
+    folders = []
+    for model in "ab":
+        folders.append(tmp_path / model)
+        folders[-1].mkdir()
+        answers = [
+            Answer.of(
+                item, epoch, f"{model} on {item.id} {epoch}: {'good' if _good(model, k, epoch) else 'bad'}."
+            )
+            for k, item in enumerate(dataset.items)
+            for epoch in range(1, 6)
+        ]
+        records = [make_record(dataset, a, (), (), dataclasses.replace(RUN, model=model)) for a in answers]
+        lines = [record.to_json() + "\n" for record in records]
+        (folders[-1] / "answers.records.jsonl").write_text("".join(lines), "utf-8")
+    return folders[0], folders[1]
+
+
+def _good(model: str, question: int, epoch: int) -> bool:
+    return (question * 7 + epoch * 3) % 10 < (9 if model == "a" else 2)
+
+
+async def _by_answer(self: _Judge, prompt: str, answer: str, indicators: str, schema: object = None) -> Reply:
+    self.judges.asked += 1
+    return Reply("GRADE: C" if "good" in answer else "GRADE: I", input_tokens=100, output_tokens=10)
+
+
+def test_judging_stops_when_a_large_loss_is_shown(
+    two: tuple[Path, Path], judges: Judges, tmp_path: Path
+) -> None:
+    options = ("--judge", JUDGE, "--until-verdict", "5", "-o", tmp_path / "out")
+    done = judge(*two, *options)
+    assert done.exit_code == 0, done.output
+    looks = [line for line in done.stdout.splitlines() if "of 5 epochs" in line]
+    assert looks[-1].startswith("b less a, ")
+    assert "shows a loss" in looks[-1]
+    assert len(looks) < 5
+    runs = load_runs([tmp_path / "out"])
+    assert {r.run.model for run in runs for r in run.records} == {"a", "b"}
+    assert {r.epoch for run in runs for r in run.records} == set(range(1, len(looks) + 1))
+    asked = judges.asked
+    assert asked == sum(r.grades_expected for run in runs for r in run.records)
+    again = judge(*two, *options)
+    assert (again.exit_code, judges.asked) == (0, asked), again.output
+
+
+def test_a_small_difference_is_judged_to_the_end(
+    two: tuple[Path, Path], judges: Judges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Judge, "ask", _by_hash)
+    done = judge(*two, "--judge", JUDGE, "--until-verdict", "1", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    looks = [line for line in done.stdout.splitlines() if "of 5 epochs" in line]
+    assert len(looks) == 5
+    assert all("nothing yet" in line for line in looks)
+
+
+async def _by_hash(self: _Judge, prompt: str, answer: str, indicators: str, schema: object = None) -> Reply:
+    digest = hashlib.sha256(prompt.encode()).digest()[0]
+    return Reply("GRADE: C" if digest < 128 else "GRADE: I")
+
+
+def test_the_baseline_is_the_first_run_named(two: tuple[Path, Path], judges: Judges, tmp_path: Path) -> None:
+    done = judge(two[1], two[0], "--judge", JUDGE, "--until-verdict", "5", "-o", tmp_path / "out")
+    assert "a less b, " in done.stdout
+    assert "shows no loss of 5 points" in done.stdout
+
+
+def test_judging_until_a_verdict_needs_two_runs_and_a_folder(
+    two: tuple[Path, Path], judges: Judges, tmp_path: Path
+) -> None:
+    options = ("--until-verdict", "5", "-o", tmp_path / "out")
+    assert "two runs" in refused(judge(two[0], "--judge", JUDGE, *options))
+    assert "--fill" in refused(judge(*two, "--fill", *options))
+    assert "-o" in refused(judge(*two, "--judge", JUDGE, "--until-verdict", "5"))
+    assert judges.asked == 0
 
 
 # -- the plan ---------------------------------------------------------------------------------------------

@@ -58,6 +58,13 @@ OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
     is_flag=True,
     help="Write the records even if calls failed. Their grades count as missing (judge_error).",
 )
+@click.option(
+    "--until-verdict",
+    type=Amount(min=0.01),
+    metavar="MARGIN",
+    help="Judge two runs epoch by epoch, the baseline first. Stop when a loss is shown, or that there is none of "
+    "MARGIN points. Needs -o.",
+)
 @click.option("--data", help="Folder with the benchmark's rows, if they came from a folder.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Output folder. Default: the run's folder."
@@ -85,8 +92,16 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
     from value_retention.adapters.judges.models import make_judges
     from value_retention.analysis.planning.spending import price_given
     from value_retention.analysis.runs.load import load_runs
+    from value_retention.tasks.errors import InputError
 
     settings, fill = _settings(options), options["fill"]
+    if options["until_verdict"] is not None and (fill or options["output"] is None):
+        # Beside the answers, the epochs that were not judged would look like another run.
+        raise InputError(
+            "--until-verdict needs a folder for the records, and no --fill",
+            found="--fill" if fill else "no -o",
+            expected="-o FOLDER",
+        )
     price_given(options["price_in"], options["price_out"])  # checked with and without a budget
     found = load_runs(runs)
     work = _distinct(_unfilled(found, options["output"]) if fill else found, fill)
@@ -98,12 +113,42 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
     journal = open_journal(options["journal"])
     click.echo(f"journal: {journal.path}")
     budget = _budget(options, panels) if options["budget"] is not None else None
-    done = [
-        _judge_and_write(run, records, panel, options, journal, budget)
-        for (run, records), panel in zip(work, panels, strict=True)
-    ]
+    if options["until_verdict"] is not None:
+        done = _until_verdict(work, panels, [run.name for run in found], options, journal, budget)
+    else:
+        done = [
+            _judge_and_write(run, records, panel, options, journal, budget) is not None
+            for (run, records), panel in zip(work, panels, strict=True)
+        ]
     if not all(done):
         sys.exit(1)
+
+
+def _until_verdict(
+    work: list[tuple[Run, list[AnswerRecord]]],
+    panels: list[Panel],
+    order: list[str],
+    options: dict[str, Any],
+    journal: Journal,
+    budget: Budget | None,
+) -> list[bool]:
+    """Judge the two runs of each benchmark until a look shows something. False if grades are missing."""
+    from value_retention.analysis.commands.until import judged_until, pairs_of
+    from value_retention.analysis.stats.cluster import ALPHA
+
+    pairs = pairs_of(work, order)
+    done = []
+    for one, other in pairs:
+        panel = panels[one]
+
+        def judge(
+            part: tuple[Run, list[AnswerRecord]], write: bool, panel: Panel = panel
+        ) -> list[AnswerRecord] | None:
+            return _judge_and_write(part[0], part[1], panel, options, journal, budget, write)
+
+        alpha = ALPHA / len(pairs)
+        done.append(judged_until(work[one], work[other], options["until_verdict"], alpha, judge, click.echo))
+    return done
 
 
 def _judge_and_write(
@@ -113,8 +158,9 @@ def _judge_and_write(
     options: dict[str, Any],
     journal: Journal,
     budget: Budget | None,
-) -> bool:
-    """Judge one benchmark of one run and write its records. False if grades are missing."""
+    write: bool = True,
+) -> list[AnswerRecord] | None:
+    """Judge one benchmark of one run and write its records. None if grades are missing."""
     from value_retention.adapters.judges.rejudge import judging_id
     from value_retention.analysis.runs.load import failed_grades
 
@@ -133,11 +179,13 @@ def _judge_and_write(
     try:
         new = _judge(run, old, panel, options, journal, entry.id, budget)
         if new is None:
-            return False
+            return None
         if fill and failed_grades(new) >= failed_grades(old):
             # Records that fill nothing would look like a second run.
             click.echo(f"{run.name}, {old[0].benchmark}: all calls failed again, no records written")
-            return True
+            return new
+        if not write:
+            return new
         texts = [record.to_json() for record in new]
         journal.keep(entry, texts)
         stem = f"{_last_part(old[0].run.model)}-{old[0].benchmark}-{'+'.join(names)}"
@@ -148,7 +196,7 @@ def _judge_and_write(
         journal.finish(entry)
     finally:
         lock.release()
-    return True
+    return new
 
 
 def _last_part(model: str) -> str:
