@@ -320,7 +320,7 @@ def stopping(model: float, loss: float, runs: int, seed: int) -> dict[str, float
     errors = np.array([cluster.standard_error(look) for look in looks])
     times = planned_times(range(1, epochs + 1))
     shown: dict[str, list[str]] = {"spending": [], "at 95 % each": []}
-    used = []
+    used, inside = [], {"spending": 0, "at 95 % once stopped": 0}
     for run in range(runs):
         for name in shown:
             verdict = ""
@@ -337,6 +337,9 @@ def stopping(model: float, loss: float, runs: int, seed: int) -> dict[str, float
             shown[name].append(verdict)
             if name == "spending":
                 used.append((k + 1) / epochs)
+                once = cluster.t_quantile(np.array([114.0]), 0.975)[0] * errors[k, run]
+                inside["spending"] += low <= -loss <= high
+                inside["at 95 % once stopped"] += abs(looks[k].estimate[run] + loss) <= once
     last = cluster.t_interval(looks[-1])
     wrong = {"retained"} if loss >= margin else set()
     wrong |= {"degraded"} if loss == 0 else {"improved"}
@@ -351,6 +354,7 @@ def stopping(model: float, loss: float, runs: int, seed: int) -> dict[str, float
         "retained, all 5 epochs": float(np.mean(last.low > -margin)) * 100,
         "degraded": share({"degraded"}, "spending"),
         "degraded, all 5 epochs": float(np.mean((last.high < 0) & (last.low <= -margin))) * 100,
+        **{f"coverage, {name}": float(hits) / runs * 100 for name, hits in inside.items()},
         "calls saved": 100 - float(np.mean(used)) * 100,
     }
 

@@ -164,10 +164,8 @@ def sign_flip_p(table: ClusterTable, draws: int = 10_000, seed: int = 0) -> Floa
         Shape (columns,); NaN for a column without clusters.
     """
     p_values = np.full(table.sums.shape[1], np.nan)
-    carried = table.sizes > 0
-    patterns, which = np.unique(carried, axis=1, return_inverse=True)
-    for index, pattern in enumerate(patterns.T):
-        columns = np.flatnonzero(which.ravel() == index)
+    for columns in _alike(table.sizes > 0):
+        pattern = table.sizes[:, columns[0]] > 0
         clusters = int(pattern.sum())
         if not clusters:
             continue
@@ -185,6 +183,14 @@ def sign_flip_p(table: ClusterTable, draws: int = 10_000, seed: int = 0) -> Floa
             found[rare] = flip_tail(values[:, rare])
         p_values[columns] = found
     return p_values
+
+
+def _alike(carried: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """Positions of the columns that equal each other, a group for each pattern."""
+    packed = np.ascontiguousarray(np.packbits(carried, axis=0).T)
+    keys = packed.view(f"V{packed.shape[1]}").ravel()
+    _, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    return np.split(np.argsort(which, kind="stable"), np.cumsum(counts)[:-1])
 
 
 def _exact_flip_p(values: Floats) -> Floats:
