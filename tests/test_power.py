@@ -126,7 +126,7 @@ def test_plan_names_the_cheapest_design_and_its_cost() -> None:
     assert all(d["reached"] and d["power"] >= 0.8 for d in designs)
     (design, _) = json.loads(plan("--want", "retained at 1", "--json").output)["designs"]
     assert not design["reached"]
-    assert "only the power shown" in plan("--want", "retained at 1").output
+    assert "only this power" in plan("--want", "retained at 1").output
 
 
 def test_plan_corrects_for_the_verdicts_of_one_report() -> None:

@@ -62,8 +62,8 @@ OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
     "--until-verdict",
     type=Amount(min=0.01),
     metavar="MARGIN",
-    help="Judge two runs epoch by epoch, the baseline first. Stop when a loss is shown, or that there is none of "
-    "MARGIN points. Needs -o.",
+    help="Judge two runs epoch by epoch, the baseline first. Stop when a loss is shown, or a loss of MARGIN points "
+    "is excluded. Needs -o.",
 )
 @click.option("--data", help="Folder with the benchmark's rows, if they came from a folder.")
 @click.option(

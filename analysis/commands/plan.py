@@ -305,4 +305,4 @@ def _show_designs(
         table.add_row(plan.benchmark, design.source, *cells)
     Console().print(table)
     if not all(design.reached for _, design in designs):
-        click.echo("none: all questions with the epochs shown have only the power shown")
+        click.echo("none: the whole benchmark, with these epochs, has only this power")

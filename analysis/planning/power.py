@@ -85,7 +85,7 @@ class Cheapest:
 
 
 def read_want(text: str) -> Want:
-    """Read what a user wants to be able to show.
+    """Read which verdict a design must be able to reach.
 
     ``retained at 5``: a margin of 5 points, where nothing was lost. ``degraded at 5`` or ``improved at 5``: a true
     difference of 5 points. ``degraded beyond 5 at 12``: a loss of 12 points, with a margin of 5.
@@ -104,7 +104,7 @@ def read_want(text: str) -> Want:
         reach = 0.0
     if not reach > 0:
         raise InputError(
-            "unknown wish",
+            "unsupported verdict or form",
             where="--want",
             found=repr(text),
             expected='"retained at 5", "degraded at 5", "improved at 5" or "degraded beyond 5 at 12", in points',

@@ -30,7 +30,7 @@ def can_reject(clusters: Sequence[int | None], alpha: float = ALPHA) -> bool:
 
 
 def cannot_reject(family: str, clusters: Sequence[int | None], alpha: float = ALPHA) -> str | None:
-    """A warning for a family of tests that cannot reject, whatever the grades are; None for other families."""
+    """A warning for a family of tests that cannot reject with any grades; None for other families."""
     tested = [n for n in clusters if n is not None]
     if not tested or can_reject(tested, alpha):
         return None

@@ -22,7 +22,7 @@ def flip_tail(values: Floats) -> Floats:
     """Two-sided sign-flip p of each column's sum.
 
     Grades are coarse, so sums lie on a lattice. The tail starts one smallest flip before the observed sum. That is
-    the continuity correction for a lattice of that step, and errs on the safe side for every finer one.
+    the continuity correction for a lattice of that step; for a finer one it is conservative.
 
     Args:
         values: One number per cluster, shape (clusters, columns).

@@ -3,8 +3,8 @@
 Looking several times at 5 % each errs more often than 5 %. Alpha spending (Lan and DeMets) gives every look a part of
 the error rate, and the bounds follow from the joint distribution of the looks. Judging epoch by epoch has the canonical
 one: the mean over the first j epochs and that over the first k > j have the covariance of the latter's variance, since
-both hold the same questions. So the correlation of two looks is the ratio of their standard errors, whatever part of
-the error the questions and the answers have.
+both hold the same questions. So the correlation of two looks is the ratio of their standard errors, for any split of
+the error between questions and answers.
 
 References:
     K. K. G. Lan and D. L. DeMets, Discrete sequential boundaries for clinical trials, Biometrika 70 (1983), 659-663.
@@ -31,7 +31,7 @@ _NODES = 301
 _FAR = 8.0
 _LEAST_STEP = 0.05
 """Least increment of the information, as a standard deviation of the standardised difference. A look that brought less
-is bounded as if it had brought this, which errs on the safe side."""
+is bounded as if it had brought this, which is conservative."""
 
 
 def spent(time: float, alpha: float, spending: Spending = "obrien-fleming") -> float:
@@ -130,8 +130,8 @@ def look_level(
 ) -> float:
     """Confidence level of the interval at the latest look, so that all intervals together err at most alpha.
 
-    The interval is a repeated confidence interval: a t interval at this level may be read as if it were the only
-    one, whenever judging stops and for whatever reason.
+    The interval is a repeated confidence interval: a t interval at this level covers at every look, so judging may
+    stop at any of them.
 
     Args:
         errors: Standard error of the difference at each look so far, the latest last.

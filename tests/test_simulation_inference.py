@@ -1,0 +1,59 @@
+"""Error rates of the small-sample parts (`simulation_inference`), with fewer runs than the docs. Seeded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from simulation_inference import (
+    SIZES,
+    judge_errors,
+    large_family,
+    planned_power,
+    pooled_dimensions,
+    rare_grades,
+    unequal_clusters,
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("shared", [0.0, 0.7])
+def test_intervals_on_unequal_clusters_cover(name: str, shared: float) -> None:
+    found = unequal_clusters(SIZES[name], shared, 2000, 1)
+    assert 92.5 < found["CR2, Satterthwaite (ours)"] < 98.5
+    if name.startswith("one cluster of 30") and shared:
+        assert found["n - 1"] < 90
+
+
+def test_an_interval_that_covers_too_little_has_a_caution() -> None:
+    found = rare_grades(0.05, 0.01, 20, 2000, 1)
+    assert found["coverage"] < 94
+    assert found["caution shown"] > 90
+    assert rare_grades(0.5, 0.2, 20, 2000, 1)["caution shown"] < 5
+
+
+def test_large_families_can_reject_and_seldom_do_without_an_effect() -> None:
+    found = large_family(1170, 0.5, 30, 1, 1)
+    assert (found["ours"], found["random patterns alone"]) == (100, 0)
+    assert large_family(300, 0.0, 30, 100, 2)["ours"] < 10
+
+
+def test_a_judge_that_errs_differently_needs_the_rates_of_each_run() -> None:
+    found = judge_errors((0.1, 0.25), 0.0, 200, 60, 1)
+    assert found["own rates (ours)"] > 93
+    assert found["one pooled rate"] < 30
+
+
+@pytest.mark.parametrize(("model", "languages"), [(0.5, 1), (1.0, 3)])
+def test_a_planned_design_has_the_power_that_it_promises(model: float, languages: int) -> None:
+    found = planned_power(model, languages, 5, 1000, 1)
+    assert found["retained, per cent"] == pytest.approx(80, abs=4)
+    assert found["degraded, per cent"] == pytest.approx(80, abs=4)
+
+
+def test_pooling_halves_the_error_of_a_common_loss_and_covers() -> None:
+    found = pooled_dimensions(lambda _, n: np.full(n, -10.0), 100, 1)
+    assert found["error, pooled"] < 0.55 * found["error, alone"]
+    assert found["coverage, pooled"] > 93
+    assert pooled_dimensions(lambda _, n: np.zeros(n), 100, 1)["false flags, pooled"] < 6
