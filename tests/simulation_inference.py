@@ -391,7 +391,7 @@ def family_part(runs: int) -> Rows:
     """Tests found in a family of 1,170, and false alarms in one of 600 without any effect."""
     return [
         (
-            "tests found, 1,170 dimensions that lost 50 points, 30 clusters",
+            "tests found, 1,170 dimensions that lost 50 points, 30 clusters, 5 runs",
             large_family(1170, 0.5, 30, 5, 1),
         ),
         ("tests found, the same at 30 points, 5 runs", large_family(1170, 0.3, 30, 5, 2)),
