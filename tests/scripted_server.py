@@ -106,7 +106,7 @@ class Server:
         if judging:
             self.answered[text] = self.answered.get(text, 0) + 1
         return completion(
-            body, judge_reply(text, self.replies) if judging else model_answer(text, self.weights)
+            body, judge_reply(text, self.replies) if judging else model_answer(text + self.weights)
         )
 
     async def fault(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:

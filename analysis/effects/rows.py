@@ -21,7 +21,7 @@ CONSTANT = "every cluster gives the same value: no spread to estimate from"
 INFINITE = "a score of 0 or 100 %: its logit is infinite"
 NO_SIDES = "a difference between differences: its sides are not scores"
 ONE_SEED_ONLY = "one training run in an arm"
-ZERO = "the effect on English questions is 0 within its error"
+ZERO = "the effect on English questions is exactly 0"
 
 ComparisonKind = Literal[
     "pair", "gain over base", "domain effect", "domain effect by data", "same domain, other data",
