@@ -27,7 +27,7 @@ class Item:
 
     id: str
     cluster: str
-    """The question, shared by its translations: the unit of resampling."""
+    """The unit of resampling: a question and its translations. See `load.english_cluster` for ANIMA."""
     question: str
     language: str
     """BCP-47 tag."""

@@ -6,15 +6,15 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from value_retention.tasks import upstream
-from value_retention.tasks.benchmark import Benchmark, Dimension, Item, joint_revision
+from value_retention.tasks.benchmark import BENCHMARKS, Benchmark, Dimension, Item, joint_revision
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import TAGS, choose_languages, language_tag
-from value_retention.tasks.record import DataInfo, DroppedRow, canonical_json, text_hash
+from value_retention.tasks.record import AnswerRecord, DataInfo, DroppedRow, canonical_json, text_hash
 from value_retention.tasks.tables import Row, check_columns, folder_rows, hub_rows, hub_source
 from value_retention.tasks.text import printable
 
@@ -94,9 +94,11 @@ def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | Non
         raise InputError(
             "every row of the data was dropped", where=data, found=f"{len(dropped)} dropped rows"
         )
-    # Hash all items, before languages are chosen: runs on parts of the same data stay comparable.
+    # Hash all items, before languages are chosen: runs on parts of the same data stay comparable. The hash takes an
+    # ANIMA item's id for its cluster, as in older records: the content is the same.
+    hashed = items if benchmark.translated else [replace(item, cluster=item.id) for item in items]
     content = text_hash(
-        canonical_json([[asdict(i) for i in items], [asdict(d) for d in dimensions.values()]])
+        canonical_json([[asdict(i) for i in hashed], [asdict(d) for d in dimensions.values()]])
     )
     if languages is not None:
         chosen = choose_languages(languages, (item.language for item in items), "languages")
@@ -166,7 +168,7 @@ def _read_items(
         if isinstance(outcome, DroppedRow):
             dropped.append(outcome)
             continue
-        key = (outcome.cluster, outcome.language if benchmark.translated else "")
+        key = (outcome.cluster, outcome.language) if benchmark.translated else (outcome.id, "")
         before = seen.get(key)
         if before is None:
             seen[key] = (where, outcome)
@@ -216,17 +218,38 @@ def _read_item(
         if benchmark.row_problem == "drop":
             return DroppedRow(item_id, problem)
         raise InputError(f"invalid row: {problem}", where=where, found=f"id {item_id}")
+    translation = _text(row, "translation", where).strip() or None
     return Item(
         id=item_id,
-        cluster=key,
+        cluster=key if benchmark.translated else english_cluster(question, translation),
         question=question,
         language=tag,
         language_raw=raw_language,
         dimensions=known,
         variables=_variables(_text(row, "variables", where), where),
         source=_text(row, "source", where) or None,
-        translation=_text(row, "translation", where).strip() or None,
+        translation=translation,
     )
+
+
+def english_cluster(question: str, translation: str | None) -> str:
+    """Cluster of an ANIMA item: a short hash of its English text, whatever its case and spacing.
+
+    Several rows render one English text in several languages. A model's errors on them go together, so they count
+    as one question. The hash depends on the row alone: a run on some languages gives the same clusters.
+
+    Args:
+        question: The question as asked.
+        translation: Its English text; None where the question is English.
+    """
+    return text_hash(" ".join((translation or question).casefold().split()))[:12]
+
+
+def clustered(record: AnswerRecord) -> AnswerRecord:
+    """The record with the cluster that `load` gives its item; ANIMA's older records have the item there."""
+    if BENCHMARKS[record.benchmark].translated:
+        return record
+    return replace(record, cluster=english_cluster(record.question, record.translation))
 
 
 def _row_id(row: Row, where: str) -> str:

@@ -3,48 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from value_retention.analysis.commands.options import as_options, output_options, settings_options
 
+if TYPE_CHECKING:
+    from value_retention.analysis.stats.settings import Settings
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("arms_file", type=click.Path(path_type=Path), metavar="ARMS.yaml")
-@click.option(
-    "--margin", "margins", type=float, multiple=True, help="Points; replaces the margins of the file."
-)
 @click.option("--allow", multiple=True, metavar="ASPECT", help="As in `compare`; adds to the file's `allow`.")
 @click.option("--full", is_flag=True, help="Print every figure: dimensions, languages, sources, all columns.")
 @settings_options
 @output_options
 def command(
     arms_file: Path,
-    margins: tuple[float, ...],
     allow: tuple[str, ...],
     full: bool,
-    level: float,
-    resamples: int,
-    seed: int,
+    settings: Settings,
     plots: Path | None,
     **files: Path | None,
 ) -> None:
-    """Compare all arms: gains over the base, domain effects within each method, replication, interactions.
+    """Compare all arms: gains over the base or the mid-trained arm, domain effects, replication, interactions.
+
+    With the roles base and midtrain the report has the retained share. --margin replaces the file's margin.
 
     \b
     ARMS.yaml:
-      margins: [3, 5]
+      margin: 5
       arms:
-        - {name: base, base: true, run: logs/base}
+        - {name: llama, role: base, run: logs/llama}
+        - {name: midtrained, role: midtrain, run: logs/midtrained}
         - {domain: helpfulness, method: SFT, data: dolly-15k, seed: 1, run: logs/sft-dolly}
         - {domain: coding, method: SFT, data: magicoder, seed: 1, run: [logs/a.eval, logs/b.eval]}
     """
     from value_retention.analysis.commands.inputs import compare_file, write_result
     from value_retention.analysis.commands.outputs import check_outputs
     from value_retention.analysis.report.console import print_result
-    from value_retention.analysis.stats.settings import checked_settings
 
-    settings = checked_settings(level, resamples, seed, margins)
     check_outputs(as_options(files), [arms_file])
     result = compare_file(arms_file, settings, allow)
     print_result(result, full=full)

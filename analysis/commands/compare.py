@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from value_retention.analysis.commands.options import as_options, output_options, settings_options
+
+if TYPE_CHECKING:
+    from value_retention.analysis.stats.settings import Settings
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
 @click.option("--baseline", help="Run to compare the others with: its name or path. Without it, every pair.")
 @click.option(
-    "--margin",
-    "margins",
-    type=float,
-    multiple=True,
-    help="Points within which a difference counts as none; gives verdicts. Repeat for several.",
+    "--before", help="Run before the value was trained in: adds the retained share. Needs --baseline."
 )
 @click.option(
     "--allow",
@@ -33,12 +33,10 @@ from value_retention.analysis.commands.options import as_options, output_options
 def command(
     runs: tuple[str, ...],
     baseline: str | None,
-    margins: tuple[float, ...],
+    before: str | None,
     allow: tuple[str, ...],
     full: bool,
-    level: float,
-    resamples: int,
-    seed: int,
+    settings: Settings,
     plots: Path | None,
     **files: Path | None,
 ) -> None:
@@ -50,13 +48,11 @@ def command(
     from value_retention.analysis.commands.inputs import check_written, read_all, write_result
     from value_retention.analysis.effects.compare import compare_pairs
     from value_retention.analysis.report.console import print_result
-    from value_retention.analysis.stats.settings import checked_settings
 
-    settings = checked_settings(level, resamples, seed, margins)
     check_written(as_options(files), runs, ())
     scores, agreements = read_all(runs, settings if plots or files["json"] else None)
     check_written(as_options(files), runs, scores)
-    result = compare_pairs(scores, settings, baseline=baseline, allow=allow)
+    result = compare_pairs(scores, settings, baseline=baseline, before=before, allow=allow)
     result = replace(result, agreements=tuple(agreements))
     print_result(result, full=full)
     for line in write_result(result, files, plots):

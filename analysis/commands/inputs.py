@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ def compare_file(path: Path, settings: Settings, allow: Sequence[str] = ()) -> R
 
     Args:
         path: The YAML.
-        settings: Level, resamples, seed and margins; without margins, those of the file.
+        settings: Level, resamples, seed, margin and estimand; without a margin, that of the file.
         allow: Aspects in which the runs may differ, besides those that the file allows.
     """
     from value_retention.analysis.effects.compare import compare_arms
@@ -113,8 +113,8 @@ def compare_file(path: Path, settings: Settings, allow: Sequence[str] = ()) -> R
     from value_retention.analysis.stats.settings import checked_settings
 
     content = read_arms(path)
-    margins = settings.margins or content.margins
-    settings = checked_settings(settings.level, settings.resamples, settings.seed, margins)
+    if settings.margin is None:
+        settings = checked_settings(**(asdict(settings) | {"margin": content.margin}))
     runs = [scores for arm in content.arms for run in arm.runs for scores in read_scores(run, arm.name)]
     result = compare_arms(content.arms, runs, settings, [*content.allow, *allow])
     return replace(result, files=(str(path), *(file for run in runs for file in run.files)))

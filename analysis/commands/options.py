@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -26,7 +27,22 @@ class Amount(click.FloatRange):
 
 
 SETTINGS = (
-    click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals."),
+    click.option(
+        "--margin", type=float, help="Largest loss, in points, that counts as none; gives verdicts."
+    ),
+    click.option(
+        "--equivalence", is_flag=True, help="A gain above the margin counts against `retained` too."
+    ),
+    click.option(
+        "--questions",
+        type=click.Choice(["new", "fixed"]),
+        default="new",
+        show_default=True,
+        help="Verdicts for new questions like these, or for these.",
+    ),
+    click.option(
+        "--level", default=0.95, show_default=True, help="Confidence level; 1 - level is the error rate."
+    ),
     click.option(
         "--resamples", default=10_000, show_default=True, help="Bootstrap resamples and sign patterns."
     ),
@@ -43,10 +59,19 @@ FILES = {
 
 
 def settings_options(command: F) -> F:
-    """Add --level, --resamples and --seed."""
+    """Add the options of `Settings`, which the command gets as one argument, ``settings``."""
+
+    @wraps(command)
+    def with_settings(**given: Any) -> Any:
+        from value_retention.analysis.stats.settings import checked_settings
+
+        names = ("level", "resamples", "seed", "margin", "equivalence", "questions")
+        return command(settings=checked_settings(**{name: given.pop(name) for name in names}), **given)
+
+    found: Any = with_settings
     for option in reversed(SETTINGS):
-        command = option(command)
-    return command
+        found = option(found)
+    return cast(F, found)
 
 
 def output_options(command: F) -> F:

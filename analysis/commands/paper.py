@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from value_retention.analysis.commands.options import as_options, output_options
 if TYPE_CHECKING:
     from value_retention.analysis.effects.result import Result
     from value_retention.analysis.examples.claims import Claim
+    from value_retention.analysis.stats.settings import Settings
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,9 +33,7 @@ def command(
     synthetic: bool,
     base_score: float | None,
     draws: int | None,
-    level: float,
-    resamples: int,
-    seed: int,
+    settings: Settings,
     plots: Path | None,
     **files: Path | None,
 ) -> None:
@@ -46,11 +45,10 @@ def command(
     """
     from value_retention.analysis.commands.inputs import compare_file
     from value_retention.analysis.commands.outputs import check_outputs
-    from value_retention.analysis.examples.claims import MARGINS, paper_claims
-    from value_retention.analysis.stats.settings import checked_settings
+    from value_retention.analysis.examples.claims import MARGIN, paper_claims
     from value_retention.tasks.errors import InputError
 
-    settings = checked_settings(level, resamples, seed, MARGINS)
+    settings = replace(settings, margin=settings.margin or MARGIN)
     if synthetic == (arms_file is not None):
         raise InputError("paper needs ARMS.yaml or --synthetic", hint="value-retention paper --help")
     check_outputs(as_options(files), [arms_file] if arms_file else [])

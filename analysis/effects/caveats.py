@@ -15,9 +15,6 @@ from value_retention.analysis.runs.scores import RunScores
 MARK = "*"
 """Follows a verdict that the missing grades could overturn."""
 
-NAMED = 5
-"""Figures that a line names before it only counts them."""
-
 
 def left_out(
     benchmark: str, members: Sequence[str], names: Sequence[str], baseline: str | None = None
@@ -109,13 +106,12 @@ def fragile_verdicts(effects: Sequence[Effect]) -> list[str]:
     found = []
     for (benchmark, statement), members in groupby(effects, key=lambda e: (e.benchmark, e.statement)):
         rows = list(members)
-        open_ = [e.metric for e in rows if False in e.verdict_holds.values()]
+        open_ = [e.metric for e in rows if e.verdict_holds is False]
         if not open_:
             continue
         whole = next((e for e in rows if e.kind == "overall"), rows[0])
-        listed = ", ".join(open_[:NAMED]) + (f" and {len(open_) - NAMED} more" if len(open_) > NAMED else "")
         found.append(
             f"{title_of(benchmark)}, {statement}: {whole.grades_missing} of {whole.grades} grades are missing. "
-            f"In the worst case the verdicts marked {MARK} would not hold ({listed})."
+            f"Were they the worst for it, a verdict marked {MARK} would not hold ({', '.join(open_)})."
         )
     return found

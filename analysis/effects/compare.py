@@ -15,11 +15,12 @@ from value_retention.analysis.effects.caveats import (
 from value_retention.analysis.effects.comparisons import Comparison, comparisons_of, pairs
 from value_retention.analysis.effects.design import Arm
 from value_retention.analysis.effects.estimate import effects_of, run_scores
-from value_retention.analysis.effects.families import corrected
+from value_retention.analysis.effects.families import explored, judged
 from value_retention.analysis.effects.language import language_contrasts, with_notes
 from value_retention.analysis.effects.provenance import judged_of, warnings_of
 from value_retention.analysis.effects.result import Result
-from value_retention.analysis.effects.rows import Contrast, Effect, Score
+from value_retention.analysis.effects.rows import Contrast, Effect, Score, Share
+from value_retention.analysis.effects.shares import retained_shares
 from value_retention.analysis.runs.align import Panel, align, metrics_of
 from value_retention.analysis.runs.identity import check_comparable, differences
 from value_retention.analysis.runs.scores import RunScores
@@ -34,14 +35,20 @@ ONE_RUN_EACH = (
 
 
 def compare_pairs(
-    runs: Sequence[RunScores], settings: Settings, *, baseline: str | None = None, allow: Sequence[str] = ()
+    runs: Sequence[RunScores],
+    settings: Settings,
+    *,
+    baseline: str | None = None,
+    before: str | None = None,
+    allow: Sequence[str] = (),
 ) -> Result:
     """Compare runs with a baseline, or every pair, on every figure of every benchmark they share.
 
     Args:
         runs: Reduced runs, two or more.
-        settings: Level, resamples, seed, margins.
+        settings: Level, resamples, seed, margin, estimand.
         baseline: Name or path of the run to compare the others with; None for every pair.
+        before: Name or path of the run before the value was trained in, for the retained share. Needs a baseline.
         allow: Aspects in which the runs may differ (keys of `identity.ASPECTS`).
 
     Raises:
@@ -53,10 +60,17 @@ def compare_pairs(
         raise InputError(
             "a comparison needs two runs", found=", ".join(names) or "no run", expected="two runs or more"
         )
-    chosen = _named(baseline, runs) if baseline is not None else None
+    chosen = _named(baseline, runs, "--baseline") if baseline is not None else None
+    first = _named(before, runs, "--before") if before is not None else None
+    if first is not None and (chosen is None or chosen == first or len(names) < 3):
+        raise InputError(
+            "--before needs --baseline and a third run", where="--before", found=first,
+            expected="three runs: before the value was trained in, with the value (--baseline), and after",
+        )  # fmt: skip
     return _compare(
-        runs, settings, allow, names, chosen, lambda panel: pairs(panel.runs, chosen), (ONE_RUN_EACH,)
-    )
+        runs, settings, allow, names, chosen, lambda panel: pairs(panel.runs, chosen, first), (ONE_RUN_EACH,),
+        before=first,
+    )  # fmt: skip
 
 
 def compare_arms(
@@ -67,7 +81,7 @@ def compare_arms(
     Args:
         arms: The arms.
         runs: Their reduced runs; ``run.run`` is the arm's name. An arm may lack a benchmark.
-        settings: Level, resamples, seed, margins.
+        settings: Level, resamples, seed, margin, estimand.
         allow: Aspects in which the runs may differ.
 
     Raises:
@@ -81,6 +95,7 @@ def compare_arms(
     return _compare(
         members, settings, allow, order, None,
         lambda panel: comparisons_of([by_name[name] for name in panel.runs]), _seed_notes(arms), tuple(arms),
+        next((arm.name for arm in arms if arm.before), None),
     )  # fmt: skip
 
 
@@ -93,6 +108,7 @@ def _compare(
     plan: Callable[[Panel], list[Comparison]],
     notes: tuple[str, ...],
     arms: tuple[Arm, ...] = (),
+    before: str | None = None,
 ) -> Result:
     """Align the runs of each benchmark, and estimate the comparisons that the plan makes of them."""
     panels: list[Panel] = []
@@ -101,6 +117,7 @@ def _compare(
     scores: list[Score] = []
     effects: list[Effect] = []
     contrasts: list[Contrast] = []
+    shares: list[Share] = []
     for benchmark in dict.fromkeys(run.benchmark for run in runs):
         members = [run for run in runs if run.benchmark == benchmark]
         present = [run.run for run in members]
@@ -118,19 +135,22 @@ def _compare(
         scores += run_scores(panel, metrics, settings)
         effects += effects_of(panel, metrics, comparisons, settings)
         contrasts += language_contrasts(panel, comparisons, settings)
+        if before in panel.runs:
+            shares += retained_shares(panel, metrics, comparisons, before, settings)
     if not effects:
         listed = "; ".join(f"{run.run}: {run.benchmark}" for run in runs)
         expected = "two runs of one benchmark" + (f", one of them {baseline}" if baseline else "")
         raise InputError("nothing to compare", found=listed or "no run", expected=expected)
-    effects = corrected(effects)
-    judged = judged_of(runs)
+    effects = judged(effects, settings)
+    provenance = judged_of(runs)
     return Result(
-        headline=(*warnings_of(judged), *said, *missed, *fragile_verdicts(effects)),
+        headline=(*warnings_of(provenance), *said, *missed, *fragile_verdicts(effects)),
         notes=notes,
-        judged=judged,
+        judged=provenance,
         scores=tuple(scores),
         effects=tuple(effects),
-        contrasts=tuple(with_notes(corrected(contrasts), effects)),
+        contrasts=tuple(with_notes(explored(contrasts), effects)),
+        shares=tuple(shares),
         panels=tuple(panels),
         runs=tuple(runs),
         settings=settings,
@@ -177,7 +197,7 @@ def _checked_alike(benchmark: str, members: Sequence[RunScores], allow: Sequence
     return [*allowed, *asked_by(benchmark, members), *same_answers(benchmark, members)]
 
 
-def _named(baseline: str, runs: Sequence[RunScores]) -> str:
+def _named(baseline: str, runs: Sequence[RunScores], option: str) -> str:
     """Name of the run that the user means by a name or a path."""
     wanted = {baseline, baseline.rstrip("/"), Path(baseline).name}
     exact = [run.run for run in runs if run.run == baseline]
@@ -185,8 +205,8 @@ def _named(baseline: str, runs: Sequence[RunScores]) -> str:
     names = list(dict.fromkeys(exact or loose))
     if len(names) != 1:
         raise InputError(
-            "unknown baseline" if not names else "the baseline matches several runs",
-            where="--baseline",
+            "unknown run" if not names else "the name matches several runs",
+            where=option,
             found=baseline,
             expected="one of " + ", ".join(dict.fromkeys(run.run for run in runs)),
         )
@@ -204,7 +224,7 @@ def _check_seeds(arms: dict[str, Arm], runs: Sequence[RunScores]) -> None:
     seen: dict[tuple[object, ...], RunScores] = {}
     for run in runs:
         arm = arms[run.run]
-        other = run if arm.base else seen.setdefault((run.benchmark, arm.recipe, run.fingerprint), run)
+        other = run if not arm.trained else seen.setdefault((run.benchmark, arm.recipe, run.fingerprint), run)
         if other is not run:
             places = [f"{r.run} ({', '.join(r.files)})" if r.files else r.run for r in (other, run)]
             raise InputError(
@@ -218,11 +238,14 @@ def _check_seeds(arms: dict[str, Arm], runs: Sequence[RunScores]) -> None:
 
 def _seed_notes(arms: Sequence[Arm]) -> tuple[str, ...]:
     """What the training seeds of the arms do and do not support."""
-    recipes = [arm.recipe for arm in arms if not arm.base]
+    recipes = [arm.recipe for arm in arms if arm.trained]
     single = sorted({" ".join(r) for r in recipes if recipes.count(r) == 1})
     if len(single) == len(set(recipes)):
         return (ONE_SEED,)
-    notes = ["Seed intervals let training seeds and questions vary; a base checkpoint is taken as given."]
+    notes = [
+        "Where a recipe has several training seeds, its intervals, p values and verdicts are those of new seeds. "
+        "A base checkpoint is taken as given."
+    ]
     if single:
         notes.append(f"One training run only, so no claim beyond that checkpoint: {', '.join(single)}.")
     return tuple(notes)

@@ -29,6 +29,7 @@ class Comparison:
         baseline: What has negative weight.
         recipes: One per run: runs of one recipe differ by their training seed only. An empty one is taken as
             given. None: not known.
+        primary: Whether its overall mean is a primary figure: a candidate against its baseline.
     """
 
     kind: ComparisonKind
@@ -37,36 +38,46 @@ class Comparison:
     run: str
     baseline: str
     recipes: tuple[tuple[str, ...], ...] | None = None
+    primary: bool = False
 
 
-def pairs(names: Sequence[str], baseline: str | None) -> list[Comparison]:
-    """Every run against the baseline; without a baseline, every pair in order."""
+def pairs(names: Sequence[str], baseline: str | None, before: str | None = None) -> list[Comparison]:
+    """Every run against the baseline; without a baseline, every pair in order.
+
+    Args:
+        names: All runs.
+        baseline: The run that the others are compared with.
+        before: A run that only the retained share needs.
+    """
     if baseline is None:
         chosen = list(combinations(range(len(names)), 2))
     else:
         first = list(names).index(baseline)
-        chosen = [(first, k) for k in range(len(names)) if k != first]
+        chosen = [(first, k) for k, name in enumerate(names) if name not in (baseline, before)]
     found = []
     for a, b in chosen:
         weights = np.zeros(len(names))
         weights[a], weights[b] = -1.0, 1.0
-        found.append(Comparison("pair", f"{names[b]} against {names[a]}", weights, names[b], names[a]))
+        statement = f"{names[b]} against {names[a]}"
+        found.append(Comparison("pair", statement, weights, names[b], names[a], primary=True))
     return found
 
 
 def comparisons_of(arms: Sequence[Arm]) -> list[Comparison]:
     """Every comparison that the arms allow; weights are in the order of the arms.
 
-    Within a cell (method and domain) data sets weigh the same, and so do the seeds of a data set.
+    Within a cell (method and domain) data sets weigh the same, and so do the seeds of a data set. The gains over the
+    base are primary: they ask whether post-training kept the value. Without a base, the domain effects are.
     """
     cells: dict[tuple[str, str], Floats] = {}
     for arm in arms:
-        if not arm.base:
+        if arm.trained:
             cells.setdefault((arm.method, arm.domain), _cell_weights(arms, arm.method, arm.domain))
-    recipes = tuple(() if arm.base else arm.recipe for arm in arms)
+    recipes = tuple(arm.recipe if arm.trained else () for arm in arms)
+    primary = "gain over base" if any(arm.base for arm in arms) else "domain effect"
 
     def comparison(kind: ComparisonKind, statement: str, weights: Floats, run: str, less: str) -> Comparison:
-        return Comparison(kind, statement, weights, run, less, recipes)
+        return Comparison(kind, statement, weights, run, less, recipes, kind == primary)
 
     found = [comparison("gain over base", *gain) for gain in _gains(arms)]
     effects: dict[tuple[str, str, str], Floats] = {}
@@ -87,7 +98,7 @@ def comparisons_of(arms: Sequence[Arm]) -> list[Comparison]:
 
 
 def _cell_weights(arms: Sequence[Arm], method: str, domain: str) -> Floats:
-    members = [arm for arm in arms if not arm.base and (arm.method, arm.domain) == (method, domain)]
+    members = [arm for arm in arms if arm.trained and (arm.method, arm.domain) == (method, domain)]
     data = list(dict.fromkeys(arm.data for arm in members))
     seeds = {d: sum(arm.data == d for arm in members) for d in data}
     shares = [1 / (len(data) * seeds[arm.data]) if arm in members else 0.0 for arm in arms]
@@ -95,7 +106,7 @@ def _cell_weights(arms: Sequence[Arm], method: str, domain: str) -> Floats:
 
 
 def _recipe_weights(arms: Sequence[Arm], recipe: tuple[str, str, str]) -> Floats:
-    same = np.array([float(not arm.base and arm.recipe == recipe) for arm in arms])
+    same = np.array([float(arm.trained and arm.recipe == recipe) for arm in arms])
     return np.asarray(same / same.sum(), dtype=np.float64)
 
 
@@ -104,7 +115,7 @@ def _gains(arms: Sequence[Arm]) -> list[tuple[str, Floats, str, str]]:
     found = []
     for base in (arm for arm in arms if arm.base):
         start = np.array([float(arm is base) for arm in arms])
-        for recipe in dict.fromkeys(arm.recipe for arm in arms if not arm.base):
+        for recipe in dict.fromkeys(arm.recipe for arm in arms if arm.trained):
             text = " ".join(part for part in recipe if part)
             weights = _recipe_weights(arms, recipe) - start
             found.append((f"{text} − {base.name}", weights, text, base.name))
@@ -113,7 +124,7 @@ def _gains(arms: Sequence[Arm]) -> list[tuple[str, Floats, str, str]]:
 
 def _data_sets(arms: Sequence[Arm], recipes: tuple[tuple[str, ...], ...]) -> list[Comparison]:
     """Replication: the domain effect with each data set, and data sets of one domain against each other."""
-    distinct = list(dict.fromkeys(arm.recipe for arm in arms if not arm.base))
+    distinct = list(dict.fromkeys(arm.recipe for arm in arms if arm.trained))
     effects: list[Comparison] = []
     others: list[Comparison] = []
     for first, second in combinations(distinct, 2):

@@ -2,27 +2,31 @@
 
 An arms file is a YAML::
 
-    margins: [3, 5]            # points, chosen beforehand; for the verdicts
+    margin: 5                  # points, chosen beforehand; for the verdicts
     arms:
-      - {name: base, base: true, run: logs/base}
+      - {name: llama, role: base, run: logs/llama}
+      - {name: midtrained, role: midtrain, run: logs/midtrained}
       - {domain: helpfulness, method: SFT, data: dolly-15k, seed: 1, run: logs/sft-dolly-1}
       - {domain: coding, method: SFT, data: magicoder, seed: 1, run: [logs/a.eval, logs/b.eval]}
       - {domain: helpfulness, method: GRPO, data: rlhflow, seed: 1, run: logs/grpo-rlhflow-1}
 
-Paths are relative to the file. An arm may name several runs, one per benchmark.
+Paths are relative to the file. An arm may name several runs, one per benchmark. All trained arms (role ``post``, the
+default) are compared with the ``midtrain`` arm, and with the ``base`` arm where there is no mid-training. With both,
+the report has the retained share of what mid-training gave.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from value_retention.analysis.runs.names import check_names
 from value_retention.tasks.errors import InputError
 
-KEYS = {"name", "run", "domain", "method", "data", "seed", "base"}
+KEYS = {"name", "run", "domain", "method", "data", "seed", "base", "role"}
+ROLES = ("base", "midtrain", "post")
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,14 @@ class Arm:
     """Data set."""
     seed: int | None = None
     base: bool = False
-    """The checkpoint that all others were trained from."""
+    """The checkpoint that the others are compared with: the one they were trained from."""
+    before: bool = False
+    """The checkpoint before mid-training, where ``base`` is the mid-trained one."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether the arm is a post-trained checkpoint."""
+        return not (self.base or self.before)
 
     @property
     def recipe(self) -> tuple[str, str, str]:
@@ -53,7 +64,7 @@ class ArmsFile:
     """The content of an arms file."""
 
     arms: tuple[Arm, ...]
-    margins: tuple[float, ...]
+    margin: float | None
     allow: tuple[str, ...]
 
 
@@ -75,19 +86,45 @@ def read_arms(path: Path) -> ArmsFile:
             "the arms file has no list of arms", where=str(path), expected="a mapping with a list `arms`",
             hint="see `value-retention arms --help`",
         )  # fmt: skip
-    _check_keys(content, {"arms", "margins", "allow"}, str(path))
-    arms = [_arm(entry, index, path) for index, entry in enumerate(content["arms"])]
-    _check_distinct(arms, str(path))
-    margins = content.get("margins") or []
-    if not isinstance(margins, list) or not all(isinstance(m, int | float) and m > 0 for m in margins):
-        raise InputError("invalid margins", where=f"{path}, margins", found=margins,
-                         expected="a list of numbers above 0, such as [3, 5]")  # fmt: skip
+    _check_keys(content, {"arms", "margin", "allow"}, str(path))
+    arms = _with_roles([_arm(entry, index, path) for index, entry in enumerate(content["arms"])], str(path))
+    margin = content.get("margin")
+    if margin is not None and (
+        isinstance(margin, bool) or not isinstance(margin, int | float) or margin <= 0
+    ):
+        raise InputError(
+            "invalid margin", where=f"{path}, margin", found=margin, expected="points above 0, such as 5"
+        )
     allow = content.get("allow") or []
     if not isinstance(allow, list):
         raise InputError(
             "`allow` must be a list", where=f"{path}, allow", found=allow, expected="such as [judge]"
         )
-    return ArmsFile(tuple(arms), tuple(float(m) for m in margins), tuple(map(str, allow)))
+    return ArmsFile(tuple(arms), None if margin is None else float(margin), tuple(map(str, allow)))
+
+
+def _with_roles(arms: Sequence[tuple[Arm, str]], where: str) -> list[Arm]:
+    """Arms with the one that the others are compared with, and the one before mid-training.
+
+    Raises:
+        InputError: two arms that are the same, or two of a role that only one can have.
+    """
+    for role in ROLES[:2]:
+        named = [arm.name for arm, own in arms if own == role]
+        if len(named) > 1:
+            raise InputError(
+                f"an experiment has at most one {role} arm",
+                where=where,
+                found=", ".join(named),
+                expected="one",
+            )
+    reference = "midtrain" if any(role == "midtrain" for _, role in arms) else "base"
+    found = [
+        replace(arm, base=role == reference, before=role == "base" and reference != "base")
+        for arm, role in arms
+    ]
+    _check_distinct(found, where)
+    return found
 
 
 def _check_keys(entry: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -98,7 +135,8 @@ def _check_keys(entry: Mapping[str, Any], known: set[str], where: str) -> None:
         )
 
 
-def _arm(entry: object, index: int, path: Path) -> Arm:
+def _arm(entry: object, index: int, path: Path) -> tuple[Arm, str]:
+    """An arm and its role."""
     where = f"{path}, arm {index + 1}"
     if not isinstance(entry, dict):
         raise InputError("an arm must be a mapping", where=where, found=entry, expected="run, domain, ...")
@@ -110,17 +148,19 @@ def _arm(entry: object, index: int, path: Path) -> Arm:
     seed = entry.get("seed")
     if seed is not None and not isinstance(seed, int):
         raise InputError("the seed must be an integer", where=where, found=seed)
-    base = bool(entry.get("base", False))
+    role = str(entry.get("role") or ("base" if entry.get("base") else "post"))
+    if role not in ROLES:
+        raise InputError("unknown role", where=where, found=role, expected=", ".join(ROLES))
     domain, method, data = (str(entry.get(key) or "") for key in ("domain", "method", "data"))
-    if not base and not (domain and method):
+    if role == "post" and not (domain and method):
         raise InputError(
             "an arm needs domain and method", where=where, found=dict(entry),
-            expected="domain and method, or base: true",
+            expected="domain and method, or role: base or midtrain",
         )  # fmt: skip
     words = [method, domain, data, f"seed {seed}" if seed is not None else ""]
-    name = str(entry.get("name") or " ".join(word for word in words if word) or "base")
+    name = str(entry.get("name") or " ".join(word for word in words if word) or role)
     check_names([name, *runs], where)
-    return Arm(name, tuple(str(path.parent / run) for run in runs), domain, method, data, seed, base)
+    return Arm(name, tuple(str(path.parent / run) for run in runs), domain, method, data, seed), role
 
 
 def _check_distinct(arms: Sequence[Arm], where: str) -> None:
@@ -133,12 +173,7 @@ def _check_distinct(arms: Sequence[Arm], where: str) -> None:
     if twice:
         raise InputError("two arms have the same name", where=where, found=", ".join(twice),
                          hint="give them different names, data or seeds")  # fmt: skip
-    recipes = [(arm.recipe, arm.seed) for arm in arms if not arm.base]
+    recipes = [(arm.recipe, arm.seed) for arm in arms if arm.trained]
     if len(set(recipes)) < len(recipes):
         raise InputError("two arms have the same domain, method, data and seed", where=where,
                          hint="set `data` or `seed` to tell them apart")  # fmt: skip
-    bases = [arm.name for arm in arms if arm.base]
-    if len(bases) > 1:
-        raise InputError(
-            "an experiment has at most one base", where=where, found=", ".join(bases), expected="one"
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,25 @@ from value_retention.analysis.effects.rows import (
     INFINITE,
     NO_SCORE,
     NO_SIDES,
+    ONE_EPOCH,
     ONE_SEED_ONLY,
     Effect,
+    Interval,
     Score,
+    Tier,
 )
 from value_retention.analysis.runs.align import Metric, Panel, cluster_tables, dimension_columns
 from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats
-from value_retention.analysis.stats.equivalence import tost_p
 from value_retention.analysis.stats.proportion import score_interval
 from value_retention.analysis.stats.seeds import SeedInterval, seed_interval
 from value_retention.analysis.stats.settings import Settings
+
+NEW, THESE, NEW_SEEDS = "new questions", "these questions", "new seeds"
+"""What a verdict generalises to."""
+
+TIERS: dict[str, Tier] = {"overall": "primary", "group": "secondary"}
+"""Tier of a kind of figure in a primary comparison; every other figure is exploratory."""
 
 AT_ONCE = 32  # Comparisons; keeps the bootstrapped columns of a chunk below some 100 MB.
 
@@ -69,13 +78,13 @@ def run_scores(panel: Panel, metrics: Sequence[Metric], settings: Settings) -> l
 def effects_of(
     panel: Panel, metrics: Sequence[Metric], comparisons: Sequence[Comparison], settings: Settings
 ) -> list[Effect]:
-    """Every figure of every comparison, before `families.corrected`.
+    """Every figure of every comparison, before `families.judged`.
 
     Args:
         panel: Runs of one benchmark.
         metrics: Figures.
         comparisons: Weights in the order of the panel's runs.
-        settings: Level, resamples, seed, margins.
+        settings: Level, resamples, seed, estimand.
     """
     rows: list[Effect] = []
     for start in range(0, len(comparisons), AT_ONCE):
@@ -112,29 +121,35 @@ def _chunk(
     values = weighted(weights, score)
     both = np.isfinite(values)
     table = cluster_tables(panel, metrics, values)
-    interval = cluster.t_interval(table, settings.level)
+    counts = count(panel, metrics, weights, both, used)
+    baseline = _side(panel, metrics, minus, score, both)
     boot_low, boot_high = bootstrap_intervals(panel, metrics, table, settings)
+    worst_low = cluster_tables(panel, metrics, weighted(plus, low) - weighted(minus, high))
+    worst_high = cluster_tables(panel, metrics, weighted(plus, high) - weighted(minus, low))
+    new = cluster.t_interval(table, settings.level)
+    these = answer_noise(panel, metrics, weights, both, used, table, settings.level)
+    seeds = _seeds(
+        panel, metrics, comparisons, table, these if settings.questions == "fixed" else new, settings
+    )
+    base_low, base_high = score_interval(
+        baseline, (counts.grades - counts.missing).ravel() / 2, settings.level
+    )
     points: dict[str, Floats] = {
-        "score_baseline": _side(panel, metrics, minus, score, both),
-        "score_run": _side(panel, metrics, plus, score, both),
+        "score_baseline": baseline.estimate,
+        "score_run": _side(panel, metrics, plus, score, both).estimate,
+        "baseline_low": base_low,
+        "baseline_high": base_high,
         "difference": table.estimate,
-        "se": interval.se,
-        "t_low": interval.low,
-        "t_high": interval.high,
         "boot_low": boot_low,
         "boot_high": boot_high,
-        "worst_low": cluster_tables(panel, metrics, weighted(plus, low) - weighted(minus, high)).estimate,
-        "worst_high": cluster_tables(panel, metrics, weighted(plus, high) - weighted(minus, low)).estimate,
+        "worst_low": worst_low.estimate,
+        "worst_high": worst_high.estimate,
+        "worst_low_se": cluster.standard_error(worst_low),
+        "worst_high_se": cluster.standard_error(worst_high),
     }
     columns = {name: _list(column * 100) for name, column in points.items()}
-    columns["df"] = _list(interval.df)
-    columns["p"] = _list(resample.sign_flip_p(table, settings.resamples, settings.seed))
-    tests = {
-        f"{m:g}": _list(tost_p(interval.estimate, interval.se, interval.df, m / 100))
-        for m in settings.margins
-    }
-    counts = count(panel, metrics, weights, both, used)
-    seeds = _seeds(panel, metrics, comparisons, table, interval, settings)
+    columns["p_flip"] = _list(resample.sign_flip_p(table, settings.resamples, settings.seed))
+    estimands = {"new_questions": _intervals(new), "these_questions": _intervals(these)}
     rows = []
     for c, comparison in enumerate(comparisons):
         known = {
@@ -144,9 +159,13 @@ def _chunk(
             "run": comparison.run,
             "weights": {panel.runs[r]: w for r, w in zip(used, weights[c].tolist(), strict=True) if w},
         }
-        for m in range(len(metrics)):
+        for m, metric in enumerate(metrics):
             k = c * len(metrics) + m
             counted = {
+                "benchmark": panel.benchmark,
+                "kind": metric.kind,
+                "metric": metric.name,
+                "tier": TIERS.get(metric.kind, "exploratory") if comparison.primary else "exploratory",
                 "clusters": int(table.clusters[k]),
                 "questions": int(counts.questions[c, m]),
                 "answers_baseline": int(counts.answers_baseline[c, m]),
@@ -155,22 +174,67 @@ def _chunk(
                 "grades_missing": int(counts.missing[c, m]),
             }
             found = {name: column[k] for name, column in columns.items()}
-            equivalent = {margin: p[k] for margin, p in tests.items()}
-            metric = {"benchmark": panel.benchmark, "kind": metrics[m].kind, "metric": metrics[m].name}
             again = None if comparison.recipes is None else seeds.get(k, ONE_SEED_ONLY)
-            rows.append(_effect(known | metric | counted, found, equivalent, again))
+            intervals = {name: column[k] for name, column in estimands.items()}
+            rows.append(_effect(known | counted, found, intervals, again, settings))
     return rows
+
+
+def answer_noise(
+    panel: Panel,
+    metrics: Sequence[Metric],
+    weights: Floats,
+    both: NDArray[np.bool_],
+    used: NDArray[np.int64],
+    table: cluster.ClusterTable,
+    level: float,
+) -> cluster.TInterval:
+    """Intervals for these very questions: only the answers are random, so only epochs vary.
+
+    The variance of a question's mean over its epochs is estimated per run; the degrees of freedom are Satterthwaite's.
+    Figures on dimensions have none here, nor has anything with one answer per question.
+
+    Args:
+        panel: The runs.
+        metrics: M figures.
+        weights: Shape (c, runs used).
+        both: Whether all runs with a weight have the score, shape (c, n, 1 + D).
+        used: Positions of the runs in the panel.
+        table: Cluster table of the differences.
+        level: Confidence level.
+    """
+    rows = np.array([metric.rows if metric.column == 0 else np.zeros_like(metric.rows) for metric in metrics])
+    parts = np.nan_to_num(panel.noise[used])
+    freedom = np.maximum(panel.answers[used] - 1, 1)
+    inside = both[:, :, 0].astype(np.float64)
+    total, squared = (
+        np.einsum("cn,cn,mn->cm", inside, w @ v, rows.astype(np.float64), optimize=True)
+        for w, v in ((weights**2, parts), (weights**4, parts**2 / freedom))
+    )
+    questions = np.einsum("cn,mn->cm", inside, rows.astype(np.float64), optimize=True)
+    known = ~((weights != 0) @ np.isnan(panel.noise[used]).all(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        se = np.where(known[:, None], np.sqrt(total) / questions, np.nan).ravel()
+        df = (total**2 / squared).ravel()
+    half = cluster.t_quantile(df, (1 + level) / 2) * se
+    return cluster.TInterval(table.estimate, se, df, table.estimate - half, table.estimate + half, level)
+
+
+def _intervals(found: cluster.TInterval) -> list[Interval | None]:
+    """Each column's interval in points; None where there is no spread."""
+    parts = zip(found.se * 100, found.df, found.low * 100, found.high * 100, strict=True)
+    return [Interval(*map(float, part)) if part[0] > 0 and part[1] > 0 else None for part in parts]
 
 
 def _side(
     panel: Panel, metrics: Sequence[Metric], weights: Floats, score: Floats, both: NDArray[np.bool_]
-) -> Floats:
+) -> cluster.ClusterTable:
     """Scores of one side of each comparison; NaN where its weights are not those of a mean."""
     values = weighted(weights, score)
     values[~both] = np.nan
-    found = cluster_tables(panel, metrics, values).estimate
+    found = cluster_tables(panel, metrics, values)
     mean = np.abs(weights.sum(axis=1) - 1) < 1e-9
-    return np.where(np.repeat(mean, len(metrics)), found, np.nan)
+    return replace(found, estimate=np.where(np.repeat(mean, len(metrics)), found.estimate, np.nan))
 
 
 def _seeds(
@@ -197,9 +261,10 @@ def _seeds(
             k = c * len(metrics) + m
             if table.clusters[k] < MIN_CLUSTERS or not interval.se[k] > 0:
                 continue
+            units = round(float(interval.df[k])) + 1
             parts = [(float(comparison.weights[rs].sum()), levels[rs, m]) for rs in recipes.values()]
             seeds = seed_interval(
-                float(table.estimate[k]) * 100, float(interval.se[k]) * 100, int(table.clusters[k]), parts,
+                float(table.estimate[k]) * 100, float(interval.se[k]) * 100, units, parts,
                 settings.level,
             )  # fmt: skip
             if seeds is not None:
@@ -234,29 +299,40 @@ def bootstrap_intervals(
 def _effect(
     known: dict[str, Any],
     values: dict[str, float | None],
-    tests: dict[str, float | None],
+    intervals: dict[str, Interval | None],
     seeds: SeedInterval | str | None,
+    settings: Settings,
 ) -> Effect:
     """A row, with the reason for each value that is missing.
 
     Args:
         known: Fields that are never missing.
         values: Numbers, None for NaN.
-        tests: Margin to the p of the equivalence test.
+        intervals: The interval over new questions and that for these questions; None where there is no spread.
         seeds: Interval over new seeds, the reason that there is none, or None where seeds are not known.
+        settings: For the estimand of the verdict.
     """
     reasons: dict[str, str] = {}
-    clusters, se = known["clusters"], values["se"]
+    clusters, fixed = known["clusters"], settings.questions == "fixed"
+    chosen: Interval | SeedInterval | None = intervals["these_questions" if fixed else "new_questions"]
+    unit = THESE if fixed else NEW
+    if isinstance(seeds, SeedInterval):
+        chosen, unit = seeds, f"{unit}, {NEW_SEEDS}"
     all_tests = ("interval", "bootstrap", "p", "detectable", "verdict")
     if not clusters:
         reasons = dict.fromkeys(("score", "difference", "logit", *all_tests), NO_SCORE)
     elif clusters < MIN_CLUSTERS:
         reasons = dict.fromkeys(all_tests, FEW)
-    elif se == 0:
-        reasons = dict.fromkeys(("interval", "bootstrap", "detectable", "verdict"), CONSTANT)
-    hidden = {
-        "interval": ("se", "df", "t_low", "t_high"), "bootstrap": ("boot_low", "boot_high"), "p": ("p",),
-    }  # fmt: skip
+    elif chosen is None:
+        noisy = fixed and intervals["new_questions"] is not None
+        reasons = dict.fromkeys(("interval", "p", "detectable", "verdict"), ONE_EPOCH if noisy else CONSTANT)
+        if not noisy:
+            reasons["bootstrap"] = CONSTANT
+    if intervals["these_questions"] is None:
+        reasons.setdefault("these_questions", ONE_EPOCH)
+    if "interval" in reasons:
+        chosen = None
+    hidden = {"bootstrap": ("boot_low", "boot_high"), "p": ("p_flip",)}
     missing = [name for reason, names in hidden.items() if reason in reasons for name in names]
     values = values | dict.fromkeys(missing)
     before, after = values["score_baseline"], values["score_run"]
@@ -269,16 +345,28 @@ def _effect(
         reasons.setdefault("logit", INFINITE)
     if isinstance(seeds, str):
         reasons["seeds"] = seeds
-    shown = "verdict" not in reasons
     return Effect(
         **known,
         **values,  # type: ignore[arg-type]
+        **_test(values["difference"], chosen),
+        unit=unit,
         logit=logit,
-        detectable=cluster.minimum_detectable(se, clusters) if shown and se is not None else None,
+        detectable=cluster.minimum_detectable(chosen.se, round(chosen.df) + 1)
+        if chosen is not None
+        else None,
+        new_questions=intervals["new_questions"] if clusters >= MIN_CLUSTERS else None,
+        these_questions=intervals["these_questions"] if clusters >= MIN_CLUSTERS else None,
         seeds=seeds if isinstance(seeds, SeedInterval) else None,
-        tost_p={margin: p for margin, p in tests.items() if shown and p is not None},
         reasons=reasons,
     )
+
+
+def _test(difference: float | None, chosen: Interval | SeedInterval | None) -> dict[str, Any]:
+    """Fields of the unadjusted interval and its p."""
+    if chosen is None or difference is None:
+        return dict.fromkeys(("se", "df", "t_low", "t_high", "p"))
+    p = cluster.t_p_value(*(np.array([x]) for x in (difference, chosen.se, chosen.df)))
+    return {"se": chosen.se, "df": chosen.df, "t_low": chosen.low, "t_high": chosen.high, "p": float(p[0])}
 
 
 def _points(value: Any) -> float | None:

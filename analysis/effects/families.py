@@ -1,6 +1,21 @@
-"""Which tests are corrected together, the correction, and the verdicts that follow from it.
+"""Which figures have a verdict, at which level, and which are explored: the one place that decides it.
 
-This is the one place that decides it: the comparison commands only hand in all tests of a report.
+Primary figures are the overall means of all benchmarks and candidates of a report. They are one family under Holm's
+step-down rule: with k figures open, each is read off its interval at the level 1 - alpha / k; a figure about which
+nothing further could be claimed (`verdicts.is_final`) leaves its share of alpha to the others. A wrong verdict needs
+an interval that misses the true difference, so the rate of reports with a wrong primary verdict is at most alpha.
+
+Secondary figures (English and non-English questions) follow their overall mean in a fixed sequence: a claim about a
+group is made only where the same claim was shown overall, at the level 1 - alpha / m with m primary figures. Both
+groups are tested at that level, since the overall mean is a weighted mean of them: where the claim holds overall it
+holds in at least one, so at most one of the two can be wrong. If nothing changed, a wrong secondary verdict needs a
+wrong primary one, so alpha covers both together; otherwise it holds for the primary and for the secondary verdicts.
+
+Everything else is exploratory: estimate, unadjusted interval and Benjamini-Hochberg q, but no verdict.
+
+References:
+    S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6 (1979), 65-70.
+    J. J. Goeman and A. Solari, The sequential rejection principle of familywise error control, Ann. Stat. 38 (2010).
 """
 
 from __future__ import annotations
@@ -9,63 +24,174 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from value_retention.analysis.effects.rows import Contrast, Effect
-from value_retention.analysis.stats.cluster import ALPHA, adjust
-from value_retention.analysis.stats.equivalence import holds_at_worst, verdict
+from value_retention.analysis.effects.rows import NOT_GATED, Contrast, Effect
+from value_retention.analysis.effects.verdicts import (
+    FLOOR,
+    Claim,
+    Verdict,
+    claims,
+    half_width,
+    is_final,
+    limited,
+    needed,
+    settling_se,
+    verdict_of,
+)
+from value_retention.analysis.stats.cluster import adjust
+from value_retention.analysis.stats.settings import Settings
 
 Test = TypeVar("Test", Effect, Contrast)
 
-
-def family_of(test: Effect | Contrast) -> str:
-    """Name of a test's family: all tests of one kind of figure on one benchmark, over every comparison."""
-    if isinstance(test, Contrast):
-        return f"{test.benchmark}, non-English less English, {test.design}"
-    return f"{test.benchmark}, {test.kind}"
+PRIMARY = "primary: overall means of all benchmarks and candidates"
 
 
-def corrected(tests: Sequence[Test]) -> list[Test]:
-    """Fill in the family of each test and its Holm and Benjamini-Hochberg p; effects get their verdicts too.
+def judged(effects: Sequence[Effect], settings: Settings) -> list[Effect]:
+    """All effects of a report with their adjusted intervals, verdicts and q values."""
+    found = explored(effects)
+    primary = [i for i, e in enumerate(found) if e.tier == "primary" and e.se is not None]
+    tested = [i for i in primary if not _floored(found[i], settings)]
+    levels, shown = _step_down([found[i] for i in tested], settings)
+    claimed: dict[tuple[str, str], frozenset[Claim]] = {}
+    for i, level, what in zip(tested, levels, shown, strict=True):
+        claimed[found[i].benchmark, found[i].statement] = what
+        found[i] = _with_verdict(found[i], level, what, settings, len(tested))
+    share = 1 - (1 - settings.level) / max(len(tested), 1)
+    for i, effect in enumerate(found):
+        if effect.tier == "exploratory" or i in tested:
+            continue
+        if _floored(effect, settings):
+            found[i] = replace(effect, verdict=FLOOR, reasons=_without_verdict(effect))
+        elif effect.tier == "secondary" and effect.se is not None:
+            gate = claimed.get((effect.benchmark, effect.statement), frozenset())
+            found[i] = _follow(effect, gate, share, settings, len(tested))
+    return found
 
-    Args:
-        tests: All tests of a report: a family grows with every comparison and figure in it, so each single
-            claim gets harder.
-    """
+
+def explored(tests: Sequence[Test]) -> list[Test]:
+    """Exploratory figures with their Benjamini-Hochberg q, a family per benchmark and kind of figure."""
     families: dict[str, list[int]] = {}
     for index, test in enumerate(tests):
-        families.setdefault(family_of(test), []).append(index)
+        if isinstance(test, Contrast):
+            families.setdefault(f"{test.benchmark}, non-English less English, {test.design}", []).append(
+                index
+            )
+        elif test.tier == "exploratory":
+            families.setdefault(f"{test.benchmark}, {test.kind}", []).append(index)
     found = list(tests)
     for name, members in families.items():
         raw = [tests[i].p for i in members]
         size = sum(p is not None for p in raw)
-        for i, holm, bh in zip(members, adjust(raw, "holm"), adjust(raw, "bh"), strict=True):
-            found[i] = replace(tests[i], family=name, family_size=size, p_holm=holm, p_bh=bh)
-        effects = [(i, test) for i in members if isinstance(test := found[i], Effect)]
-        for i, judged in _judged(effects):
-            found[i] = judged  # type: ignore[call-overload]
+        for i, q in zip(members, adjust(raw, "bh"), strict=True):
+            found[i] = replace(tests[i], family=f"exploratory: {name}", family_size=size, q=q)
     return found
 
 
-def _judged(family: Sequence[tuple[int, Effect]]) -> list[tuple[int, Effect]]:
-    """The effects of a family with a verdict at every margin where there is enough to judge by."""
-    for margin in dict.fromkeys(margin for _, effect in family for margin in effect.tost_p):
-        tests = adjust([effect.tost_p.get(margin) for _, effect in family], "holm")
-        judged = []
-        for (i, effect), p in zip(family, tests, strict=True):
-            low, high, p_holm = effect.t_low, effect.t_high, effect.p_holm
-            if p is not None and low is not None and high is not None and p_holm is not None:
-                found = verdict(p, low, high, p_holm)
-                holds = holds_at_worst(found, effect.worst_low, effect.worst_high, float(margin))
-                effect = replace(
-                    effect,
-                    tost_p_holm=effect.tost_p_holm | {margin: p},
-                    verdicts=effect.verdicts | {margin: found},
-                    verdict_holds=effect.verdict_holds | {margin: holds},
-                )
-            judged.append((i, effect))
-        family = judged
-    return list(family)
+def _floored(effect: Effect, settings: Settings) -> bool:
+    """Whether the baseline has nothing to lose, which no test can change."""
+    low, high, score = effect.baseline_low, effect.baseline_high, effect.score_baseline
+    margin = settings.margin
+    return margin is not None and limited("inconclusive", low, high, score, margin, False) == FLOOR
 
 
-def significant(test: Effect | Contrast) -> bool:
-    """Whether a test rejects after the correction within its family."""
-    return test.p_holm is not None and test.p_holm < ALPHA
+def _ends(effect: Effect, level: float) -> tuple[float, float]:
+    """Ends of the t interval at a level, points."""
+    assert effect.difference is not None
+    assert effect.se is not None
+    assert effect.df is not None
+    half = half_width(effect.se, effect.df, level)
+    return effect.difference - half, effect.difference + half
+
+
+def _step_down(family: Sequence[Effect], settings: Settings) -> tuple[list[float], list[frozenset[Claim]]]:
+    """Level of each figure's interval, and what it shows; see the first lines of this module."""
+    alpha = 1 - settings.level
+    levels = [settings.level] * len(family)
+    shown: list[frozenset[Claim]] = [frozenset()] * len(family)
+    waiting = list(range(len(family)))
+    while waiting:
+        level = 1 - alpha / len(waiting)
+        for i in waiting:
+            levels[i] = level
+            shown[i] = claims(*_ends(family[i], level), settings.margin, settings.equivalence)
+        left = [i for i in waiting if not is_final(shown[i], settings.margin, settings.equivalence)]
+        if len(left) == len(waiting):
+            break
+        waiting = left
+    return levels, shown
+
+
+def _with_verdict(
+    effect: Effect,
+    level: float,
+    shown: frozenset[Claim],
+    settings: Settings,
+    size: int,
+    verdict: Verdict | None = None,
+) -> Effect:
+    """The effect with its adjusted interval and, where there is a margin, the verdict that it shows."""
+    low, high = _ends(effect, level)
+    assert effect.p is not None
+    factor = (1 - settings.level) / (1 - level)
+    effect = replace(
+        effect, family=PRIMARY if effect.tier == "primary" else "secondary: after the overall mean", family_size=size,
+        level=level, low=low, high=high, p_adjusted=min(1.0, effect.p * factor),
+    )  # fmt: skip
+    margin = settings.margin
+    if margin is None:
+        return effect
+    found = verdict or limited(
+        verdict_of(shown, settings.equivalence), effect.baseline_low, effect.baseline_high, effect.score_baseline,
+        margin, settings.equivalence,
+    )  # fmt: skip
+    effect = replace(effect, verdict=found, verdict_holds=_holds(effect, shown, settings))
+    return _settled(effect, settings) if found == "inconclusive" else effect
+
+
+def _follow(effect: Effect, gate: frozenset[Claim], level: float, settings: Settings, size: int) -> Effect:
+    """A secondary effect: what its overall mean shows may be shown of it too, and nothing else is tested."""
+    seen = claims(*_ends(effect, level), settings.margin, settings.equivalence)
+    if gate and (seen & gate or not seen):
+        return _with_verdict(effect, level, seen & gate, settings, size)
+    verdict: Verdict | None = None if settings.margin is None else "not tested"
+    return replace(effect, verdict=verdict, reasons=effect.reasons | {"adjusted": NOT_GATED})
+
+
+def _without_verdict(effect: Effect) -> dict[str, str]:
+    return {key: reason for key, reason in effect.reasons.items() if key != "verdict"}
+
+
+def _holds(effect: Effect, shown: frozenset[Claim], settings: Settings) -> bool | None:
+    """Whether the same would be shown if every missing grade were the worst for it: the test is run again.
+
+    None where nothing is shown. Seeds and answers add to the spread of the filled scores what they add to that of
+    the observed ones.
+    """
+    if not shown or None in (effect.worst_low, effect.worst_high, effect.worst_low_se, effect.worst_high_se):
+        return None if not shown else False
+    assert effect.level is not None
+    assert effect.se is not None
+    own = effect.new_questions.se if effect.new_questions else effect.se
+    ends = []
+    for worst, se, sign in (
+        (effect.worst_low, effect.worst_low_se, -1), (effect.worst_high, effect.worst_high_se, 1),
+    ):  # fmt: skip
+        assert worst is not None
+        assert se is not None
+        spread = float(max(se**2 + effect.se**2 - own**2, 0.0)) ** 0.5
+        ends.append(worst + sign * half_width(spread, effect.df or 1.0, effect.level))
+    return shown <= claims(ends[0], ends[1], settings.margin, settings.equivalence)
+
+
+def _settled(effect: Effect, settings: Settings) -> Effect:
+    """An inconclusive effect with the number of questions, or of answers to each, that would settle it."""
+    assert effect.difference is not None
+    assert effect.se is not None
+    assert effect.level is not None
+    target = settling_se(effect.difference, effect.level, settings.margin)
+    noise = effect.these_questions.se if effect.these_questions else None
+    if effect.seeds is not None:
+        return effect  # More seeds are needed, not more questions.
+    questions, epochs = needed(effect.se, target, noise, effect.clusters, effect.epochs)
+    if settings.questions == "fixed":
+        questions = None
+    return replace(effect, needed_questions=questions, needed_epochs=epochs)

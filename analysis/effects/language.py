@@ -25,7 +25,7 @@ from value_retention.analysis.stats.settings import Settings
 def language_contrasts(panel: Panel, comparisons: Sequence[Comparison], settings: Settings) -> list[Contrast]:
     """The contrast of every comparison, and the one on matched translations where there are any.
 
-    Benchmarks in one language have none. See `families.corrected` for the correction.
+    Benchmarks in one language have none. See `families.explored` for the correction.
     """
     english = panel.english
     if english.all() or not english.any():
@@ -54,15 +54,9 @@ def _designs(panel: Panel, english: NDArray[np.bool_]) -> list[tuple[Design, NDA
     designs: list[tuple[Design, NDArray[np.bool_], Floats]] = [
         ("independent groups (Welch)", every, panel.membership)
     ]
-    keys = [q.match for q in panel.questions]
-    groups = [
-        k
-        for k in dict.fromkeys(keys)
-        if k is not None and len({q.is_english for q in panel.questions if q.match == k}) == 2
-    ]
-    if groups:
-        membership = np.array([[key == group for key in keys] for group in groups], dtype=float)
-        designs.append(("matched translations", membership.sum(axis=0) > 0, membership))
+    if both.any():
+        rows = both.astype(float) @ panel.membership > 0
+        designs.append(("matched translations", rows, panel.membership[both]))
     return designs
 
 
@@ -122,12 +116,14 @@ def _paired_covariance(table: ClusterTable) -> tuple[Floats, float]:
 
 
 def _independent_covariance(table: ClusterTable) -> tuple[Floats, float]:
-    """The same for clusters that carry one or the other, with Welch's degrees of freedom."""
+    """The same for clusters of which most carry one or the other, with Welch's degrees of freedom."""
     variances = cluster.standard_error(table) ** 2
     clusters = table.clusters.astype(np.float64)
     total = float((variances**2 / (clusters - 1)).sum())
     df = float(variances.sum() ** 2 / total) if total > 0 else float(clusters.sum() - 2)
-    return np.diag(variances), df
+    covariance = np.diag(variances)
+    covariance[0, 1] = covariance[1, 0] = table.influence[:, 0] @ table.influence[:, 1]
+    return covariance, df
 
 
 def _points(value: float) -> float | None:
@@ -135,14 +131,19 @@ def _points(value: float) -> float | None:
 
 
 def with_notes(contrasts: Sequence[Contrast], effects: Sequence[Effect]) -> list[Contrast]:
-    """Add a sentence where one group tests significant and the other does not, or the ratio is unbounded."""
-    p_values = {(e.benchmark, e.statement, e.metric): e.p for e in effects if e.kind == "group"}
+    """Add a sentence where one group's interval excludes 0 and the other's does not, or the ratio is unbounded."""
+    groups = {(e.benchmark, e.statement, e.metric): e for e in effects if e.kind == "group"}
     noted = []
     for c in contrasts:
         parts = []
-        p_english, p_other = (p_values.get((c.benchmark, c.statement, name)) for name in (ENGLISH, OTHER))
-        if p_english is not None and p_other is not None and (p_english < 0.05) != (p_other < 0.05):
-            first, second = ("English", "non-English") if p_english < 0.05 else ("non-English", "English")
+        english, other = (groups.get((c.benchmark, c.statement, name)) for name in (ENGLISH, OTHER))
+        if (
+            english
+            and other
+            and None not in (english.t_low, other.t_low)
+            and _clear(english) != _clear(other)
+        ):
+            first, second = ("English", "non-English") if _clear(english) else ("non-English", "English")
             parts.append(
                 f"{first} tests significant and {second} does not. That alone does not show a difference "
                 "between them; read the difference of the effects."
@@ -154,6 +155,12 @@ def with_notes(contrasts: Sequence[Contrast], effects: Sequence[Effect]) -> list
             )
         noted.append(replace(c, note=" ".join(parts)))
     return noted
+
+
+def _clear(effect: Effect) -> bool:
+    """Whether the unadjusted interval excludes 0."""
+    low, high = effect.t_low, effect.t_high
+    return low is not None and high is not None and not low <= 0 <= high
 
 
 def _with_bootstrap(

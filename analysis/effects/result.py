@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from value_retention.analysis.effects.design import Arm
 from value_retention.analysis.effects.provenance import Judged, provenance
-from value_retention.analysis.effects.rows import Contrast, Effect, Score
+from value_retention.analysis.effects.rows import Contrast, Effect, Score, Share
 from value_retention.analysis.runs.align import Panel
 from value_retention.analysis.runs.scores import RunScores
 from value_retention.analysis.stats.settings import Settings
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from value_retention.analysis.judges.agreement import Agreement
 
-SCHEMA = "value-retention/result/1"
+SCHEMA = "value-retention/result/2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +34,7 @@ class Result:
         scores: Each figure of each run.
         effects: Each figure of each comparison.
         contrasts: English against the other languages, per comparison.
+        shares: The retained share per comparison, where the checkpoint before the value was trained in is known.
         panels: The aligned scores per question, one per benchmark.
         runs: The reduced runs, for the counts of the judges' replies.
         settings: How it was computed.
@@ -49,6 +49,7 @@ class Result:
     scores: tuple[Score, ...]
     effects: tuple[Effect, ...]
     contrasts: tuple[Contrast, ...]
+    shares: tuple[Share, ...]
     panels: tuple[Panel, ...]
     runs: tuple[RunScores, ...]
     settings: Settings
@@ -99,6 +100,7 @@ class Result:
             "scores": [asdict(score) for score in self.scores],
             "effects": [asdict(effect) for effect in self.effects],
             "contrasts": [asdict(contrast) for contrast in self.contrasts],
+            "retained_shares": [asdict(share) for share in self.shares],
             "questions": [row for panel in self.panels for row in question_rows(panel)],
             "judges": [
                 {"run": run.run, "benchmark": run.benchmark, **asdict(count)}
@@ -112,17 +114,20 @@ class Result:
         """The effects as a pandas table, a row per figure and comparison.
 
         A row stands on its own: it names judge, models, data, epochs and settings, and ``label`` repeats the
-        headline. ``reasons`` says why a value is missing. Verdicts have a column per margin.
+        headline. ``reasons`` says why a value is missing. ``t_low`` and ``t_high`` are not adjusted for other tests;
+        ``low`` and ``high`` are, at the ``interval_level``, and decide the verdict.
         """
         import pandas as pd
 
         label = " ".join(self.headline)
-        settings = {name: getattr(self.settings, name) for name in ("level", "resamples", "seed")}
+        settings = {
+            n: getattr(self.settings, n) for n in ("level", "resamples", "seed", "margin", "equivalence")
+        }
         return pd.DataFrame(
             [
                 {
                     **provenance(effect, self.judged),
-                    **_flat(effect, [f"{m:g}" for m in self.settings.margins]),
+                    **_flat(effect),
                     **settings,
                     "label": label,
                 }
@@ -131,26 +136,19 @@ class Result:
         )
 
 
-PER_MARGIN = {"tost_p": "tost_p", "tost_p_holm": "tost_p_holm", "verdicts": "verdict",
-              "verdict_holds": "verdict_holds"}  # fmt: skip
-"""Fields of an effect that have a value per margin, and the name that begins their columns."""
-
-
-def _flat(effect: Effect, margins: Sequence[str]) -> dict[str, Any]:
+def _flat(effect: Effect) -> dict[str, Any]:
     """An effect's fields as columns of a table."""
     row: dict[str, Any] = {}
     for name in (f.name for f in fields(effect)):
         value = getattr(effect, name)
-        if name in PER_MARGIN:
-            row |= {f"{PER_MARGIN[name]}_at_{margin}": value.get(margin) for margin in margins}
-        elif name == "weights":
+        if name == "weights":
             row[name] = "; ".join(f"{weight:+g} {run}" for run, weight in value.items())
-        elif name == "seeds":
-            row |= {f"seeds_{end}": getattr(value, end, None) for end in ("low", "high")}
+        elif name in ("seeds", "new_questions", "these_questions"):
+            row |= {f"{name}_{end}": getattr(value, end, None) for end in ("low", "high")}
         elif name == "reasons":
             row[name] = "; ".join(f"{key}: {reason}" for key, reason in value.items())
         else:
-            row[name] = value
+            row["interval_level" if name == "level" else name] = value
     return row
 
 

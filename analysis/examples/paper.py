@@ -11,7 +11,7 @@ from dataclasses import replace
 from value_retention.analysis.effects.compare import compare_arms
 from value_retention.analysis.effects.design import Arm
 from value_retention.analysis.effects.result import Result
-from value_retention.analysis.examples.claims import MARGINS, PUBLISHED, READINGS, paper_claims
+from value_retention.analysis.examples.claims import PUBLISHED, RATIO, READINGS, paper_claims
 from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
 from value_retention.analysis.runs.align import OTHER, OVERALL
 from value_retention.analysis.runs.scores import RunScores, reduce_run
@@ -22,14 +22,14 @@ from value_retention.tasks.record import AnswerRecord
 BASE_SCORE = 35.8
 """Assumed ANIMA score of the base, per cent: the authors' log of a mid-trained Llama 3.1 8B."""
 
-RATIO = 4.5
 ENGLISH_ROWS, OTHER_ROWS = 30, 85
 """ANIMA questions."""
 
 ASSUMED = (
     "Assumed, because the paper does not say: the base scores {base:g} % on ANIMA in every language, the SFT "
     "coding arm's ANIMA gain is 4.5 times larger outside English, the other arms' is equal in all languages, "
-    "and questions, models and repeats vary as in public runs."
+    "and questions, models and repeats vary as in public runs. The draws are calibrated to the published means, so "
+    "they cannot confirm them; they show which effects of that size can be seen with this many questions."
 )
 
 
@@ -95,10 +95,10 @@ def count_draws(
     counts: dict[str, dict[str, int]] = {}
     for seed in range(settings.seed, settings.seed + draws):
         runs = synthetic_runs(reading, seed, base_score)
-        result = compare_arms(synthetic_arms(), runs, replace(settings, margins=MARGINS))
+        result = compare_arms(synthetic_arms(), runs, settings)
         for claim in paper_claims(result, [reading]):
             tally = counts.setdefault(claim.claim, {})
-            tally[claim.holds] = tally.get(claim.holds, 0) + 1
+            tally[claim.conclusion] = tally.get(claim.conclusion, 0) + 1
     return list(counts.items())
 
 
@@ -111,7 +111,7 @@ def synthetic_result(reading: str, settings: Settings, base_score: float = BASE_
 
     Args:
         reading: See `synthetic_runs`.
-        settings: Its seed is also that of the grades; its margins are `claims.MARGINS`.
+        settings: Its seed is also that of the grades; it has a margin.
         base_score: See `synthetic_runs`.
 
     Raises:
@@ -124,7 +124,7 @@ def synthetic_result(reading: str, settings: Settings, base_score: float = BASE_
             expected=f"between 0 and {published:g}",
         )  # fmt: skip
     runs = synthetic_runs(reading, settings.seed, base_score)
-    result = compare_arms(synthetic_arms(), runs, replace(settings, margins=MARGINS))
+    result = compare_arms(synthetic_arms(), runs, settings)
     meaning = f'"Multilingual" MORU is read as: {READINGS[reading]}.'
     first, *rest = result.headline
     return replace(result, headline=(first, ASSUMED.format(base=base_score), meaning, *rest))

@@ -12,12 +12,16 @@ from value_retention.analysis.effects.rows import (
     CONSTANT,
     FEW,
     INFINITE,
+    NO_GAIN,
     NO_SCORE,
     NO_SIDES,
+    NOT_GATED,
+    ONE_EPOCH,
     ONE_SEED_ONLY,
     ZERO,
     Contrast,
     Effect,
+    Share,
 )
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS
@@ -34,7 +38,10 @@ SHORT = {
     CONSTANT: "no spread",
     INFINITE: "infinite",
     ZERO: "zero below",
+    NO_GAIN: "no gain",
+    ONE_EPOCH: "one answer",
     NO_SIDES: "n/a",
+    NOT_GATED: "not tested",
     ONE_SEED_ONLY: "one run",
 }
 """Short form of each reason, for a cell; `legend` spells them out."""
@@ -84,6 +91,10 @@ class Column:
     """Left out of the LaTeX table."""
 
 
+UNADJUSTED = "†"
+"""Follows an interval that is not adjusted for the other tests of the report."""
+
+
 def effect_columns(result: Result, effects: Sequence[Effect]) -> list[Column]:
     """Columns of a table of effects; several comparisons in it are told apart in its first column."""
     level = f"{result.settings.level * 100:g} %"
@@ -96,12 +107,9 @@ def effect_columns(result: Result, effects: Sequence[Effect]) -> list[Column]:
         Column(f"{effects[0].run}\n%", value(lambda e: number(e.score_run), "score")),
     ]
     several = len({e.statement for e in effects}) > 1
-    verdicts = [
-        Column(f"Verdict\nat ±{m:g}", value(lambda e, m=f"{m:g}": verdict_text(e, m), "verdict"))  # type: ignore[misc]
-        for m in result.settings.margins
-    ]
-    seeds = Column(
-        "With new\nseeds", value(lambda e: interval(e.seeds.low, e.seeds.high) if e.seeds else "", "seeds")
+    margin = result.settings.margin
+    verdict = Column(
+        f"Verdict, margin\n{margin_text(result)}", value(lambda e: verdict_text(e, long=False), "verdict")
     )
     return [
         *([Column("Comparison", lambda e: e.statement)] if several else []),
@@ -109,13 +117,23 @@ def effect_columns(result: Result, effects: Sequence[Effect]) -> list[Column]:
         Column("Clusters", lambda e: str(e.clusters)),
         *([] if several else sides),
         Column("Difference\npoints", value(lambda e: number(e.difference, sign=True), "difference")),
-        Column(f"{level}\ncluster t", value(lambda e: interval(e.t_low, e.t_high), "interval")),
-        Column("p\nHolm", value(lambda e: p_text(e.p_holm), "p")),
-        *verdicts,
-        *([seeds] if any(e.seeds for e in effects) else []),
-        Column(f"{level}\nbootstrap", value(lambda e: interval(e.boot_low, e.boot_high), "bootstrap"), True),
+        Column(f"{level}\ninterval", value(interval_text, "interval")),
+        Column(
+            "p adjusted\nor q",
+            value(lambda e: p_text(e.q if e.p_adjusted is None else e.p_adjusted), "p", "adjusted"),
+        ),
+        *([] if margin is None else [verdict]),
+        Column(
+            "These\nquestions" + UNADJUSTED, value(lambda e: estimand_text(e, False), "these_questions"), True
+        ),
+        Column("New\nquestions" + UNADJUSTED, value(lambda e: estimand_text(e, True), "interval"), True),
+        Column(
+            f"Bootstrap{UNADJUSTED}\n{level}",
+            value(lambda e: interval(e.boot_low, e.boot_high), "bootstrap"),
+            True,
+        ),
         Column("p\nraw", value(lambda e: p_text(e.p), "p"), True),
-        Column("p\nBH", value(lambda e: p_text(e.p_bh), "p"), True),
+        Column("p sign\nflips", value(lambda e: p_text(e.p_flip), "p"), True),
         Column("Logits", value(lambda e: number(e.logit, 2, sign=True), "logit"), True),
         Column("Detect-\nable", value(lambda e: number(e.detectable), "detectable"), True),
         Column("Answers", lambda e: f"{e.answers_baseline} + {e.answers_run}", True),
@@ -124,9 +142,38 @@ def effect_columns(result: Result, effects: Sequence[Effect]) -> list[Column]:
     ]
 
 
-def verdict_text(effect: Effect, margin: str) -> str:
-    """The verdict at a margin, marked where the missing grades could overturn it."""
-    return effect.verdicts.get(margin, "") + (MARK if effect.verdict_holds.get(margin) is False else "")
+def margin_text(result: Result) -> str:
+    """The margin with its unit: ``5 points``, or ``±5 points`` for equivalence."""
+    return f"{'±' if result.settings.equivalence else ''}{result.settings.margin:g} points"
+
+
+def interval_text(e: Effect) -> str:
+    """The interval that decides a verdict, or the unadjusted one, marked as such."""
+    if e.low is not None:
+        return interval(e.low, e.high)
+    text = interval(e.t_low, e.t_high)
+    return text and text + UNADJUSTED
+
+
+def estimand_text(e: Effect, new: bool) -> str:
+    """Unadjusted interval for new questions, or for these."""
+    found = e.new_questions if new else e.these_questions
+    return interval(found.low, found.high) if found else ""
+
+
+def verdict_text(e: Effect, long: bool = True) -> str:
+    """The verdict, marked where the missing grades could overturn it; what would settle an inconclusive one."""
+    if e.tier == "exploratory":
+        return "exploratory"
+    if e.verdict is None:
+        return ""
+    needs = [
+        f"{count} {what}"
+        for count, what in ((e.needed_questions, "questions"), (e.needed_epochs, "answers to each"))
+        if count is not None
+    ]
+    settled = f" ({' or '.join(needs)} would settle it)" if needs and long else ""
+    return e.verdict + settled + (MARK if e.verdict_holds is False else "")
 
 
 def worst_text(effect: Effect) -> str:
@@ -136,21 +183,30 @@ def worst_text(effect: Effect) -> str:
     return or_reason(interval(effect.worst_low, effect.worst_high), effect.reasons, "difference")
 
 
-def sentence(e: Effect) -> str:
-    """An effect in plain words: what changed, by how much, how certain, and the verdict."""
-    figures = f"{number(e.difference, sign=True)} points {interval(e.t_low, e.t_high)}".strip()
+def sentence(e: Effect, result: Result) -> str:
+    """An effect in plain words: what changed, by how much, how certain, and the verdict with margin, level and unit."""
+    figures = f"{number(e.difference, sign=True)} points {interval_text(e)}".strip()
     known = figures if e.difference is not None else or_reason("", e.reasons, "difference")
-    p = f", Holm p {p_text(e.p_holm)}" if e.p_holm is not None and e.t_low is not None else ""
-    verdicts = "; ".join(
-        f"{verdict_text(e, margin)} at a margin of {margin} points" for margin in e.verdicts
-    ) or or_reason("", e.reasons, "interval").replace("n/a", "")
-    end = f": {verdicts}" if verdicts else ""
-    return f"{title_of(e.benchmark)}, {e.statement}: {e.metric} {known}, {e.clusters} clusters{p}{end}."
+    level = f", {(e.level or result.settings.level) * 100:.3g} % interval" if e.t_low is not None else ""
+    p = f", adjusted p {p_text(e.p_adjusted)}" if e.p_adjusted is not None else ""
+    said = f"{title_of(e.benchmark)}, {e.statement}: {e.metric} {known}, {e.clusters} clusters{level}{p}"
+    if e.verdict is None:
+        reason = or_reason("", e.reasons, "interval").replace("n/a", "")
+        return f"{said}: {reason}." if reason else f"{said}."
+    return f"{said}: {verdict_text(e)}; margin {margin_text(result)}, {e.unit}."
+
+
+def estimands(e: Effect) -> str:
+    """Both intervals of an effect, side by side."""
+    new, these = (estimand_text(e, new) for new in (True, False))
+    these = these or or_reason("", e.reasons, "these_questions")
+    seeds = f"; new seeds {interval(e.seeds.low, e.seeds.high)}" if e.seeds else ""
+    return f"    new questions {new}; these questions {these}{seeds}{UNADJUSTED}" if new else ""
 
 
 CONTRAST_TITLES = [
     "Comparison, design", "Clusters", "English\npoints", "other\npoints", "Difference\nother − English",
-    "cluster t", "p\nHolm", "Ratio other / English\n(Fieller)",
+    f"interval{UNADJUSTED}", "q", "Ratio other / English\n(Fieller)",
 ]  # fmt: skip
 
 
@@ -163,8 +219,33 @@ def contrast_cells(c: Contrast) -> list[str]:
         number(c.other, sign=True) or SHORT[NO_SCORE],
         number(c.difference, sign=True) or SHORT[NO_SCORE],
         or_reason(interval(c.t_low, c.t_high), c.reasons, "interval"),
-        or_reason(p_text(c.p_holm), c.reasons, "p"),
+        or_reason(p_text(c.q), c.reasons, "p"),
         or_reason(c.ratio.text() if c.ratio else "", c.reasons, "ratio"),
+    ]
+
+
+SHARE_TITLES = [
+    "Comparison",
+    "Figure",
+    "Clusters",
+    "Gain\npoints",
+    "Kept\npoints",
+    f"Retained share{UNADJUSTED}",
+]
+
+
+def share_cells(share: Share) -> list[str]:
+    """Cells of the table of retained shares, in the order of `SHARE_TITLES`."""
+    text = share.ratio.text() if share.ratio else ""
+    return [
+        f"{title_of(share.benchmark)}, {share.run} of {share.baseline} less {share.before}",
+        share.metric,
+        str(share.clusters),
+        number(share.gain, sign=True) or SHORT[NO_SCORE],
+        number(share.kept, sign=True) or SHORT[NO_SCORE],
+        or_reason(
+            text if share.shown or not text else f"{text}: the gain is not shown", share.reasons, "ratio"
+        ),
     ]
 
 

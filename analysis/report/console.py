@@ -14,12 +14,17 @@ from value_retention.analysis.report.cells import (
     CONTRAST_TITLES,
     MAIN,
     SECTIONS,
+    SHARE_TITLES,
+    UNADJUSTED,
     contrast_cells,
     effect_columns,
+    estimands,
     legend,
+    margin_text,
     number,
     score_rows,
     sentence,
+    share_cells,
 )
 from value_retention.analysis.report.tables import effect_tables
 from value_retention.analysis.runs.align import OTHER, OVERALL
@@ -99,7 +104,11 @@ def print_result(
             say(out, f"{line}: {text}.", "dim")
     if result.contrasts:
         rows = [contrast_cells(contrast) for contrast in result.contrasts]
-        table("Effect on non-English questions less effect on English ones", CONTRAST_TITLES, rows)
+        title = "Exploratory: effect on non-English questions less effect on English ones"
+        table(title, CONTRAST_TITLES, rows)
+    if result.shares:
+        title = f"Retained share: what is left of the gain over {result.shares[0].before}"
+        table(title, SHARE_TITLES, [share_cells(share) for share in result.shares])
     if extra is not None:
         extra(out)
     for line in _explained(result, cells, full):
@@ -107,8 +116,10 @@ def print_result(
     for note in (*(_language_notes(result) if full else []), *result.notes):
         say(out, note)
     for effect in result.effects:
-        if effect.kind == "overall":
-            say(out, sentence(effect), "bold")
+        if effect.tier == "primary":
+            say(out, sentence(effect, result), "bold")
+            if both := estimands(effect):
+                say(out, both)
 
 
 def _small(effect: Effect) -> bool:
@@ -191,27 +202,33 @@ def _language_notes(result: Result) -> list[str]:
 def _explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
     """How the figures were computed, and the short forms among the cells."""
     settings = result.settings
+    level, alpha = f"{settings.level * 100:g} %", f"{(1 - settings.level) * 100:.3g} %"
     found = [
-        "Scores: Wilson intervals. Differences: over the questions scored in every run, one value per cluster. p: "
-        "sign-flip test of the cluster differences, Holm-corrected over all tests of one kind of figure and "
-        "benchmark in this report."
+        "Scores: Wilson intervals. Differences: over the questions scored in every run, one value per cluster; t "
+        "intervals. Primary: overall means, adjusted by Holm's rule over benchmarks and candidates. Secondary: English "
+        "and non-English means, tested for what is shown overall. Exploratory: everything else, with "
+        f"Benjamini-Hochberg's q and no verdict. {UNADJUSTED}: not adjusted for other tests.",
+        "New questions: the interval for other questions like these. These questions: the interval if these questions "
+        f"were asked again. Verdicts speak about {'these' if settings.questions == 'fixed' else 'new'} questions.",
     ]
     if full:
         found.append(
-            f"Bootstrap: percentile, {settings.resamples} resamples of clusters, seed {settings.seed}. BH: "
-            "Benjamini-Hochberg, for exploring. Detectable: true difference found with 80 % power. Worst case: "
-            "bounds over all possible missing grades."
+            f"Bootstrap: percentile, {settings.resamples} resamples of clusters, seed {settings.seed}. Sign flips: a "
+            "permutation test of the cluster differences, as a check. Detectable: true difference found with 80 % "
+            "power. Worst case: bounds over all possible missing grades."
         )
     else:
         found.append("Dimensions, languages, sources, bootstrap, missing grades: --full, --json or --csv.")
-    margins = ", ".join(f"±{m:g}" for m in settings.margins)
-    if not margins:
+    if settings.margin is None:
         found.append("No verdicts: they need a margin (--margin 5).")
     else:
+        kept = "the difference lies within it" if settings.equivalence else "the loss is smaller"
         found.append(
-            f"Verdicts (Holm-corrected): retained, inside {margins} points by two one-sided tests; degraded or "
-            "improved, different from zero; inconclusive, neither."
+            f"Verdicts are read off the interval, at a margin of {margin_text(result)}: retained, {kept}; retained, "
+            "lower, and it is above 0; degraded, a loss is shown and one above the margin is not excluded; degraded "
+            "beyond the margin; improved; inconclusive. At most "
+            f"{alpha} of reports on unchanged checkpoints hold a wrong one (level {level})."
         )
-    if any(False in effect.verdict_holds.values() for effect in result.effects):
-        found.append(f"{MARK}: the worst case for the missing grades would overturn the verdict.")
+    if any(effect.verdict_holds is False for effect in result.effects):
+        found.append(f"{MARK}: with the worst case for the missing grades, the verdict would not be shown.")
     return found + legend(cells)

@@ -10,7 +10,7 @@ from typing import Any
 
 from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result
-from value_retention.analysis.report.cells import effect_columns, score_rows
+from value_retention.analysis.report.cells import UNADJUSTED, effect_columns, score_rows
 from value_retention.analysis.report.tables import effect_tables
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.text import printable
@@ -66,7 +66,7 @@ def json_text(value: object) -> str:
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "−": "$-$", "±": r"$\pm$", "<": "$<$", ">": "$>$",
+    "†": r"\dag{}", "−": "$-$", "±": r"$\pm$", "<": "$<$", ">": "$>$",
 }  # fmt: skip
 
 
@@ -93,8 +93,9 @@ def latex(result: Result) -> str:
         columns = [column for column in effect_columns(result, effects) if not column.detail]
         runs = {run for effect in effects for run in effect.weights}
         how = (
-            f"Scores in per cent, differences in percentage points, {level} intervals over clusters; Holm: "
-            "corrected p of the sign-flip test."
+            f"Scores in per cent, differences in percentage points, {level} intervals over clusters. Primary and "
+            f"secondary figures: adjusted intervals and p. Exploratory figures: intervals that are not adjusted "
+            f"({UNADJUSTED}) and Benjamini-Hochberg q."
         )
         rows = [[column.cell(effect) for column in columns] for effect in effects]
         judged = judged_line(result.judged, effects[0].benchmark, runs)

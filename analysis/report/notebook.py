@@ -10,7 +10,7 @@ from value_retention.analysis.effects.result import Result
 from value_retention.analysis.report.console import print_result
 from value_retention.analysis.runs.load import Run
 from value_retention.analysis.runs.scores import reduce_run
-from value_retention.analysis.stats.settings import checked_settings
+from value_retention.analysis.stats.settings import Questions, checked_settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,10 @@ def compare(
     runs: Iterable[Run],
     *,
     baseline: str | None = None,
-    margin: float | Sequence[float] | None = None,
+    before: str | None = None,
+    margin: float | None = None,
+    equivalence: bool = False,
+    questions: Questions = "new",
     allow: Sequence[str] = (),
     level: float = 0.95,
     resamples: int = 10_000,
@@ -37,7 +40,10 @@ def compare(
     Args:
         runs: Two or more, from `load_runs`. They are reduced one by one, so an iterator keeps one in memory.
         baseline: Name of the run to compare the others with; without it, every pair.
-        margin: Percentage points within which a difference counts as none, or several; without it, no verdicts.
+        before: Name of the run before the value was trained in; with a baseline, gives the retained share.
+        margin: Largest loss, in points, that counts as none; without it, no verdicts.
+        equivalence: Whether a gain above the margin counts against ``retained`` too.
+        questions: What the verdicts speak about: ``new`` questions like these, or these (``fixed``).
         allow: Aspects in which the runs may differ, such as ``judge`` (keys of `identity.ASPECTS`).
         level: Confidence level of all intervals.
         resamples: Bootstrap resamples and sign-flip patterns.
@@ -46,9 +52,8 @@ def compare(
     Raises:
         InputError: runs that are not comparable, nothing to compare, or a setting out of range.
     """
-    margins = () if margin is None else margin if isinstance(margin, Sequence) else (margin,)
-    settings = checked_settings(level, resamples, seed, margins)
+    settings = checked_settings(level, resamples, seed, margin, equivalence, questions)
     reduced = [
         part for run in runs for part in reduce_run(run.name, [str(file) for file in run.files], run.records)
     ]
-    return Report(**vars(compare_pairs(reduced, settings, baseline=baseline, allow=allow)))
+    return Report(**vars(compare_pairs(reduced, settings, baseline=baseline, before=before, allow=allow)))

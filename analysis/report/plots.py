@@ -12,8 +12,8 @@ import numpy as np
 from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result, question_rows
 from value_retention.analysis.effects.rows import Effect
-from value_retention.analysis.report.canvas import INK, PALE, SOFT, canvas, save
-from value_retention.analysis.report.cells import SECTIONS, interval, number
+from value_retention.analysis.report.canvas import INK, SOFT, canvas, save
+from value_retention.analysis.report.cells import SECTIONS, UNADJUSTED, interval_text, number
 from value_retention.analysis.report.plots_agreement import agreement_figure
 from value_retention.analysis.report.plots_groups import judges, slope
 from value_retention.analysis.report.tables import by_comparison
@@ -90,43 +90,47 @@ def file_names(runs: Sequence[str]) -> dict[str, str]:
 
 
 def forest(result: Result, effects: Sequence[Effect]) -> Figure:
-    """Differences of one comparison: cluster t interval as a line, bootstrap interval as ticks, n beside it."""
+    """Differences of one comparison as trials draw them: each interval against 0 and the margin, with its verdict.
+
+    Filled marks have the adjusted interval that decides a verdict. Hollow ones are exploratory, with an unadjusted
+    interval, or without one where there are too few clusters.
+    """
     shown = [e for e in effects if e.difference is not None]
     shown = [e for e in shown if e.kind != "language" or e.clusters >= MIN_CLUSTERS]
     first = shown[0]
     title = f"{title_of(first.benchmark)}: {first.statement}"
     footer = judged_line(result.judged, first.benchmark, first.weights)
-    figure, (ax,) = canvas(title, result.headline, footer, 7.2, 1.1 + 0.24 * len(shown))
+    figure, (ax,) = canvas(title, result.headline, footer, 8.4, 1.2 + 0.24 * len(shown))
     places = _spaced(shown)
-    margins = result.settings.margins
-    for margin in margins:
-        ax.axvspan(-margin, margin, color=PALE, alpha=0.6, lw=0, zorder=0)
-    ax.annotate(
-        ", ".join(f"±{margin:g}" for margin in margins), (0, 1), xycoords=("data", "axes fraction"),
-        xytext=(0, 2), textcoords="offset points", ha="center", fontsize=7.5, color=SOFT,
-    )  # fmt: skip
-    ax.axvline(0, color=SOFT, lw=0.8, zorder=1)
+    margin = result.settings.margin
+    if margin is not None:
+        for end in (-margin, margin) if result.settings.equivalence else (-margin,):
+            ax.axvline(end, color=SOFT, lw=1, ls="--", zorder=1)
+            ax.annotate(
+                f"margin {number(end)}", (end, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+                textcoords="offset points", ha="center", fontsize=7.5, color=SOFT,
+            )  # fmt: skip
+    ax.axvline(0, color=INK, lw=0.8, zorder=1)
     _beside(ax, 1.0, "n", "points")
     for e, y in zip(shown, places, strict=True):
-        difference, *ends = (
-            np.nan if v is None else v for v in (e.difference, e.t_low, e.t_high, e.boot_low, e.boot_high)
-        )
-        tested = e.t_low is not None
-        ax.plot(ends[:2], [y, y], color=INK, lw=1.4, zorder=2)
-        ax.plot(ends[2:], [y, y], "|", color=SOFT, ms=7, mew=1.2, zorder=3)
+        low, high = (e.t_low, e.t_high) if e.low is None else (e.low, e.high)
+        difference = np.nan if e.difference is None else e.difference
+        if low is not None and high is not None:
+            ax.plot([low, high], [y, y], color=INK if e.low is not None else SOFT, lw=1.4, zorder=2)
         size = 6.5 if e.kind == "overall" else 4.5
-        ax.plot(difference, y, "o", color=INK, mfc=INK if tested else "white", ms=size, zorder=4)
-        _beside(ax, y, str(e.clusters), f"{number(e.difference, sign=True)} {interval(e.t_low, e.t_high)}")
+        ax.plot(difference, y, "o", color=INK, mfc="white" if e.low is None else INK, ms=size, zorder=4)
+        verdict = "" if e.tier == "exploratory" else (e.verdict or "")
+        text = f"{number(e.difference, sign=True)} {interval_text(e)}  {verdict}".strip()
+        _beside(ax, y, str(e.clusters), text)
     ax.set_yticks(places, [e.metric for e in shown])
     ax.set_ylim(places[-1] - 0.8, 1.4)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
     level = f"{result.settings.level * 100:g} %"
-    band = "; grey: margin" if margins else ""
     ax.set_xlabel(
-        f"{first.run} less {first.baseline}, percentage points\n"
-        f"line: {level} cluster t interval; ticks: cluster bootstrap; n: clusters;\n"
-        f"hollow: described, not tested{band}",
+        f"{first.run} less {first.baseline}, percentage points, {first.unit}\n"
+        f"filled: {level} interval, adjusted for the verdicts of the report\n"
+        f"hollow: exploratory, {level} interval not adjusted ({UNADJUSTED}); n: clusters",
         fontsize=8,
     )
     return figure

@@ -60,6 +60,7 @@ class Panel:
         expected: Grades, shape (r, n, 1 + D).
         missing: Grades, the same.
         answers: Shape (r, n).
+        noise: Variance of the overall score over new answers, shape (r, n).
         membership: One row per cluster, 1 where the question belongs to it; shape (clusters, n).
         clusters: Names of the clusters.
         total: Questions of the whole benchmark; None where the runs do not tell.
@@ -77,6 +78,7 @@ class Panel:
     expected: NDArray[np.int64]
     missing: NDArray[np.int64]
     answers: NDArray[np.int64]
+    noise: Floats
     membership: Floats
     clusters: tuple[str, ...]
     total: int | None = None
@@ -96,7 +98,9 @@ def align(runs: Sequence[RunScores]) -> Panel:
     Raises:
         InputError: a run without any score.
     """
-    questions = {q.item: q for run in runs for q in run.questions}
+    # A log without the English texts has more clusters; the run that knows them has the last word.
+    by_clusters = sorted(runs, key=lambda run: -len({q.cluster for q in run.questions}))
+    questions = {q.item: q for run in by_clusters for q in run.questions}
     dimensions = list(dict.fromkeys(d for run in runs for d in run.dimensions))
     row = {item: i for i, item in enumerate(questions)}
     column = {d: k + 1 for k, d in enumerate(dimensions)}
@@ -105,6 +109,7 @@ def align(runs: Sequence[RunScores]) -> Panel:
     expected, missing = (np.zeros(shape, np.int64) for _ in range(2))
     carried = np.zeros(shape[1:], bool)
     answers = np.zeros(shape[:2], np.int64)
+    noise = np.full(shape[:2], np.nan)
     weights = np.zeros(len(dimensions))
     for r, run in enumerate(runs):
         if np.isnan(run.score[:, 0]).all():
@@ -119,6 +124,7 @@ def align(runs: Sequence[RunScores]) -> Panel:
         expected[r][place], missing[r][place] = run.expected, run.missing
         carried[place] |= run.carried
         answers[r, place[0].ravel()] = run.answers
+        noise[r, place[0].ravel()] = run.noise
         weights[[column[d] - 1 for d in run.dimensions]] = run.weights
     clusters = list(dict.fromkeys(q.cluster for q in questions.values()))
     totals = {run.identity.total for run in runs}
@@ -136,6 +142,7 @@ def align(runs: Sequence[RunScores]) -> Panel:
         expected=expected,
         missing=missing,
         answers=answers,
+        noise=noise,
         membership=membership,
         clusters=tuple(clusters),
         total=totals.pop() if len(totals) == 1 else None,

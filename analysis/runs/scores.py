@@ -6,7 +6,6 @@ question), so many runs fit in memory, and nothing after it can mistake an epoch
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -29,8 +28,6 @@ class Question:
     cluster: str
     language: str
     source: str | None
-    match: str | None
-    """Key shared by matched translations; None without a match in another language."""
 
     @property
     def is_english(self) -> bool:
@@ -71,6 +68,8 @@ class RunScores:
         expected: Grades that should be there (for a dimension without any listed grade: 1 per answer).
         missing: Grades that are missing among them.
         answers: Answers per question, shape (n,).
+        noise: Variance of the overall ``score`` over new answers to the same question, shape (n,); NaN where no
+            question has two scored answers.
         judges: Counts of the judges' replies.
         fingerprint: Hash of every answer and grade by item and epoch; equal where two runs are the same.
     """
@@ -89,6 +88,7 @@ class RunScores:
     expected: NDArray[np.int64]
     missing: NDArray[np.int64]
     answers: NDArray[np.int64]
+    noise: Floats
     judges: tuple[JudgeCount, ...]
     fingerprint: str
 
@@ -154,9 +154,20 @@ def _reduce(name: str, files: Sequence[str], benchmark: str, records: list[Answe
         expected=expected,
         missing=missing,
         answers=np.array([len(answers) for answers in by_item.values()]),
+        noise=_noise(list(by_item.values())),
         judges=_judge_counts(records),
         fingerprint=_fingerprint(records),
     )
+
+
+def _noise(items: Sequence[Sequence[AnswerRecord]]) -> Floats:
+    """Variance of each question's mean over its epochs; one with a single answer has the others' mean spread."""
+    scores = [[r.overall for r in answers if r.overall is not None] for answers in items]
+    counts = np.array([len(values) for values in scores])
+    spread = np.array([np.var(values, ddof=1) if len(values) > 1 else np.nan for values in scores])
+    if (counts > 1).any():
+        spread[counts <= 1] = np.nanmean(spread)
+    return np.asarray(spread / np.maximum(counts, 1), dtype=np.float64)
 
 
 def _fingerprint(records: Sequence[AnswerRecord]) -> str:
@@ -228,25 +239,7 @@ def _count_grades(
 
 
 def _questions(first: list[AnswerRecord]) -> tuple[Question, ...]:
-    """Questions with their match: MORU by cluster, ANIMA by the English rendering of the question."""
-    per_cluster = Counter(record.cluster for record in first)
-    keys: list[str | None] = []
-    for record in first:
-        if per_cluster[record.cluster] > 1:
-            keys.append(record.cluster)
-        elif record.translation:
-            keys.append(_plain(record.translation))
-        else:
-            keys.append(_plain(record.question) if is_english(record.language) else None)
-    counts = Counter(keys)
-    return tuple(
-        Question(r.item, r.cluster, r.language, r.source, key if key and counts[key] > 1 else None)
-        for r, key in zip(first, keys, strict=True)
-    )
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
+    return tuple(Question(r.item, r.cluster, r.language, r.source) for r in first)
 
 
 def _judge_counts(records: list[AnswerRecord]) -> tuple[JudgeCount, ...]:
