@@ -206,12 +206,10 @@ def answer_noise(
     rows = np.array([metric.rows if metric.column == 0 else np.zeros_like(metric.rows) for metric in metrics])
     parts = np.nan_to_num(panel.noise[used])
     freedom = np.maximum(panel.answers[used] - 1, 1)
-    inside = both[:, :, 0].astype(np.float64)
-    total, squared = (
-        np.einsum("cn,cn,mn->cm", inside, w @ v, rows.astype(np.float64), optimize=True)
-        for w, v in ((weights**2, parts), (weights**4, parts**2 / freedom))
-    )
-    questions = np.einsum("cn,mn->cm", inside, rows.astype(np.float64), optimize=True)
+    inside, members = both[:, :, 0].astype(np.float64), rows.astype(np.float64).T
+    total = (inside * (weights**2 @ parts)) @ members
+    squared = (inside * (weights**4 @ (parts**2 / freedom))) @ members
+    questions = inside @ members
     known = ~((weights != 0) @ np.isnan(panel.noise[used]).all(axis=1))
     with np.errstate(invalid="ignore", divide="ignore"):
         se = np.where(known[:, None], np.sqrt(total) / questions, np.nan).ravel()
@@ -222,8 +220,10 @@ def answer_noise(
 
 def _intervals(found: cluster.TInterval) -> list[Interval | None]:
     """Each column's interval in points; None where there is no spread."""
-    parts = zip(found.se * 100, found.df, found.low * 100, found.high * 100, strict=True)
-    return [Interval(*map(float, part)) if part[0] > 0 and part[1] > 0 else None for part in parts]
+    p = cluster.t_p_value(found.estimate, found.se, found.df).tolist()
+    parts = zip(*(part.tolist() for part in (found.se * 100, found.df, found.low * 100, found.high * 100)), p,
+                strict=True)  # fmt: skip
+    return [Interval(*part) if part[0] > 0 and part[1] > 0 else None for part in parts]
 
 
 def _side(
@@ -314,10 +314,12 @@ def _effect(
     """
     reasons: dict[str, str] = {}
     clusters, fixed = known["clusters"], settings.questions == "fixed"
-    chosen: Interval | SeedInterval | None = intervals["these_questions" if fixed else "new_questions"]
+    chosen = intervals["these_questions" if fixed else "new_questions"]
     unit = THESE if fixed else NEW
     if isinstance(seeds, SeedInterval):
-        chosen, unit = seeds, f"{unit}, {NEW_SEEDS}"
+        p = cluster.t_p_value(*(np.array([x]) for x in (values["difference"], seeds.se, seeds.df)))
+        chosen = Interval(seeds.se, seeds.df, seeds.low, seeds.high, float(p[0]))
+        unit = f"{unit}, {NEW_SEEDS}"
     all_tests = ("interval", "bootstrap", "p", "detectable", "verdict")
     if not clusters:
         reasons = dict.fromkeys(("score", "difference", "logit", *all_tests), NO_SCORE)
@@ -348,7 +350,11 @@ def _effect(
     return Effect(
         **known,
         **values,  # type: ignore[arg-type]
-        **_test(values["difference"], chosen),
+        se=chosen.se if chosen else None,
+        df=chosen.df if chosen else None,
+        t_low=chosen.low if chosen else None,
+        t_high=chosen.high if chosen else None,
+        p=chosen.p if chosen else None,
         unit=unit,
         logit=logit,
         detectable=cluster.minimum_detectable(chosen.se, round(chosen.df) + 1)
@@ -359,14 +365,6 @@ def _effect(
         seeds=seeds if isinstance(seeds, SeedInterval) else None,
         reasons=reasons,
     )
-
-
-def _test(difference: float | None, chosen: Interval | SeedInterval | None) -> dict[str, Any]:
-    """Fields of the unadjusted interval and its p."""
-    if chosen is None or difference is None:
-        return dict.fromkeys(("se", "df", "t_low", "t_high", "p"))
-    p = cluster.t_p_value(*(np.array([x]) for x in (difference, chosen.se, chosen.df)))
-    return {"se": chosen.se, "df": chosen.df, "t_low": chosen.low, "t_high": chosen.high, "p": float(p[0])}
 
 
 def _points(value: Any) -> float | None:

@@ -64,12 +64,14 @@ class Interval:
         df: Degrees of freedom.
         low: Lower end.
         high: Upper end.
+        p: Two-sided t p.
     """
 
     se: float
     df: float
     low: float
     high: float
+    p: float
 
 
 @dataclass(frozen=True)
