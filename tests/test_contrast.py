@@ -106,9 +106,9 @@ def test_matched_translations_are_described_beside_and_tested_from_six() -> None
         for k in range(8):
             gain = shift if k < 4 else 0.0
             level = {f"d{d}": float(d < round((0.3 + gain + 0.1 * (k % 3)) * 10)) for d in range(10)}
-            made.append(answer(f"e{k}", 1, level, question=f"How are animal number {k} kept?"))
-            text = f"How  are animal NUMBER {k} kept?" if k < groups else f"unmatched {k}"
-            made.append(answer(f"g{k}", 1, level, language="de", translation=text))
+            made.append(answer(f"e{k}", 1, level, cluster=f"text {k}"))
+            text = f"text {k}" if k < groups else f"unmatched {k}"
+            made.append(answer(f"g{k}", 1, level, language="de", cluster=text))
         return made
 
     few = compare([MadeRun("a", records(0, 3)), MadeRun("b", records(0.2, 3))])
@@ -116,7 +116,8 @@ def test_matched_translations_are_described_beside_and_tested_from_six() -> None
     assert (found.clusters_english, found.clusters_other) == (3, 3)
     assert (found.english, found.other) == (pytest.approx(20), pytest.approx(20))
     assert found.reasons["p"] == found.reasons["interval"] == FEW
-    many = only(compare([MadeRun("a", records(0, 8)), MadeRun("b", records(0.2, 8))]), "matched translations")
+    # Where most questions have both languages, the main design pairs them.
+    many = only(compare([MadeRun("a", records(0, 8)), MadeRun("b", records(0.2, 8))]), "paired by question")
     assert many.clusters_english == 8
     assert many.reasons["p"] == CONSTANT
     none = compare([MadeRun("a", records(0, 0)), MadeRun("b", records(0.2, 0))])

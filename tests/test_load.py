@@ -13,7 +13,8 @@ from helpers import REAL, anima_rows, moru_rows, real_rows, write_anima, write_m
 from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import is_english
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.load import Dataset, english_cluster, load
+from value_retention.tasks.record import canonical_json, text_hash
 from value_retention.tasks.rubric import item_calls
 
 
@@ -54,7 +55,29 @@ def test_sample_is_marked_as_no_benchmark(anima: Dataset, moru: Dataset) -> None
 
 
 def test_id_zero_is_an_id(anima: Dataset) -> None:
-    assert anima.items[0].id == anima.items[0].cluster == "0"
+    assert anima.items[0].id == "0"
+
+
+def test_rows_that_render_one_english_text_are_one_cluster(anima: Dataset) -> None:
+    by_text: dict[str, set[str]] = {}
+    for item in anima.items:
+        by_text.setdefault((item.translation or item.question).casefold(), set()).add(item.cluster)
+    assert all(len(clusters) == 1 for clusters in by_text.values())
+    assert len({item.cluster for item in anima.items}) == len(by_text) == 21
+    assert english_cluster("How  ARE\nhens kept?", None) == english_cluster("?", "how are hens kept?")
+
+
+def test_the_content_hash_does_not_depend_on_how_rows_cluster(anima: Dataset) -> None:
+    """Runs from before the clusters stay comparable with new ones."""
+    rows = [dataclasses.asdict(item) | {"cluster": item.id} for item in anima.items]
+    content = [rows, [dataclasses.asdict(dimension) for dimension in anima.dimensions.values()]]
+    assert anima.info.content_hash == text_hash(canonical_json(content))
+
+
+@real_rows
+def test_the_benchmark_has_96_questions_in_114_rows() -> None:
+    items = load(ANIMA_2_2, str(REAL)).items
+    assert (len(items), len({item.cluster for item in items})) == (114, 96)
 
 
 def test_null_is_english_and_raw_names_are_kept(anima: Dataset) -> None:

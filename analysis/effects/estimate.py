@@ -334,9 +334,10 @@ def _effect(
         reasons.setdefault("these_questions", ONE_EPOCH)
     if "interval" in reasons:
         chosen = None
-    hidden = {"bootstrap": ("boot_low", "boot_high"), "p": ("p_flip",)}
-    missing = [name for reason, names in hidden.items() if reason in reasons for name in names]
-    values = values | dict.fromkeys(missing)
+    if "bootstrap" in reasons:
+        values = values | dict.fromkeys(("boot_low", "boot_high"))
+    if clusters < MIN_CLUSTERS:
+        values = values | {"p_flip": None}
     before, after = values["score_baseline"], values["score_run"]
     logit = None
     if before is not None and after is not None:

@@ -8,6 +8,7 @@ revision are named ``synthetic``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ import numpy as np
 from value_retention.analysis.runs.identity import SYNTHETIC
 from value_retention.analysis.stats.cluster import Floats
 from value_retention.tasks.grading import derived
+from value_retention.tasks.load import english_cluster
 from value_retention.tasks.record import (
     AnswerRecord,
     DataInfo,
@@ -49,6 +51,9 @@ ANIMA_LANGUAGES = {
     "af": 2, "ms": 1, "ko": 1, "pa": 1, "ml": 1, "tr": 1, "fo": 1, "ro": 1, "bo": 1, "gu": 1, "fi": 1,
 }  # fmt: skip
 
+SIBLINGS = (8, 8, 4, 2)
+"""Rows that render one English text in several languages, per text; no English row is among them."""
+
 MORU_SOURCES = {"Europa": 34, "AI Values": 12, "Human Compassion and Power-Seeking": 5, "Digital Minds": 16}
 MORU_DIMENSIONS = (
     "moral consideration", "harm minimization", "sentience acknowledgement", "prejudice avoidance",
@@ -66,6 +71,8 @@ class Shape:
     benchmark: str
     version: str
     rows: tuple[tuple[str, str, str, str | None, tuple[str, ...]], ...]
+    english: tuple[str, ...] = ()
+    """English text of each row; empty where the rows' ids tell what is a translation of what."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class Spread:
     Attributes:
         question: Between questions, shared by all models.
         model: A model's own strong and weak questions.
-        language: The same for one language of a question (MORU only).
+        language: The same for one language of a question that several rows render.
         answer: Between repeats of one answer.
         dimension: Between dimensions, shared by all models.
     """
@@ -89,7 +96,7 @@ class Spread:
 
 @cache
 def anima_shape(seed: int = 0) -> Shape:
-    """115 questions in 33 languages, 30 of them English, tagged as often as the benchmark's."""
+    """115 rows in 33 languages, 30 of them English, tagged as often as the benchmark's; 97 English texts."""
     rng = np.random.default_rng([seed, 115])
     languages = [tag for tag, count in ANIMA_LANGUAGES.items() for _ in range(count)]
     tags: list[list[str]] = [[] for _ in languages]
@@ -102,10 +109,18 @@ def anima_shape(seed: int = 0) -> Shape:
     for index in plain:
         if not tags[index]:
             tags[index].append("Moral Consideration")
+    texts = [f"synthetic question {i}" for i in range(len(languages))]
+    others = rng.permutation([i for i, tag in enumerate(languages) if tag != "en"]).tolist()
+    for size in SIBLINGS:
+        group, others = others[:size], others[size:]
+        for index in group:
+            texts[index] = f"English text of {min(group)}"
+    rows = enumerate(zip(languages, texts, strict=True))
     return Shape(
         "anima_2_2",
         "6-D",
-        tuple((str(i), str(i), tag, None, tuple(tags[i])) for i, tag in enumerate(languages)),
+        tuple((str(i), english_cluster(text, None), tag, None, tuple(tags[i])) for i, (tag, text) in rows),
+        tuple(texts),
     )
 
 
@@ -132,8 +147,12 @@ def synthetic_records(
     missing: float = 0.0,
     judges: Sequence[str] = ("synthetic-judge",),
     spread: Spread | None = None,
+    questions: int = 7,
+    shift: float = 0.0,
 ) -> list[AnswerRecord]:
     """Records whose mean scores come as close to the targets as single grades allow (about 0.05 points).
+
+    Without targets the scores are those that were drawn, and vary as a run's do.
 
     Args:
         name: Name of the model, without the word synthetic.
@@ -141,26 +160,28 @@ def synthetic_records(
         targets: Mean score in [0, 1] of the questions ``en`` and ``other``; ``all`` for both together.
         epochs: Answers per question.
         seed: Seed of this model's grades; questions and dimensions do not depend on it.
+        questions: Seed of the questions and dimensions.
+        shift: Logits added to every grade, where there is no target.
         missing: Share of grades that could not be read.
         judges: Names of the judges.
         spread: How much questions, models and repeats vary.
     """
     spread = spread or Spread()
     rng = np.random.default_rng([seed, int(text_hash(name)[:8], 16)])
-    logits = _latent(shape, spread, epochs, rng)
+    logits = _latent(shape, spread, epochs, rng, questions)
     draws = [rng.random((epochs, len(judges), len(tags))) for *_, tags in shape.rows]
     english = np.array([language == "en" for _, _, language, _, _ in shape.rows])
     groups = {"all": np.ones(len(english), bool), "en": english, "other": ~english}
-    shift = np.zeros(len(english))
+    levels = np.full(len(english), shift)
     for group, target in targets.items():
-        shift[groups[group]] = _calibrate(logits, draws, np.flatnonzero(groups[group]), target)
+        levels[groups[group]] = _calibrate(logits, draws, np.flatnonzero(groups[group]), target)
     panel = tuple(JudgeInfo(judge, {"temperature": 0.0}) for judge in judges)
     run = RunInfo(SYNTHETIC, "1", f"synthetic:{name}", {}, {"temperature": 1.0})
     data = DataInfo("sample", "synthetic", text_hash(repr(shape)), (), is_benchmark=False)
     records = []
     for row in range(len(shape.rows)):
         for epoch in range(epochs):
-            passed = draws[row][epoch] < _sigmoid(logits[row][epoch] + shift[row])
+            passed = draws[row][epoch] < _sigmoid(logits[row][epoch] + levels[row])
             lost = rng.random(passed.shape) < missing
             records.append(_record(shape, row, epoch + 1, passed, lost, panel, run, data))
     return records
@@ -170,18 +191,22 @@ def _sigmoid(x: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-x)), dtype=np.float64)
 
 
-def _latent(shape: Shape, spread: Spread, epochs: int, rng: np.random.Generator) -> list[Floats]:
+def _latent(
+    shape: Shape, spread: Spread, epochs: int, rng: np.random.Generator, questions: int
+) -> list[Floats]:
     """Logit of every grade but for the model's level: per row, shape (epochs, dimensions)."""
-    shared = np.random.default_rng([7, len(shape.rows)])
+    shared = np.random.default_rng([questions, len(shape.rows)])
     clusters = list(dict.fromkeys(row[1] for row in shape.rows))
     names = list(dict.fromkeys(d for row in shape.rows for d in row[4]))
     question = dict(zip(clusters, shared.normal(0, spread.question, len(clusters)), strict=True))
     dimension = dict(zip(names, shared.normal(0, spread.dimension, len(names)), strict=True))
     own = dict(zip(clusters, rng.normal(0, spread.model, len(clusters)), strict=True))
-    translated = len(clusters) < len(shape.rows)
+    sizes = Counter(row[1] for row in shape.rows)
     latent = []
     for _, cluster, _, _, tags in shape.rows:
-        level = question[cluster] + own[cluster] + (rng.normal(0, spread.language) if translated else 0.0)
+        level = (
+            question[cluster] + own[cluster] + (rng.normal(0, spread.language) if sizes[cluster] > 1 else 0.0)
+        )
         answer = rng.normal(0, spread.answer, (epochs, 1))
         latent.append(level + answer + np.array([dimension[tag] for tag in tags]))
     return latent
@@ -235,7 +260,7 @@ def _record(
         language=language,
         language_raw=language,
         source=source,
-        translation=None,
+        translation=shape.english[row] if shape.english else None,
         epoch=epoch,
         question=f"synthetic question {item}",
         answer=answer,

@@ -107,10 +107,8 @@ def effect_columns(result: Result, effects: Sequence[Effect]) -> list[Column]:
         Column(f"{effects[0].run}\n%", value(lambda e: number(e.score_run), "score")),
     ]
     several = len({e.statement for e in effects}) > 1
-    margin = result.settings.margin
-    verdict = Column(
-        f"Verdict, margin\n{margin_text(result)}", value(lambda e: verdict_text(e, long=False), "verdict")
-    )
+    heading = f"Verdict, margin\n{margin_text(result)}"
+    verdict = Column(heading, value(lambda e: verdict_text(e, long=False), "verdict"))
     return [
         *([Column("Comparison", lambda e: e.statement)] if several else []),
         Column("Figure", lambda e: e.metric),
@@ -122,7 +120,7 @@ def effect_columns(result: Result, effects: Sequence[Effect]) -> list[Column]:
             "p adjusted\nor q",
             value(lambda e: p_text(e.q if e.p_adjusted is None else e.p_adjusted), "p", "adjusted"),
         ),
-        *([] if margin is None else [verdict]),
+        *([] if result.settings.margin is None else [verdict]),
         Column(
             "These\nquestions" + UNADJUSTED, value(lambda e: estimand_text(e, False), "these_questions"), True
         ),
@@ -143,7 +141,9 @@ def effect_columns(result: Result, effects: Sequence[Effect]) -> list[Column]:
 
 
 def margin_text(result: Result) -> str:
-    """The margin with its unit: ``5 points``, or ``±5 points`` for equivalence."""
+    """The margin with its unit: ``5 points``, or ``±5 points`` for equivalence; an empty text without one."""
+    if result.settings.margin is None:
+        return ""
     return f"{'±' if result.settings.equivalence else ''}{result.settings.margin:g} points"
 
 
