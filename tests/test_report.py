@@ -68,7 +68,7 @@ def test_the_label_is_the_first_line_everywhere(comparison: Found, tmp_path: Pat
     assert latex(comparison).splitlines()[0] == f"% {LABEL}"
     assert tex(LABEL) in latex(comparison)
     assert comparison.to_dict()["headline"][0] == LABEL
-    assert set(comparison.to_frame()["label"]) == {LABEL}
+    assert comparison.to_frame()["label"].str.startswith(LABEL).all()
     for path in save_plots(comparison, tmp_path):
         if path.suffix == ".svg":
             text = "".join(ElementTree.parse(path).getroot().itertext())
@@ -89,7 +89,7 @@ def test_the_report_says_what_it_may_not_be_taken_for(comparison: Found) -> None
         "< 6 clusters: fewer than 6 clusters: described, not tested",
         "Languages with fewer than 6 clusters, described and not tested",
         '"Multilingual" can mean all rows (overall_mean) or the rows without English',
-        "Verdicts are read off the interval, at a margin of 5 points: retained, the loss is smaller",
+        "Verdicts are read off the interval for new questions, at a margin of 5 points: retained, the loss is smaller",
         "New questions: the interval for other questions like these",
         "These questions: the interval if these questions were asked again",
     ):
@@ -393,7 +393,7 @@ def test_the_arms_command_reads_its_file(tmp_path: Path) -> None:
         write(tmp_path, made(name, level))
     arms = tmp_path / "arms.yaml"
     arms.write_text(
-        "margins: [5]\narms:\n"
+        "margin: 5\narms:\n"
         "  - {name: base, base: true, run: base.records.jsonl}\n"
         "  - {domain: helpfulness, method: SFT, run: help.records.jsonl}\n"
         "  - {domain: coding, method: SFT, run: code.records.jsonl}\n"

@@ -14,11 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
-from statsmodels.stats.weightstats import ttost_paired
 
 from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import cluster_table
-from value_retention.analysis.stats.equivalence import tost_p, verdict
 from value_retention.analysis.stats.fieller import fieller
 from value_retention.analysis.stats.limits import can_reject, cannot_reject, interval_caution, smallest_p
 from value_retention.analysis.stats.misclassification import Proportion, wilson
@@ -231,27 +229,6 @@ def test_sign_flips_leave_out_clusters_that_do_not_carry_the_figure() -> None:
     sizes = np.array([1.0] * 6 + [0.0] * 2)
     p = resample.sign_flip_p(cluster_table(values[:, None], sizes[:, None]))[0]
     assert p == 2 / 2**6
-
-
-def test_equivalence_is_statsmodels_paired_tost() -> None:
-    a, b = RNG.normal(0, 1, 30), RNG.normal(0.1, 1, 30)
-    interval = cluster.t_interval(cluster_table((a - b)[:, None], np.ones((30, 1))))
-    ours = tost_p(interval.estimate, interval.se, interval.df, 0.5)[0]
-    assert ours == pytest.approx(ttost_paired(a, b, -0.5, 0.5)[0])
-
-
-@pytest.mark.parametrize(
-    ("tost", "low", "high", "p", "expected"),
-    [
-        (0.01, -2.0, -0.5, 0.01, "retained"),  # certain, and too small to matter
-        (0.30, -9.0, -1.0, 0.01, "degraded"),
-        (0.30, 1.0, 9.0, 0.01, "improved"),
-        (0.30, -9.0, 1.0, 0.20, "inconclusive"),
-        (0.30, -9.0, -1.0, 0.20, "inconclusive"),  # significant alone, not after Holm
-    ],
-)
-def test_the_four_verdicts(tost: float, low: float, high: float, p: float, expected: str) -> None:
-    assert verdict(tost, low, high, p) == expected
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_records import MadeRun, answer, run_of
 from rich.console import Console
+from statsmodels.stats.weightstats import ttost_paired
 
 from value_retention.analysis import compare
 from value_retention.analysis.effects.compare import compare_arms
@@ -22,8 +23,6 @@ from value_retention.analysis.effects.verdicts import claims, limited, needed, s
 from value_retention.analysis.report.console import print_result
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.settings import Settings
-
-RNG = np.random.default_rng(5)
 
 
 def run(name: str, scores: Any, benchmark: str = "anima_2_2") -> MadeRun:
@@ -63,6 +62,26 @@ def overall(result: Any, benchmark: str = "anima_2_2") -> Effect:
 def test_an_interval_has_one_verdict(low: float, high: float, expected: str, equivalent: str) -> None:
     assert verdict_of(claims(low, high, 5.0)) == expected
     assert verdict_of(claims(low, high, 5.0, equivalence=True), equivalence=True) == equivalent
+
+
+@pytest.mark.parametrize("margin", [2.0, 4.0, 5.0, 6.0, 9.0])
+def test_claims_are_one_sided_t_tests_at_half_of_one_minus_level(margin: float) -> None:
+    """The oracles are scipy's one-sided test against the margin, and statsmodels' paired TOST."""
+    scores = np.clip(0.5 + np.random.default_rng(21).normal(0, 0.2, (2, 30, 1)), 0.1, 1).round(1)
+    difference = ((scores[1] - scores[0]) * 100).round(6).ravel()
+    for level in (0.9, 0.95):
+        half = (1 - level) / 2
+        result = compare([run("a", scores[0]), run("b", scores[1])], margin=margin, level=level)
+        e = overall(result)
+        assert e.low is not None
+        assert e.high is not None
+        shown, within = (claims(e.low, e.high, margin, equivalence) for equivalence in (False, True))
+        above = scipy.stats.ttest_1samp(difference, -margin, alternative="greater").pvalue
+        assert ("kept" in shown) == (above < half)
+        below = scipy.stats.ttest_1samp(difference, -margin, alternative="less").pvalue
+        assert ("beyond" in shown) == (below < half)
+        tost = ttost_paired(scores[1].ravel() * 100, scores[0].ravel() * 100, -margin, margin)[0]
+        assert ("kept" in within) == (tost < half)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +163,7 @@ def test_a_verdict_and_the_interval_beside_it_agree(
 
 def test_a_secondary_verdict_claims_nothing_that_the_overall_mean_does_not_show() -> None:
     """English falls by 30 points, the others rise as far: overall nothing is shown, so nothing is tested."""
-    noise = 0.1 * RNG.integers(-1, 2, (2, 40))
+    noise = 0.1 * np.random.default_rng(22).integers(-1, 2, (2, 40))
     records: dict[str, list[Any]] = {"a": [], "b": []}
     for k in range(40):
         sign = -0.3 if k % 2 else 0.3
@@ -278,7 +297,7 @@ def test_renderings_of_one_text_count_as_one_question() -> None:
 
 def test_these_questions_vary_by_their_answers_only() -> None:
     """By hand: the variance of each question's mean over its epochs, summed."""
-    scores = RNG.integers(0, 11, (2, 12, 5)) / 10
+    scores = np.random.default_rng(23).integers(0, 11, (2, 12, 5)) / 10
     for questions in ("new", "fixed"):
         e = overall(compare([run("a", scores[0]), run("b", scores[1])], margin=5, questions=questions))
         assert e.these_questions is not None
@@ -299,7 +318,7 @@ def test_these_questions_vary_by_their_answers_only() -> None:
 
 
 def test_one_answer_per_question_says_nothing_about_these_questions() -> None:
-    scores = RNG.integers(0, 11, (2, 12, 1)) / 10
+    scores = np.random.default_rng(24).integers(0, 11, (2, 12, 1)) / 10
     e = overall(compare([run("a", scores[0]), run("b", scores[1])], margin=5, questions="fixed"))
     assert (e.these_questions, e.verdict, e.low) == (None, None, None)
     assert "one answer per question" in e.reasons["verdict"]
@@ -307,7 +326,7 @@ def test_one_answer_per_question_says_nothing_about_these_questions() -> None:
 
 
 def test_an_inconclusive_verdict_says_how_much_more_would_settle_it() -> None:
-    scores = np.clip(0.5 + RNG.normal(0, 0.25, (2, 20, 4)), 0, 1).round(1)
+    scores = np.clip(0.5 + np.random.default_rng(25).normal(0, 0.25, (2, 20, 4)), 0, 1).round(1)
     e = overall(compare([run("a", scores[0]), run("b", scores[1])], margin=5))
     assert e.verdict == "inconclusive"
     assert e.needed_questions is not None

@@ -209,7 +209,7 @@ def _explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
         "and non-English means, tested for what is shown overall. Exploratory: everything else, with "
         f"Benjamini-Hochberg's q and no verdict. {UNADJUSTED}: not adjusted for other tests.",
         "New questions: the interval for other questions like these. These questions: the interval if these questions "
-        f"were asked again. Verdicts speak about {'these' if settings.questions == 'fixed' else 'new'} questions.",
+        "were asked again.",
     ]
     if full:
         found.append(
@@ -224,7 +224,8 @@ def _explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
     else:
         kept = "the difference lies within it" if settings.equivalence else "the loss is smaller"
         found.append(
-            f"Verdicts are read off the interval, at a margin of {margin_text(result)}: retained, {kept}; retained, "
+            f"Verdicts are read off the interval for {'these' if settings.questions == 'fixed' else 'new'} questions, "
+            f"at a margin of {margin_text(result)}: retained, {kept}; retained, "
             "lower, and it is above 0; degraded, a loss is shown and one above the margin is not excluded; degraded "
             "beyond the margin; improved; inconclusive. At most "
             f"{alpha} of reports on unchanged checkpoints hold a wrong one (level {level})."
