@@ -223,7 +223,8 @@ def runs(served: Server, programs: Programs, tmp_path_factory: pytest.TempPathFa
     for seed, name in enumerate(("base", "tuned", "sft-magicoder")):
         made.run(f"python -m value_retention.train.tiny --output {name} --seed {seed}")
         made.run(f"{LM_EVAL} --model_args pretrained={name} --output_path runs/{name}")
-    shutil.copytree(made.folder / "runs" / "tuned", made.folder / "runs" / "sft-dolly")
+    for name, copy in (("tuned", "sft-dolly"), ("sft-magicoder", "midtrain")):
+        shutil.copytree(made.folder / "runs" / name, made.folder / "runs" / copy)
     rows = made.folder / "rows" / "anima"
     for name in ("questions", "dimensions"):
         (rows / name).mkdir(parents=True)
