@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 
 from value_retention.analysis.effects.comparisons import Comparison
 from value_retention.analysis.effects.counts import count
+from value_retention.analysis.effects.intervals import (
+    answer_noise,
+    bootstrap_intervals,
+    in_points,
+    seed_intervals,
+)
 from value_retention.analysis.effects.rows import (
     CONSTANT,
     FEW,
@@ -24,11 +30,11 @@ from value_retention.analysis.effects.rows import (
     Score,
     Tier,
 )
-from value_retention.analysis.runs.align import Metric, Panel, cluster_tables, dimension_columns
+from value_retention.analysis.runs.align import Metric, Panel, cluster_tables
 from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats
 from value_retention.analysis.stats.proportion import score_interval
-from value_retention.analysis.stats.seeds import SeedInterval, seed_interval
+from value_retention.analysis.stats.seeds import SeedInterval
 from value_retention.analysis.stats.settings import Settings
 
 NEW, THESE, NEW_SEEDS = "new questions", "these questions", "new seeds"
@@ -128,7 +134,7 @@ def _chunk(
     worst_high = cluster_tables(panel, metrics, weighted(plus, high) - weighted(minus, low))
     new = cluster.t_interval(table, settings.level)
     these = answer_noise(panel, metrics, weights, both, used, table, settings.level)
-    seeds = _seeds(
+    seeds = seed_intervals(
         panel, metrics, comparisons, table, these if settings.questions == "fixed" else new, settings
     )
     base_low, base_high = score_interval(
@@ -149,7 +155,7 @@ def _chunk(
     }
     columns = {name: _list(column * 100) for name, column in points.items()}
     columns["p_flip"] = _list(resample.sign_flip_p(table, settings.resamples, settings.seed))
-    estimands = {"new_questions": _intervals(new), "these_questions": _intervals(these)}
+    estimands = {"new_questions": in_points(new), "these_questions": in_points(these)}
     rows = []
     for c, comparison in enumerate(comparisons):
         known = {
@@ -180,52 +186,6 @@ def _chunk(
     return rows
 
 
-def answer_noise(
-    panel: Panel,
-    metrics: Sequence[Metric],
-    weights: Floats,
-    both: NDArray[np.bool_],
-    used: NDArray[np.int64],
-    table: cluster.ClusterTable,
-    level: float,
-) -> cluster.TInterval:
-    """Intervals for these very questions: only the answers are random, so only epochs vary.
-
-    The variance of a question's mean over its epochs is estimated per run; the degrees of freedom are Satterthwaite's.
-    Figures on dimensions have none here, nor has anything with one answer per question.
-
-    Args:
-        panel: The runs.
-        metrics: M figures.
-        weights: Shape (c, runs used).
-        both: Whether all runs with a weight have the score, shape (c, n, 1 + D).
-        used: Positions of the runs in the panel.
-        table: Cluster table of the differences.
-        level: Confidence level.
-    """
-    rows = np.array([metric.rows if metric.column == 0 else np.zeros_like(metric.rows) for metric in metrics])
-    parts = np.nan_to_num(panel.noise[used])
-    freedom = np.maximum(panel.answers[used] - 1, 1)
-    inside, members = both[:, :, 0].astype(np.float64), rows.astype(np.float64).T
-    total = (inside * (weights**2 @ parts)) @ members
-    squared = (inside * (weights**4 @ (parts**2 / freedom))) @ members
-    questions = inside @ members
-    known = ~((weights != 0) @ np.isnan(panel.noise[used]).all(axis=1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        se = np.where(known[:, None], np.sqrt(total) / questions, np.nan).ravel()
-        df = (total**2 / squared).ravel()
-    half = cluster.t_quantile(df, (1 + level) / 2) * se
-    return cluster.TInterval(table.estimate, se, df, table.estimate - half, table.estimate + half, level)
-
-
-def _intervals(found: cluster.TInterval) -> list[Interval | None]:
-    """Each column's interval in points; None where there is no spread."""
-    p = cluster.t_p_value(found.estimate, found.se, found.df).tolist()
-    parts = zip(*(part.tolist() for part in (found.se * 100, found.df, found.low * 100, found.high * 100)), p,
-                strict=True)  # fmt: skip
-    return [Interval(*part) if part[0] > 0 and part[1] > 0 else None for part in parts]
-
-
 def _side(
     panel: Panel, metrics: Sequence[Metric], weights: Floats, score: Floats, both: NDArray[np.bool_]
 ) -> cluster.ClusterTable:
@@ -235,65 +195,6 @@ def _side(
     found = cluster_tables(panel, metrics, values)
     mean = np.abs(weights.sum(axis=1) - 1) < 1e-9
     return replace(found, estimate=np.where(np.repeat(mean, len(metrics)), found.estimate, np.nan))
-
-
-def _seeds(
-    panel: Panel,
-    metrics: Sequence[Metric],
-    comparisons: Sequence[Comparison],
-    table: cluster.ClusterTable,
-    interval: cluster.TInterval,
-    settings: Settings,
-) -> dict[int, SeedInterval]:
-    """Interval over new training seeds of each column that has one."""
-    found: dict[int, SeedInterval] = {}
-    levels: Floats | None = None
-    for c, comparison in enumerate(comparisons):
-        recipes: dict[tuple[str, ...], list[int]] = {}
-        for r, recipe in enumerate(comparison.recipes or ()):
-            if recipe and comparison.weights[r]:
-                recipes.setdefault(recipe, []).append(r)
-        if not recipes or any(len(members) < 2 for members in recipes.values()):
-            continue
-        if levels is None:
-            levels = cluster_tables(panel, metrics, panel.score).estimate.reshape(len(panel.runs), -1) * 100
-        for m in range(len(metrics)):
-            k = c * len(metrics) + m
-            if table.clusters[k] < MIN_CLUSTERS or not interval.se[k] > 0:
-                continue
-            units = round(float(interval.df[k])) + 1
-            parts = [(float(comparison.weights[rs].sum()), levels[rs, m]) for rs in recipes.values()]
-            seeds = seed_interval(
-                float(table.estimate[k]) * 100, float(interval.se[k]) * 100, units, parts,
-                settings.level,
-            )  # fmt: skip
-            if seeds is not None:
-                found[k] = seeds
-    return found
-
-
-def bootstrap_intervals(
-    panel: Panel, metrics: Sequence[Metric], table: cluster.ClusterTable, settings: Settings
-) -> tuple[Floats, Floats]:
-    """Percentile cluster bootstrap of every column that has enough clusters; NaN elsewhere.
-
-    All clusters of the benchmark are resampled together, so a figure on part of the questions is a ratio
-    of two random sums, and the dimension-normalized mean is taken anew in every resample.
-    """
-    counts = resample.cluster_counts(len(panel.clusters), settings.resamples, settings.seed)
-    kinds = np.tile([metric.kind for metric in metrics], table.sums.shape[1] // len(metrics))
-    tested = table.clusters >= MIN_CLUSTERS
-    wanted = np.flatnonzero((tested | (kinds == "dimension")) & (kinds != "normalized"))
-    drawn = resample.bootstrap(cluster.take(table, wanted), counts)
-    place = {int(k): i for i, k in enumerate(wanted)}
-    low, high = np.full(len(tested), np.nan), np.full(len(tested), np.nan)
-    dimensions = dimension_columns(metrics)
-    for k in np.flatnonzero((kinds == "normalized") & tested).tolist():
-        start = k // len(metrics) * len(metrics)
-        whole = resample.combine_bootstrap(drawn[[place[start + d] for d in dimensions]], panel.weights)
-        (low[k],), (high[k],) = resample.percentile_interval(whole, settings.level)
-    low[wanted], high[wanted] = resample.percentile_interval(drawn, settings.level)
-    return np.where(tested, low, np.nan), np.where(tested, high, np.nan)
 
 
 def _effect(

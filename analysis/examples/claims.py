@@ -171,7 +171,10 @@ def _same_in_languages(result: Result) -> Claim:
 
 
 def _ratio(result: Result) -> Claim:
-    claim = f"coding's gain over the base is {RATIO:g} times larger on non-English than on English ANIMA questions"
+    claim = (
+        "coding's gain over the base is larger on non-English than on English ANIMA questions "
+        f"(published: {RATIO:g} times)"
+    )
     found = [
         c
         for c in result.find_contrasts("gain over base", "anima_2_2", "coding")
