@@ -90,6 +90,7 @@ def test_claims_are_one_sided_t_tests_at_half_of_one_minus_level(margin: float) 
         ("retained", 1.8, 9.0, 4.1, "cannot be judged: baseline near the floor"),
         ("degraded", 3.0, 9.9, 6.0, "cannot be judged: baseline near the floor"),
         ("retained", 0.0, 30.0, 4.0, "cannot be judged: baseline near the floor"),
+        ("improved", 1.8, 9.0, 4.1, "improved"),
         ("retained", 4.0, 10.1, 6.0, "retained"),
         ("improved", 91.0, 99.0, 97.0, "cannot be judged: baseline near the ceiling"),
         ("retained", 91.0, 99.0, 97.0, "retained"),
@@ -145,6 +146,7 @@ def test_a_verdict_and_the_interval_beside_it_agree(
     for e in result.effects:
         if e.low is None or e.high is None or e.p_adjusted is None or e.t_low is None:
             assert e.verdict in (None, "not tested", "cannot be judged: baseline near the floor")
+            assert e.low is None
             continue
         assert e.tier != "exploratory"
         assert e.low <= e.t_low + 1e-9, "an adjusted interval is never the narrower one"

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from value_retention.analysis.effects.rows import NOT_GATED, Contrast, Effect
 from value_retention.analysis.effects.verdicts import (
+    CEILING,
     FLOOR,
     Claim,
     Verdict,
@@ -49,21 +50,23 @@ def judged(effects: Sequence[Effect], settings: Settings) -> list[Effect]:
     """All effects of a report with their adjusted intervals, verdicts and q values."""
     found = explored(effects)
     primary = [i for i, e in enumerate(found) if e.tier == "primary" and e.se is not None]
-    tested = [i for i in primary if not _floored(found[i], settings)]
-    levels, shown = _step_down([found[i] for i in tested], settings)
-    claimed: dict[tuple[str, str], frozenset[Claim]] = {}
-    for i, level, what in zip(tested, levels, shown, strict=True):
-        claimed[found[i].benchmark, found[i].statement] = what
-        found[i] = _with_verdict(found[i], level, what, settings, len(tested))
-    share = 1 - (1 - settings.level) / max(len(tested), 1)
+    levels, shown = _step_down([found[i] for i in primary], settings)
+    gates: dict[tuple[str, str], frozenset[Claim]] = {}
+    for i, level, what in zip(primary, levels, shown, strict=True):
+        found[i] = _with_verdict(found[i], level, what, settings, len(primary))
+        if found[i].verdict not in (FLOOR, CEILING):
+            gates[found[i].benchmark, found[i].statement] = what
+    share = 1 - (1 - settings.level) / max(len(primary), 1)
     for i, effect in enumerate(found):
-        if effect.tier == "exploratory" or i in tested:
-            continue
-        if _floored(effect, settings):
-            found[i] = _with(effect, verdict=FLOOR, reasons=_without_verdict(effect))
+        if (
+            effect.tier != "exploratory"
+            and effect.se is None
+            and _limited("inconclusive", effect, settings) == FLOOR
+        ):
+            found[i] = _with(effect, verdict=FLOOR)
         elif effect.tier == "secondary" and effect.se is not None:
-            gate = claimed.get((effect.benchmark, effect.statement), frozenset())
-            found[i] = _follow(effect, gate, share, settings, len(tested))
+            gate = gates.get((effect.benchmark, effect.statement), frozenset())
+            found[i] = _follow(effect, gate, share, settings, len(primary))
     return found
 
 
@@ -94,11 +97,14 @@ def _with(test: Test, **changes: Any) -> Test:
     return found
 
 
-def _floored(effect: Effect, settings: Settings) -> bool:
-    """Whether the baseline has nothing to lose, which no test can change."""
-    low, high, score = effect.baseline_low, effect.baseline_high, effect.score_baseline
-    margin = settings.margin
-    return margin is not None and limited("inconclusive", low, high, score, margin, False) == FLOOR
+def _limited(verdict: Verdict, effect: Effect, settings: Settings) -> Verdict:
+    """The verdict, unless the baseline leaves no room for it."""
+    if settings.margin is None:
+        return verdict
+    return limited(
+        verdict, effect.baseline_low, effect.baseline_high, effect.score_baseline, settings.margin,
+        settings.equivalence,
+    )  # fmt: skip
 
 
 def _ends(effect: Effect, level: float) -> tuple[float, float]:
@@ -129,12 +135,7 @@ def _step_down(family: Sequence[Effect], settings: Settings) -> tuple[list[float
 
 
 def _with_verdict(
-    effect: Effect,
-    level: float,
-    shown: frozenset[Claim],
-    settings: Settings,
-    size: int,
-    verdict: Verdict | None = None,
+    effect: Effect, level: float, shown: frozenset[Claim], settings: Settings, size: int
 ) -> Effect:
     """The effect with its adjusted interval and, where there is a margin, the verdict that it shows."""
     low, high = _ends(effect, level)
@@ -144,13 +145,9 @@ def _with_verdict(
         effect, family=PRIMARY if effect.tier == "primary" else "secondary: after the overall mean", family_size=size,
         level=level, low=low, high=high, p_adjusted=min(1.0, effect.p * factor),
     )  # fmt: skip
-    margin = settings.margin
-    if margin is None:
+    if settings.margin is None:
         return effect
-    found = verdict or limited(
-        verdict_of(shown, settings.equivalence), effect.baseline_low, effect.baseline_high, effect.score_baseline,
-        margin, settings.equivalence,
-    )  # fmt: skip
+    found = _limited(verdict_of(shown, settings.equivalence), effect, settings)
     effect = _with(effect, verdict=found, verdict_holds=_holds(effect, shown, settings))
     return _settled(effect, settings) if found == "inconclusive" else effect
 
@@ -162,10 +159,6 @@ def _follow(effect: Effect, gate: frozenset[Claim], level: float, settings: Sett
         return _with_verdict(effect, level, seen & gate, settings, size)
     verdict: Verdict | None = None if settings.margin is None else "not tested"
     return _with(effect, verdict=verdict, reasons=effect.reasons | {"adjusted": NOT_GATED})
-
-
-def _without_verdict(effect: Effect) -> dict[str, str]:
-    return {key: reason for key, reason in effect.reasons.items() if key != "verdict"}
 
 
 def _holds(effect: Effect, shown: frozenset[Claim], settings: Settings) -> bool | None:

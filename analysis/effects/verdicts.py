@@ -94,10 +94,12 @@ def limited(
         equivalence: Whether a gain counts against ``retained`` too.
 
     Returns:
-        `FLOOR` where the upper end is below twice the margin or the score does not exceed it; at the ceiling,
+        `FLOOR` for all but ``improved`` where the upper end is below twice the margin or the score does not exceed it;
+        at the ceiling,
         `CEILING` in place of ``improved`` and of what `equivalence` says about gains.
     """
-    if (high is not None and high < 2 * margin) or (score is not None and score <= margin):
+    near_floor = (high is not None and high < 2 * margin) or (score is not None and score <= margin)
+    if near_floor and verdict != "improved":
         return FLOOR
     near_top = (low is not None and low > 100 - 2 * margin) or (score is not None and score >= 100 - margin)
     gain = verdict == "improved" or (equivalence and verdict == "retained")
