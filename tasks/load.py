@@ -249,7 +249,8 @@ def clustered(record: AnswerRecord) -> AnswerRecord:
     """The record with the cluster that `load` gives its item; ANIMA's older records have the item there."""
     if BENCHMARKS[record.benchmark].translated:
         return record
-    return replace(record, cluster=english_cluster(record.question, record.translation))
+    cluster = english_cluster(record.question, record.translation)
+    return record if record.cluster == cluster else replace(record, cluster=cluster)
 
 
 def _row_id(row: Row, where: str) -> str:

@@ -95,8 +95,7 @@ def limited(
 
     Returns:
         `FLOOR` for all but ``improved`` where the upper end is below twice the margin or the score does not exceed it;
-        at the ceiling,
-        `CEILING` in place of ``improved`` and of what `equivalence` says about gains.
+        at the ceiling, `CEILING` in place of ``improved`` and of what `equivalence` says about gains.
     """
     near_floor = (high is not None and high < 2 * margin) or (score is not None and score <= margin)
     if near_floor and verdict != "improved":
