@@ -200,6 +200,18 @@ def test_holm_frees_alpha_only_where_nothing_is_left_to_claim() -> None:
         assert overall(result, "anima_2_2").level == pytest.approx(0.975)
 
 
+def test_a_verdict_says_which_judge_errors_would_overturn_it() -> None:
+    before = column(0.2, 0.5, 0.9, 0.6, repeat=10)
+    result = compare(
+        [run("a", before), run("b", before - 0.1 + 0.1 * (np.arange(40) % 2)[:, None])], margin=8
+    )
+    assert overall(result).verdict == "retained, lower"
+    out = StringIO()
+    print_result(result, Console(file=out, width=300))
+    assert "judge errors that would overturn it: " in out.getvalue()
+    assert "false fails in one run only" in out.getvalue()
+
+
 def test_every_verdict_names_margin_level_and_unit() -> None:
     before = column(0.2, 0.5, 0.9, repeat=10)
     after = before - 0.1 * (np.arange(30) % 2)[:, None]

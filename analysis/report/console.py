@@ -16,9 +16,11 @@ from value_retention.analysis.report.cells import (
     SECTIONS,
     SHARE_TITLES,
     UNADJUSTED,
+    caution,
     contrast_cells,
     effect_columns,
     estimands,
+    judge_errors,
     legend,
     margin_text,
     number,
@@ -118,8 +120,8 @@ def print_result(
     for effect in result.effects:
         if effect.tier == "primary":
             say(out, sentence(effect, result), "bold")
-            if both := estimands(effect):
-                say(out, both)
+            for line in filter(None, (estimands(effect), judge_errors(effect, result), caution(effect))):
+                say(out, line)
 
 
 def _small(effect: Effect) -> bool:
