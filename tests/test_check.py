@@ -311,7 +311,8 @@ def test_a_dimension_has_one_weight_in_a_run(tmp_path: Path, value: Value) -> No
         load_runs([file])
 
 
-@pytest.mark.parametrize(("forge", "fact"), FORGED)
+# The cluster of an ANIMA item follows from its text, whatever the record says.
+@pytest.mark.parametrize(("forge", "fact"), [case for case in FORGED if case[1] != "cluster"])
 def test_two_runs_on_the_same_data_must_agree_about_each_item(
     tmp_path: Path, value: Value, forge: Callable[[Value], Value], fact: str
 ) -> None:
