@@ -15,7 +15,7 @@ from value_retention.tasks.batched import Criterion, criteria, parse_batched
 from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import VALUES, derived, parse_grade
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.load import Dataset, clustered, load
 from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, text_hash
 
 TOLERANCE = 1e-9
@@ -38,7 +38,8 @@ def checked(record: AnswerRecord, where: str) -> AnswerRecord:
         where: File and line, for the error message.
 
     Returns:
-        The record. Only ``parser`` may differ (older records name it by Inspect's version), and scores by rounding.
+        The record. Only ``parser`` and ``cluster`` may differ (older records name the parser by Inspect's version, and
+        have an ANIMA item as its own cluster), and scores by rounding.
 
     Raises:
         InputError: the record contradicts itself, or the data where these are at hand (the bundled sample). Names
@@ -50,6 +51,7 @@ def checked(record: AnswerRecord, where: str) -> AnswerRecord:
     parser = upstream.current_parser(record.parser)
     reread = parser == upstream.KNOWN_PARSER and upstream.reads_known_grades()
     _check_grades(record, _reread(record) if reread else None, where)
+    record = clustered(record)
     _check_data(record, where)
     changes = _checked_scores(record, where)
     if parser != record.parser:

@@ -246,7 +246,6 @@ def sample_value(item: int = 0, benchmark: Any = ANIMA_2_2) -> Value:
     [
         {"question": "Another?"},
         {"language": "de"},
-        {"cluster": "other"},
         {"item": "999"},
         {"source": "elsewhere"},
         {"data": {"is_benchmark": True}},
@@ -270,6 +269,11 @@ def test_a_record_of_the_sample_must_match_the_sample(benchmark: Any, change: Va
         read(value | change)
 
 
+def test_a_cluster_is_checked_where_it_does_not_follow_from_the_text() -> None:
+    with pytest.raises(InputError, match=r"(?s)data.*cluster 'other'"):
+        read(sample_value(benchmark=MORU) | {"cluster": "other"})
+
+
 def written(folder: Path, name: str, values: list[Value]) -> Path:
     file = folder / f"{name}.records.jsonl"
     file.write_text("".join(json.dumps(value) + "\n" for value in values), "utf-8")
@@ -285,7 +289,6 @@ def weighted(value: Value, **weights: float) -> Value:
 FORGED: list[tuple[Callable[[Value], Value], str]] = [
     (lambda v: v | {"question": "Another?"}, "question"),
     (lambda v: v | {"language": "de"}, "language"),
-    (lambda v: v | {"cluster": "x"}, "cluster"),
     (lambda v: weighted(v, Care=50.0), "weights"),
     (
         lambda v: edited(v, lambda w: [g["variables"].update(animal="dog") for g in w["grades"][:2]]),
@@ -311,8 +314,7 @@ def test_a_dimension_has_one_weight_in_a_run(tmp_path: Path, value: Value) -> No
         load_runs([file])
 
 
-# The cluster of an ANIMA item follows from its text, whatever the record says.
-@pytest.mark.parametrize(("forge", "fact"), [case for case in FORGED if case[1] != "cluster"])
+@pytest.mark.parametrize(("forge", "fact"), FORGED)
 def test_two_runs_on_the_same_data_must_agree_about_each_item(
     tmp_path: Path, value: Value, forge: Callable[[Value], Value], fact: str
 ) -> None:
@@ -326,3 +328,9 @@ def test_two_runs_on_the_same_data_must_agree_about_each_item(
 
 def test_hashes_of_the_fixture_are_right(value: Value) -> None:
     assert value["answer_hash"] == text_hash(value["answer"])
+
+
+def test_an_older_record_of_the_sample_gets_the_cluster_of_its_text() -> None:
+    """ANIMA's items were their own clusters once."""
+    value = sample_value()
+    assert read(value | {"cluster": value["item"]}) == read(value)
