@@ -12,6 +12,7 @@ from made_records import MadeRun, answer
 
 from value_retention.analysis import compare
 from value_retention.analysis.effects.rows import CONSTANT, FEW, ZERO, Contrast
+from value_retention.analysis.stats.cluster import cluster_table, degrees_of_freedom, standard_error
 
 RNG = np.random.default_rng(8)
 
@@ -176,3 +177,28 @@ def test_one_language_has_no_contrast() -> None:
     result = compare([a, b])
     assert result.contrasts == ()
     assert {e.metric for e in result.effects if e.kind == "group"} == set()
+
+
+def test_unequal_clusters_have_fewer_degrees_of_freedom_than_their_number() -> None:
+    """Eight renderings of one German text beside single questions; equal clusters are Welch's case above."""
+    scores = tenths((2, 40))
+    runs = []
+    for name, row in zip("ab", scores, strict=True):
+        made = anima(name, row[:12].tolist(), row[12:].tolist())
+        records = [
+            replace(record, cluster="text" if 12 <= k < 20 else record.cluster)
+            for k, record in enumerate(made.records)
+        ]
+        runs.append(MadeRun(name, records))
+    found = only(compare(runs), "independent groups (Welch)")
+    assert found.clusters_other == 21
+    difference = (scores[1] - scores[0]).round(6)
+    sizes = np.array([[8.0] + [1.0] * 20]).T
+    sums = np.array([[difference[12:20].sum(), *difference[20:]]]).T
+    table = cluster_table(sums, sizes)
+    variances = difference[:12].var(ddof=1) / 12, float(standard_error(table)[0]) ** 2
+    freedom = 11, float(degrees_of_freedom(table)[0])
+    assert freedom[1] < 10
+    assert found.df == pytest.approx(
+        sum(variances) ** 2 / sum(v**2 / n for v, n in zip(variances, freedom, strict=True))
+    )

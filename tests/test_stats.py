@@ -58,6 +58,7 @@ def test_unequal_clusters_give_cr2_and_the_degrees_of_freedom_of_bell_and_mccaff
     design = np.ones((n, 1))
     hat = np.eye(n) - design @ design.T / n
     residual = hat @ values
+    working = (groups[:, None] == groups) * cluster.CORRELATION + np.eye(n) * (1 - cluster.CORRELATION)
     variance, columns_ = 0.0, []
     for g in range(len(sizes)):
         rows = groups == g
@@ -65,7 +66,7 @@ def test_unequal_clusters_give_cr2_and_the_degrees_of_freedom_of_bell_and_mccaff
         weight = root @ np.ones(sizes[g]) / n
         variance += (weight @ residual[rows]) ** 2
         columns_.append(hat[:, rows] @ weight)
-    spread = np.array(columns_) @ np.array(columns_).T
+    spread = np.array(columns_) @ working @ np.array(columns_).T
     table = cluster_table(np.bincount(groups, values)[:, None], np.array(sizes, float)[:, None])
     assert cluster.standard_error(table)[0] == pytest.approx(np.sqrt(variance))
     assert cluster.degrees_of_freedom(table)[0] == pytest.approx(np.trace(spread) ** 2 / (spread**2).sum())

@@ -118,9 +118,9 @@ def _paired_covariance(table: ClusterTable) -> tuple[Floats, float]:
 def _independent_covariance(table: ClusterTable) -> tuple[Floats, float]:
     """The same for clusters of which most carry one or the other, with Welch's degrees of freedom."""
     variances = cluster.standard_error(table) ** 2
-    clusters = table.clusters.astype(np.float64)
-    total = float((variances**2 / (clusters - 1)).sum())
-    df = float(variances.sum() ** 2 / total) if total > 0 else float(clusters.sum() - 2)
+    freedom = cluster.degrees_of_freedom(table)
+    total = float((variances**2 / freedom).sum())
+    df = float(variances.sum() ** 2 / total) if total > 0 else float(freedom.sum())
     covariance = np.diag(variances)
     covariance[0, 1] = covariance[1, 0] = table.influence[:, 0] @ table.influence[:, 1]
     return covariance, df
