@@ -673,6 +673,108 @@ def test_two_labelled_runs_show_their_difference_on_the_terminal(tmp_path: Path)
     assert found["corrected"]["low"] < found["corrected"]["value"] < found["corrected"]["high"]
 
 
+def graded_run(name: str, false_pass: float, good: float = 0.15, questions: int = 400) -> Run:
+    """A run by a judge that passes 95 % of the good answers and this share of the bad ones.
+
+    The same answers are good in every run, but for the share ``good`` of them; the truth is in the judge's reply.
+    """
+    shared, own = np.random.default_rng(5), np.random.default_rng([6, len(name)])
+    records = []
+    for n in range(questions):
+        true = {d: bool(shared.random() < good) for d in ("Care", "Scope")}
+        said = {d: [float(own.random() < (0.95 if t else false_pass))] for d, t in true.items()}
+        record = judged(str(n), said, ["j"], language="en" if n % 3 == 0 else "hi", text=f"{name} {n}")
+        grades = tuple(replace(g, rationale=str(int(true[g.dimension]))) for g in record.grades)
+        records.append(replace(record, grades=grades))
+    return run_of(name, records)
+
+
+def compared(tmp_path: Path, runs: Sequence[Run], rows: list[dict[str, object]], *more: object) -> Result:
+    """`compare --calibration` on these runs and labels; the JSON is written to ``c.json``."""
+    labels = write_labels(tmp_path / "labels.csv", rows)
+    paths = [write_run(tmp_path, run) for run in runs]
+    arguments = [
+        *paths,
+        "--calibration",
+        labels,
+        "--margin",
+        5,
+        "--resamples",
+        1000,
+        "--json",
+        tmp_path / "c.json",
+    ]
+    return CliRunner().invoke(cli, ["compare", *map(str, [*arguments, *more])])
+
+
+def test_a_comparison_with_labels_corrects_each_run_with_the_judges_errors_on_it(tmp_path: Path) -> None:
+    """False passes of 10 % and 25 % make a gain of 0.9 points look like 13; one rate for both runs enlarges it."""
+    runs = [graded_run("base", 0.10), graded_run("tuned", 0.25, good=0.159)]
+    rows = [label_row(r, g.dimension, g.rationale) for run in runs for r in run.records for g in r.grades]
+    done = compared(tmp_path, runs, rows)
+    assert done.exit_code == 0, done.output
+    value = json.loads((tmp_path / "c.json").read_text("utf-8"))
+    (found,) = [row for row in value["calibration"] if row["name"] == "overall"]
+    (effect,) = [e for e in value["effects"] if e["tier"] == "primary"]
+    first, second = (
+        np.mean([float(g.rationale or 0) for r in run.records for g in r.grades]) for run in runs
+    )
+    assert 0 < second - first < 0.015
+    assert effect["verdict"] == "improved"
+    assert effect["difference"] > 10
+    assert found["corrected"]["value"] == pytest.approx(second - first, abs=1e-9)
+    assert found["corrected"]["low"] < 0 < found["corrected"]["high"] < 0.1
+    assert [1 - rate["value"] for rate in found["specificities"]] == pytest.approx([0.10, 0.25], abs=0.03)
+    assert found["errors_p"] < 0.001
+    one_rate = calibrate(people(runs), runs).confusions[0]
+    assert one_rate.informedness is not None
+    assert effect["difference"] / one_rate.informedness > effect["difference"] + 2
+    assert "ERRS DIFFERENTLY" in value["headline"][-1]
+    printed = " ".join(done.output.split())
+    assert "errors of j by labels: false passes" in printed
+    assert "corrected for them, run by run" in printed
+    assert "judge errors that would overturn it" not in printed
+
+
+def test_a_comparison_never_corrects_a_run_with_labels_on_another(tmp_path: Path) -> None:
+    runs = [graded_run("base", 0.10), graded_run("tuned", 0.25)]
+    rows = [label_row(r, "Care", r.grades[0].rationale) for r in runs[0].records]
+    done = compared(tmp_path, runs, rows)
+    assert done.exit_code == 0, done.output
+    value = json.loads((tmp_path / "c.json").read_text("utf-8"))
+    assert value["calibration"] == []
+    assert any("not both runs have labels" in note for note in value["notes"])
+    printed = " ".join(done.output.split())
+    assert "corrected for them" not in printed
+    assert "judge errors that would overturn it" in printed
+
+
+def test_every_pair_of_a_comparison_has_its_own_correction(tmp_path: Path) -> None:
+    runs = [graded_run("a", 0.1), graded_run("bb", 0.1), graded_run("ccc", 0.25)]
+    rows = [label_row(r, g.dimension, g.rationale) for run in runs for r in run.records for g in r.grades]
+
+    def pairs(*more: str) -> set[tuple[str, str]]:
+        done = compared(tmp_path, runs, rows, *more)
+        assert done.exit_code == 0, done.output
+        value = json.loads((tmp_path / "c.json").read_text("utf-8"))
+        return {(row["baseline"], row["run"]) for row in value["calibration"]}
+
+    assert pairs() == {
+        ("a", "bb"),
+        ("a", "ccc"),
+        ("bb", "ccc"),
+    }
+    assert pairs("--baseline", "bb") == {("bb", "a"), ("bb", "ccc")}
+
+
+def test_outputs_of_a_comparison_do_not_overwrite_its_labels(tmp_path: Path) -> None:
+    runs = [graded_run("base", 0.1, questions=20), graded_run("tuned", 0.1, questions=20)]
+    rows = [label_row(r, "Care", r.grades[0].rationale) for run in runs for r in run.records]
+    done = compared(tmp_path, runs, rows, "--csv", tmp_path / "labels.csv")
+    assert isinstance(done.exception, InputError)
+    assert "overwrite" in str(done.exception)
+
+
 def test_refused_corrections_say_why_on_the_terminal(tmp_path: Path) -> None:
     run = noisy_run("r")
     rows = [label_row(r, "Care", 1) for r in run.records[:12]]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import numpy as np
 import pytest
+from rich.console import Console
 
+from value_retention.analysis import compare
 from value_retention.analysis.effects.comparisons import pairs
 from value_retention.analysis.effects.pooled import pooled_dimensions
 from value_retention.analysis.examples.synthetic import anima_shape, synthetic_records
+from value_retention.analysis.report.console import print_result
 from value_retention.analysis.report.pooled import pooled_cells
 from value_retention.analysis.runs.align import align
+from value_retention.analysis.runs.load import Run
 from value_retention.analysis.runs.scores import reduce_run
 from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.pooling import partial_pooling, pooled
@@ -60,3 +66,24 @@ def test_the_table_of_a_comparison_shows_both_estimates() -> None:
     headings, cells = pooled_cells(rows)
     assert len(cells) == len(rows)
     assert {len(row) for row in cells} == {len(headings)}
+
+
+def test_the_full_report_and_the_json_hold_the_pooled_dimensions_as_exploratory() -> None:
+    runs = [
+        Run(name, (), tuple(synthetic_records(name, anima_shape(), {"all": score}, epochs=1)))
+        for name, score in (("a", 0.6), ("b", 0.5), ("c", 0.5))
+    ]
+    result = compare(runs, baseline="a", margin=5, resamples=1000)
+    value = result.to_dict()["pooled_dimensions"]
+    assert value["tier"] == "exploratory"
+    assert {(row["statement"], row["dimension"]) for row in value["rows"]} == {
+        (f"{run} against a", dimension) for run in "bc" for dimension in result.panels[0].dimensions
+    }
+    printed = {}
+    for full in (False, True):
+        out = StringIO()
+        print_result(result, Console(file=out, width=200), full=full)
+        printed[full] = out.getvalue()
+    assert "Exploratory: ANIMA 2.2, b against a: dimensions, partially pooled" in printed[True]
+    assert "No verdict follows from it" in printed[True]
+    assert "partially pooled" not in printed[False]

@@ -13,6 +13,7 @@ from simulation_inference import (
     rare_grades,
     unequal_clusters,
 )
+
 from value_retention.analysis.stats.cluster import MIN_DF
 
 pytestmark = pytest.mark.slow
@@ -22,8 +23,10 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("shared", [0.0, 0.7])
 def test_intervals_on_unequal_clusters_cover(name: str, shared: float) -> None:
     found = unequal_clusters(SIZES[name], shared, 2000, 1)
-    assert 92.5 < found["CR2, Satterthwaite (ours)"]
-    if found["df"] >= MIN_DF:  # Below, the working correlation makes intervals too wide, and a caution says so.
+    assert found["CR2, Satterthwaite (ours)"] > 92.5
+    if (
+        found["df"] >= MIN_DF
+    ):  # Below, the working correlation makes intervals too wide, and a caution says so.
         assert found["CR2, Satterthwaite (ours)"] < 97.5
     if name.startswith("one cluster of 30") and shared:
         assert found["n - 1"] < 90

@@ -20,6 +20,7 @@ from value_retention.analysis.effects.compare import compare_arms
 from value_retention.analysis.effects.design import Arm
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.effects.verdicts import claims, limited, needed, settling_se, verdict_of
+from value_retention.analysis.report.cells import number
 from value_retention.analysis.report.console import print_result
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.settings import Settings
@@ -210,6 +211,36 @@ def test_a_verdict_says_which_judge_errors_would_overturn_it() -> None:
     print_result(result, Console(file=out, width=300))
     assert "judge errors that would overturn it: " in out.getvalue()
     assert "false fails in one run only" in out.getvalue()
+
+
+def test_the_full_report_and_the_json_hold_judge_errors_and_cautions() -> None:
+    before = column(0.2, 0.5, 0.9, 0.6, repeat=10)
+    result = compare(
+        [run("a", before), run("b", before - 0.1 + 0.1 * (np.arange(40) % 2)[:, None])], margin=8
+    )
+    (value,) = [e for e in result.to_dict()["effects"] if e["tier"] == "primary"]
+    assert value["caution"] is None
+    rates = value["overturning_judge_errors"]
+    assert 0 < rates["false_fail"] < 50
+    out = StringIO()
+    print_result(result, Console(file=out, width=300))
+    assert f"{number(rates['false_fail'])} % false fails in one run only" in out.getvalue()
+    exploratory = [e for e in result.to_dict()["effects"] if e["tier"] == "exploratory"]
+    assert all(e["overturning_judge_errors"] is None for e in exploratory)
+
+
+def test_rare_grades_carry_a_caution_in_the_full_report_and_the_json() -> None:
+    after = np.zeros((12, 10))
+    after[0, 0] = 1.0
+    rare = compare([run("a", np.zeros((12, 10))), run("b", after)], margin=5)
+    cautioned = [e for e in rare.to_dict()["effects"] if e["caution"]]
+    assert {e["tier"] for e in cautioned} >= {"primary", "exploratory"}
+    out = StringIO()
+    print_result(rare, Console(file=out, width=400), full=True)
+    (line,) = [
+        text for text in out.getvalue().splitlines() if text.startswith("Caution, ANIMA 2.2, b against a")
+    ]
+    assert all(e["metric"] in line for e in cautioned if e["tier"] == "exploratory")
 
 
 def test_every_verdict_names_margin_level_and_unit() -> None:

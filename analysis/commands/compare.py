@@ -11,6 +11,7 @@ import click
 from value_retention.analysis.commands.options import as_options, output_options, settings_options
 
 if TYPE_CHECKING:
+    from value_retention.analysis.runs.load import Run
     from value_retention.analysis.stats.settings import Settings
 
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 @click.option("--baseline", help="Run to compare the others with: its name or path. Without it, every pair.")
 @click.option(
     "--before", help="Run before the value was trained in: adds the retained share. Needs --baseline."
+)
+@click.option(
+    "--calibration",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="LABELS",
+    help="Labels by people, as in `calibrate`: adds the judge's errors on each run, and the difference corrected for "
+    "them.",
 )
 @click.option(
     "--allow",
@@ -34,6 +42,7 @@ def command(
     runs: tuple[str, ...],
     baseline: str | None,
     before: str | None,
+    calibration: Path | None,
     allow: tuple[str, ...],
     full: bool,
     settings: Settings,
@@ -45,15 +54,19 @@ def command(
     RUN is an lm-eval output, an Inspect log or a folder of either; NAME=RUN names it. Runs that were asked or
     judged differently are refused.
     """
-    from value_retention.analysis.commands.inputs import check_written, read_all, write_result
+    from value_retention.analysis.commands.inputs import check_written, read_all, with_labels, write_result
     from value_retention.analysis.effects.compare import compare_pairs
     from value_retention.analysis.report.console import print_result
 
-    check_written(as_options(files), runs, ())
-    scores, agreements = read_all(runs, settings if plots or files["json"] else None)
-    check_written(as_options(files), runs, scores)
+    read = [*runs, *([str(calibration)] if calibration else [])]
+    check_written(as_options(files), read, ())
+    kept: list[Run] | None = None if calibration is None else []
+    scores, agreements = read_all(runs, settings if plots or files["json"] else None, kept)
+    check_written(as_options(files), read, scores)
     result = compare_pairs(scores, settings, baseline=baseline, before=before, allow=allow)
     result = replace(result, agreements=tuple(agreements))
+    if calibration is not None and kept is not None:
+        result = with_labels(result, calibration, kept)
     print_result(result, full=full)
     for line in write_result(result, files, plots):
         click.echo(line)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from value_retention.analysis.commands.options import as_options
 from value_retention.analysis.commands.outputs import check_outputs, run_inputs
-from value_retention.analysis.runs.names import check_names
+from value_retention.analysis.runs.names import check_names, title_of
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.tasks.errors import InputError
 
@@ -60,13 +60,14 @@ def read_scores(path: str, name: str | None = None) -> list[RunScores]:
 
 
 def read_all(
-    paths: Sequence[str], settings: Settings | None = None
+    paths: Sequence[str], settings: Settings | None = None, kept: list[Run] | None = None
 ) -> tuple[list[RunScores], list[tuple[str, Agreement]]]:
     """Read the paths of a command line one by one.
 
     Args:
         paths: What `load_runs` reads.
         settings: For the agreement of the judges where a panel judged; None leaves it out.
+        kept: Receives the runs with their records, which are not kept otherwise.
 
     Returns:
         Reduced runs, and (run, agreement) for every figure of every panel.
@@ -75,6 +76,8 @@ def read_all(
     agreements: list[tuple[str, Agreement]] = []
     for path in paths:
         for run in load_all([path]):
+            if kept is not None:
+                kept.append(run)
             scores += reduce_run(run.name, run.files, run.records)
             if settings is not None and max(len(record.judges) for record in run.records) > 1:
                 from value_retention.analysis.judges.agreement import judge_agreement
@@ -85,6 +88,34 @@ def read_all(
                 )  # fmt: skip
                 agreements += [(run.name, row) for row in report.agreements]
     return scores, agreements
+
+
+def with_labels(result: Result, labels: Path, runs: Sequence[Run]) -> Result:
+    """Add the errors of each judge by labels, and the differences corrected for them, to a comparison of runs.
+
+    Raises:
+        InputError: labels that cannot be read, or that match no answer.
+    """
+    from value_retention.analysis.effects.caveats import judges_differ
+    from value_retention.analysis.judges.calibrate import calibrate
+    from value_retention.analysis.judges.labels import read_labels
+    from value_retention.analysis.judges.matching import match_labels
+
+    rows, blank = read_labels(labels)
+    pairs = {(e.benchmark, e.baseline, e.run) for e in result.effects if e.tier == "primary"}
+    found = calibrate(match_labels(rows, blank, runs, labels), runs, result.settings.level, pairs)
+    seen = {(row.benchmark, row.baseline, row.run) for row in found.differences if row.name == "overall"}
+    lacking = [
+        f"{title_of(benchmark)}, {run} against {baseline}: the judge's errors are unknown, because not both runs have "
+        "labels."
+        for benchmark, baseline, run in sorted(pairs - seen)
+    ]
+    return replace(
+        result,
+        headline=(*result.headline, *judges_differ(found.differences)),
+        notes=(*result.notes, *lacking, *found.notes),
+        calibrated=found.differences,
+    )
 
 
 def check_written(

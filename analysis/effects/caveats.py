@@ -8,9 +8,11 @@ from itertools import groupby
 import numpy as np
 
 from value_retention.analysis.effects.rows import Effect
+from value_retention.analysis.judges.differences import RunDifference
 from value_retention.analysis.runs.align import OVERALL, Panel
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.runs.scores import RunScores
+from value_retention.analysis.stats.cluster import ALPHA
 
 MARK = "*"
 """Follows a verdict that the missing grades could overturn."""
@@ -99,6 +101,20 @@ def part_only(panel: Panel) -> list[str]:
     return [
         f"{title_of(panel.benchmark)}: {extent(panel)}. {OVERALL} is their mean, not the benchmark's score."
     ]
+
+
+def judges_differ(differences: Sequence[RunDifference], alpha: float = ALPHA) -> list[str]:
+    """Say where labels show that a judge errs differently on the two runs of a comparison, on all questions."""
+    found = []
+    for row in differences:
+        if row.name == "overall" and row.errors_p is not None and row.errors_p < alpha:
+            p = "< 0.001" if row.errors_p < 0.001 else f"= {row.errors_p:.3f}"
+            found.append(
+                f"{title_of(row.benchmark)}, {row.run} against {row.baseline}: labels show that {row.judge} ERRS "
+                f"DIFFERENTLY on the two runs (p {p}). Verdicts rest on its grades as they are; read the corrected "
+                "difference."
+            )
+    return found
 
 
 def fragile_verdicts(effects: Sequence[Effect]) -> list[str]:

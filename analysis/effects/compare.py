@@ -112,6 +112,7 @@ def _compare(
 ) -> Result:
     """Align the runs of each benchmark, and estimate the comparisons that the plan makes of them."""
     panels: list[Panel] = []
+    planned: list[tuple[Comparison, ...]] = []
     said: list[str] = []
     missed: list[str] = []
     scores: list[Score] = []
@@ -130,6 +131,7 @@ def _compare(
         if not comparisons:
             continue
         panels.append(panel)
+        planned.append(tuple(comparisons))
         said += part_only(panel)
         metrics = metrics_of(panel)
         scores += run_scores(panel, metrics, settings)
@@ -152,6 +154,7 @@ def _compare(
         contrasts=tuple(with_notes(explored(contrasts), effects)),
         shares=tuple(shares),
         panels=tuple(panels),
+        comparisons=tuple(planned),
         runs=tuple(runs),
         settings=settings,
         arms=arms,

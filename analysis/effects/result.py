@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from value_retention.analysis.effects.comparisons import Comparison
 from value_retention.analysis.effects.design import Arm
+from value_retention.analysis.effects.pooled import EXPLORATORY, PooledDimension, pooled_dimensions
 from value_retention.analysis.effects.provenance import Judged, provenance
 from value_retention.analysis.effects.rows import Contrast, Effect, Score, Share
+from value_retention.analysis.effects.sensitivity import caution_of, tipping_of
 from value_retention.analysis.runs.align import Panel
 from value_retention.analysis.runs.scores import RunScores
 from value_retention.analysis.stats.settings import Settings
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from value_retention.analysis.judges.agreement import Agreement
+    from value_retention.analysis.judges.differences import RunDifference
 
 SCHEMA = "value-retention/result/2"
 
@@ -36,11 +40,14 @@ class Result:
         contrasts: English against the other languages, per comparison.
         shares: The retained share per comparison, where the checkpoint before the value was trained in is known.
         panels: The aligned scores per question, one per benchmark.
+        comparisons: The comparisons of each panel.
         runs: The reduced runs, for the counts of the judges' replies.
         settings: How it was computed.
         arms: The arms of an experiment; empty where runs are compared in pairs.
         files: Files that were read; no output may overwrite them.
         agreements: Run and agreement of its judges, per figure; of runs judged by a panel, where requested.
+        calibrated: Errors of each judge on the two runs of a comparison, and the difference corrected for them;
+            where labels by people were given.
     """
 
     headline: tuple[str, ...]
@@ -51,11 +58,21 @@ class Result:
     contrasts: tuple[Contrast, ...]
     shares: tuple[Share, ...]
     panels: tuple[Panel, ...]
+    comparisons: tuple[tuple[Comparison, ...], ...]
     runs: tuple[RunScores, ...]
     settings: Settings
     arms: tuple[Arm, ...] = ()
     files: tuple[str, ...] = ()
     agreements: tuple[tuple[str, Agreement], ...] = ()
+    calibrated: tuple[RunDifference, ...] = ()
+
+    def pooled(self) -> list[PooledDimension]:
+        """The dimensions of every comparison, partially pooled: exploratory."""
+        return [
+            row
+            for panel, comparisons in zip(self.panels, self.comparisons, strict=True)
+            for row in pooled_dimensions(panel, comparisons, self.settings.level)
+        ]
 
     def find(self, comparison: str, benchmark: str, metric: str, statement: str = "") -> list[Effect]:
         """Effects of a kind of comparison on a figure whose statement contains a text."""
@@ -98,7 +115,7 @@ class Result:
                 for run in self.runs
             ],
             "scores": [asdict(score) for score in self.scores],
-            "effects": [asdict(effect) for effect in self.effects],
+            "effects": [_with_sensitivity(effect, self.settings) for effect in self.effects],
             "contrasts": [asdict(contrast) for contrast in self.contrasts],
             "retained_shares": [asdict(share) for share in self.shares],
             "questions": [row for panel in self.panels for row in question_rows(panel)],
@@ -108,6 +125,12 @@ class Result:
                 for count in run.judges
             ],
             "agreement": [{"run": run, **asdict(row)} for run, row in self.agreements],
+            "calibration": [asdict(row) for row in self.calibrated],
+            "pooled_dimensions": {
+                "tier": "exploratory",
+                "note": EXPLORATORY,
+                "rows": [asdict(row) for row in self.pooled()],
+            },
         }
 
     def to_frame(self) -> pd.DataFrame:
@@ -134,6 +157,13 @@ class Result:
                 for effect in self.effects
             ]
         )
+
+
+def _with_sensitivity(effect: Effect, settings: Settings) -> dict[str, Any]:
+    """An effect's fields, its caution, and the judge errors (per cent) that would overturn its verdict."""
+    found = tipping_of(effect, settings)
+    rates = found and {name: rate if rate is None else rate * 100 for name, rate in asdict(found).items()}
+    return {**asdict(effect), "caution": caution_of(effect), "overturning_judge_errors": rates}
 
 
 def _flat(effect: Effect) -> dict[str, Any]:

@@ -28,6 +28,9 @@ Claim = Literal["kept", "lower", "beyond", "higher"]
 """``kept``: the loss is smaller than the margin (equivalence: the difference lies within it). ``lower``: below 0.
 ``beyond``: a loss larger than the margin. ``higher``: above 0."""
 
+SHOWN = ("retained", "retained, lower", "degraded", "degraded beyond the margin", "improved")
+"""Verdicts that an interval shows."""
+
 FLOOR: Verdict = "cannot be judged: baseline near the floor"
 CEILING: Verdict = "cannot be judged: baseline near the ceiling"
 

@@ -79,7 +79,12 @@ class Calibration:
         return {"schema": "value-retention/calibrate/1", **asdict(self)}
 
 
-def calibrate(labels: Labels, runs: Sequence[Run], level: float = 0.95) -> Calibration:
+def calibrate(
+    labels: Labels,
+    runs: Sequence[Run],
+    level: float = 0.95,
+    pairs: Collection[tuple[str, str, str]] | None = None,
+) -> Calibration:
     """Compare every judge of the runs with the labels, and correct the scores of the runs.
 
     A judge with the same name, settings and protocol is one judge in all runs. Sensitivity and specificity are
@@ -91,6 +96,7 @@ def calibrate(labels: Labels, runs: Sequence[Run], level: float = 0.95) -> Calib
         labels: Labels from `match_labels`.
         runs: Judged runs.
         level: Confidence level.
+        pairs: Benchmark, baseline and run of each difference; None for every run less the first.
     """
     held: dict[tuple[Rater, str, str], list[JudgedGrade]] = {}
     answers: dict[tuple[Rater, str, str], list[AnswerRecord]] = {}
@@ -125,7 +131,7 @@ def calibrate(labels: Labels, runs: Sequence[Run], level: float = 0.95) -> Calib
     differences = [
         difference
         for (judge, benchmark), judged in compared.items()
-        for difference in run_differences(names[judge], benchmark, judged, level)
+        for difference in run_differences(names[judge], benchmark, judged, level, pairs)
     ]
     return Calibration(
         tuple(confusions), tuple(scores), tuple(differences), _people(labels), tuple(_notes(labels, runs))

@@ -7,12 +7,13 @@ answers show.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
-from value_retention.analysis.judges.confusion import Confusion
+from value_retention.analysis.judges.confusion import Confusion, Rate
 from value_retention.analysis.judges.leave_one_out import QuestionColumn, Score, groups_of, mean_score
 from value_retention.analysis.stats.misclassification import (
     Difference,
@@ -43,6 +44,8 @@ class RunDifference:
         name: ``overall``, ``English`` or ``non-English``.
         baseline: The first run.
         run: The other run.
+        sensitivities: The judge's sensitivity on the first run and on the other.
+        specificities: The same for its specificity.
         sensitivity: Difference of the judge's sensitivity; None without labels of this class on both runs.
         specificity: The same for its specificity.
         errors_p: Test of equal error rates on both runs: the smaller p of the two, corrected for two tests (Holm).
@@ -56,6 +59,8 @@ class RunDifference:
     name: str
     baseline: str
     run: str
+    sensitivities: tuple[Rate, Rate]
+    specificities: tuple[Rate, Rate]
     sensitivity: Difference | None
     specificity: Difference | None
     errors_p: float | None
@@ -65,29 +70,41 @@ class RunDifference:
 
 
 def run_differences(
-    judge: str, benchmark: str, runs: Sequence[JudgedRun], level: float = 0.95
+    judge: str,
+    benchmark: str,
+    runs: Sequence[JudgedRun],
+    level: float = 0.95,
+    pairs: Collection[tuple[str, str, str]] | None = None,
 ) -> Iterator[RunDifference]:
-    """Yield the differences of every run from the first, for every group with labels on both runs.
+    """Yield the differences of two runs, for every group with labels on both.
 
     Args:
         judge: The judge's label.
         benchmark: ``anima_2_2`` or ``moru``.
         runs: Its runs.
         level: Confidence level.
+        pairs: Benchmark, baseline and run of each difference; None for every run less the first.
     """
-    for run in runs[1:]:
-        first, own = ({c.name: c for c in r.confusions if c.kind != "dimension"} for r in (runs[0], run))
+    if pairs is None:
+        chosen = [(runs[0], run) for run in runs[1:]]
+    else:
+        chosen = [(a, b) for a, b in permutations(runs, 2) if (benchmark, a.run, b.run) in pairs]
+    for baseline, run in chosen:
+        first, own = ({c.name: c for c in r.confusions if c.kind != "dimension"} for r in (baseline, run))
         place = {item: k for k, item in enumerate(run.column.items)}
-        shared = [(k, place[item]) for k, item in enumerate(runs[0].column.items) if item in place]
+        shared = [(k, place[item]) for k, item in enumerate(baseline.column.items) if item in place]
         if not shared:
             continue
         here, there = (np.array(side) for side in zip(*shared, strict=True))
-        english = tuple(runs[0].column.english[k] for k in here)
+        english = tuple(baseline.column.english[k] for k in here)
         for name, mask in groups_of(english):
             if name in first and name in own:
-                columns = (runs[0].column, here[mask]), (run.column, there[mask])
-                found = _difference((first[name], own[name]), columns, level)
-                yield RunDifference(judge, benchmark, name, runs[0].run, run.run, *found)
+                columns = (baseline.column, here[mask]), (run.column, there[mask])
+                sides = first[name], own[name]
+                found = _difference(sides, columns, level)
+                right = sides[0].sensitivity, sides[1].sensitivity
+                wrong = sides[0].specificity, sides[1].specificity
+                yield RunDifference(judge, benchmark, name, baseline.run, run.run, right, wrong, *found)
 
 
 def _difference(

@@ -23,11 +23,8 @@ from value_retention.analysis.effects.rows import (
     Effect,
     Share,
 )
-from value_retention.analysis.effects.verdicts import claims
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS
-from value_retention.analysis.stats.limits import interval_caution
-from value_retention.analysis.stats.tipping import tipping
 
 MAIN = ("overall", "normalized", "group")
 """Kinds of figures in an overview."""
@@ -93,9 +90,6 @@ class Column:
     detail: bool = False
     """Left out of the LaTeX table."""
 
-
-SHOWN = ("retained", "retained, lower", "degraded", "degraded beyond the margin", "improved")
-"""Verdicts that an interval shows."""
 
 UNADJUSTED = "†"
 """Follows an interval that is not adjusted for the other tests of the report."""
@@ -208,41 +202,6 @@ def estimands(e: Effect) -> str:
     these = these or or_reason("", e.reasons, "these_questions")
     seeds = f"; new seeds {interval(e.seeds.low, e.seeds.high)}" if e.seeds else ""
     return f"    new questions {new}; these questions {these}{seeds}{UNADJUSTED}" if new else ""
-
-
-def judge_errors(e: Effect, result: Result) -> str:
-    """Error rates of the judge that would overturn a verdict, where no labels tell how often it errs."""
-    margin, before, after = result.settings.margin, e.score_baseline, e.score_run
-    if margin is None or None in (before, after, e.low, e.high) or e.verdict not in SHOWN:
-        return ""
-    assert before is not None
-    assert after is not None
-    assert e.low is not None
-    assert e.high is not None
-    equivalence = result.settings.equivalence
-    shown = claims(e.low, e.high, margin, equivalence)
-
-    def holds(_: float, low: float, high: float) -> bool:
-        return shown <= claims(low * 100, high * 100, margin, equivalence)
-
-    found = tipping(before / 100, after / 100, e.low / 100, e.high / 100, holds)
-    rates = [
-        f"{number(rate * 100)} % {what}"
-        for rate, what in (
-            (found.both, "in both runs (half false passes, half false fails)"),
-            (found.false_pass, "false passes in one run only"),
-            (found.false_fail, "false fails in one run only"),
-        )
-        if rate is not None
-    ]
-    return f"    judge errors that would overturn it: {'; '.join(rates) or 'none below 50 %'}"
-
-
-def caution(e: Effect) -> str:
-    """A warning where the interval may cover less than it says."""
-    scores = [None if score is None else score / 100 for score in (e.score_baseline, e.score_run)]
-    found = interval_caution(e.df, *scores)
-    return f"    caution: {found}" if found and e.se is not None else ""
 
 
 CONTRAST_TITLES = [

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from value_retention.analysis.effects.caveats import MARK
+from value_retention.analysis.effects.pooled import EXPLORATORY
 from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Effect
+from value_retention.analysis.effects.verdicts import SHOWN
 from value_retention.analysis.report.cells import (
     CONTRAST_TITLES,
     MAIN,
     SECTIONS,
     SHARE_TITLES,
     UNADJUSTED,
-    caution,
     contrast_cells,
     effect_columns,
     estimands,
-    judge_errors,
     legend,
     margin_text,
     number,
@@ -28,6 +28,8 @@ from value_retention.analysis.report.cells import (
     sentence,
     share_cells,
 )
+from value_retention.analysis.report.pooled import pooled_cells
+from value_retention.analysis.report.sensitivity import caution, cautions, judge_errors
 from value_retention.analysis.report.tables import effect_tables
 from value_retention.analysis.runs.align import OTHER, OVERALL
 from value_retention.analysis.runs.names import title_of
@@ -111,16 +113,25 @@ def print_result(
     if result.shares:
         title = f"Retained share: what is left of the gain over {result.shares[0].before}"
         table(title, SHARE_TITLES, [share_cells(share) for share in result.shares])
+    if full:
+        for (benchmark, statement), members in groupby(result.pooled(), lambda r: (r.benchmark, r.statement)):
+            table(
+                f"Exploratory: {title_of(benchmark)}, {statement}: dimensions, partially pooled",
+                *pooled_cells(list(members)),
+            )
+            say(out, EXPLORATORY, "dim")
     if extra is not None:
         extra(out)
     for line in _explained(result, cells, full):
         say(out, line, "dim")
     for note in (*(_language_notes(result) if full else []), *result.notes):
         say(out, note)
+    for line in cautions(result) if full else ():
+        say(out, line)
     for effect in result.effects:
-        if effect.tier == "primary":
+        if effect.tier == "primary" or (full and effect.tier == "secondary" and effect.verdict in SHOWN):
             say(out, sentence(effect, result), "bold")
-            for line in filter(None, (estimands(effect), judge_errors(effect, result), caution(effect))):
+            for line in filter(None, (estimands(effect), *judge_errors(effect, result), caution(effect))):
                 say(out, line)
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from value_retention.analysis.effects.pooled import PooledDimension
-from value_retention.analysis.report.cells import interval, number
+from value_retention.analysis.report.cells import UNADJUSTED, interval, number
 
 
 def pooled_cells(rows: Sequence[PooledDimension]) -> tuple[list[str], list[list[str]]]:
     """Headings, and the cells of a row per dimension. `effects.pooled.EXPLORATORY` belongs above the table."""
-    headings = ["Dimension", "Questions", "Alone\npoints", "Partially pooled\npoints"]
+    headings = [
+        "Dimension",
+        "Questions",
+        f"Alone{UNADJUSTED}\npoints",
+        f"Partially pooled{UNADJUSTED}\npoints",
+    ]
     cells = [
         [
             row.dimension,

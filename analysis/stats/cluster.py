@@ -30,7 +30,7 @@ MIN_DF = 5.0
 
 CORRELATION = 0.15
 """Working correlation of the differences on one cluster's questions, for the degrees of freedom. By simulation
-(tests/simulation.py) the smallest at which each end of ANIMA's intervals errs as rarely as it says, at 1 to 20 epochs."""
+the smallest at which each end of ANIMA's intervals errs as rarely as it says, at 1 to 20 epochs."""
 
 ALPHA = 0.05
 
