@@ -65,7 +65,9 @@ REPLACED = (
         "the upstream eval stops at braces, which the sample items have on purpose",
     ),
     Replaced(
-        r"value-retention calibrate labels.csv", r"people label.csv && \g<0>", "people fill in the labels"
+        r"value-retention (calibrate|compare .* --calibration) labels.csv",
+        r"people label.csv && \g<0>",
+        "people fill in the labels",
     ),
 )
 ENVIRONMENT = {

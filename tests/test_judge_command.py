@@ -539,6 +539,24 @@ def test_judging_stops_when_a_large_loss_is_shown(
     assert (again.exit_code, judges.asked) == (0, asked), again.output
 
 
+def test_a_comparison_of_runs_judged_until_a_verdict_says_so_first(
+    two: tuple[Path, Path], judges: Judges, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = judge(*two, "--judge", JUDGE, "--until-verdict", "5", "-o", out)
+    assert done.exit_code == 0, done.output
+    looks = [line for line in done.stdout.splitlines() if "of 5 epochs" in line]
+    files = sorted(out.glob("*.records.jsonl"))
+    result = CliRunner().invoke(cli, ["compare", *map(str, files), "--json", str(tmp_path / "c.json")])
+    assert result.exit_code == 0, result.output
+    first = json.loads((tmp_path / "c.json").read_text("utf-8"))["headline"][0]
+    assert f"JUDGED UNTIL A VERDICT, with {len(looks)} of 5 looks" in first
+    assert looks[-1].removeprefix("b less a, ") in first
+    (mark,) = out.glob("until-verdict-*.json")
+    mark.write_text("{}")
+    assert "until-verdict" in str(CliRunner().invoke(cli, ["compare", *map(str, files)]).exception)
+
+
 def test_a_small_difference_is_judged_to_the_end(
     two: tuple[Path, Path], judges: Judges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def command(
     judged differently are refused.
     """
     from value_retention.analysis.commands.inputs import check_written, read_all, with_labels, write_result
+    from value_retention.analysis.commands.until import with_looks
     from value_retention.analysis.effects.compare import compare_pairs
     from value_retention.analysis.report.console import print_result
 
@@ -65,6 +66,7 @@ def command(
     check_written(as_options(files), read, scores)
     result = compare_pairs(scores, settings, baseline=baseline, before=before, allow=allow)
     result = replace(result, agreements=tuple(agreements))
+    result = with_looks(result)
     if calibration is not None and kept is not None:
         result = with_labels(result, calibration, kept)
     print_result(result, full=full)

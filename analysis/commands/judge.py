@@ -147,7 +147,8 @@ def _until_verdict(
             return _judge_and_write(part[0], part[1], panel, options, journal, budget, write)
 
         alpha = ALPHA / len(pairs)
-        done.append(judged_until(work[one], work[other], options["until_verdict"], alpha, judge, click.echo))
+        margin, folder = options["until_verdict"], options["output"]
+        done.append(judged_until(work[one], work[other], margin, alpha, judge, click.echo, folder))
     return done
 
 

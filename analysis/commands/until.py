@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from value_retention.analysis.effects.result import Result
     from value_retention.analysis.runs.load import Run
     from value_retention.tasks.record import AnswerRecord
 
     Work = tuple[Run, list[AnswerRecord]]
+
+MARK = "until-verdict-{}.json"
+"""File beside the records, per benchmark."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ def judged_until(
     alpha: float,
     judge: Callable[[Work, bool], list[AnswerRecord] | None],
     say: Callable[[str], None],
+    folder: Path,
 ) -> bool:
     """Judge both runs epoch by epoch until a look shows something, and write the epochs judged.
 
@@ -94,6 +101,7 @@ def judged_until(
         alpha: Error rate of all looks.
         judge: Judges answers and returns their records, None if grades are missing; True writes them.
         say: Prints a line.
+        folder: Folder of the records; receives the mark that `with_looks` reads.
 
     Returns:
         False if grades are missing.
@@ -107,6 +115,7 @@ def judged_until(
     times = planned_times(range(1, len(epochs) + 1))
     errors: list[float] = []
     part: list[Work] = []
+    look: Look | None = None
     for count in range(1, len(epochs) + 1):
         part = [(run, [r for r in records if r.epoch in epochs[:count]]) for run, records in (first, second)]
         judged = [judge(work, False) for work in part]
@@ -116,7 +125,64 @@ def judged_until(
         say(f"{second[0].name} less {first[0].name}, {look.text()}")
         if look.shown:
             break
-    return all(judge(work, True) is not None for work in part)
+    if not all(judge(work, True) is not None for work in part):
+        return False
+    assert look is not None
+    _write_mark(folder, first[1][0], second[1][0], look)
+    return True
+
+
+def _write_mark(folder: Path, first: AnswerRecord, second: AnswerRecord, look: Look) -> None:
+    """Leave a file beside the records that says how many looks were taken."""
+    from value_retention.analysis.report.export import json_text, writing
+
+    mark = {
+        "schema": "value-retention/until-verdict/1",
+        "benchmark": first.benchmark,
+        "models": [first.run.model, second.run.model],
+        "margin": look.margin,
+        "looks": look.epochs,
+        "planned": look.planned,
+        "last_look": look.text(),
+    }
+    path = folder / MARK.format(first.benchmark)
+    with writing(path):
+        path.write_text(json_text(mark), encoding="utf-8")
+
+
+def with_looks(result: Result) -> Result:
+    """Put the looks of `judge --until-verdict` before the figures of runs that it judged.
+
+    Raises:
+        InputError: a mark that cannot be read.
+    """
+    from value_retention.analysis.runs.names import title_of
+    from value_retention.tasks.errors import InputError
+
+    models = {(row.benchmark, row.run): row.model for row in result.judged}
+    lines = []
+    for run in result.runs:
+        for path in {Path(file).parent / MARK.format(run.benchmark) for file in run.files}:
+            if not path.is_file():
+                continue
+            try:
+                mark = json.loads(path.read_text("utf-8"))
+                judged, said = (
+                    mark["models"],
+                    (mark["looks"], mark["planned"], mark["margin"], mark["last_look"]),
+                )
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    "cannot read the mark of judge --until-verdict", where=str(path),
+                    found=f"{type(error).__name__}: {error}", expected="the file as the command wrote it",
+                ) from error  # fmt: skip
+            if models.get((run.benchmark, run.run)) in judged:
+                lines.append(
+                    f"{title_of(run.benchmark)}: JUDGED UNTIL A VERDICT, with {said[0]} of {said[1]} looks at a margin "
+                    f"of {said[2]:g} points. The intervals here do not allow for the looks; the last look does: "
+                    f"{said[3]}."
+                )
+    return replace(result, headline=(*dict.fromkeys(lines), *result.headline))
 
 
 def _look(
