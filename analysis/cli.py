@@ -14,6 +14,7 @@ COMMANDS = {
     "journal": "List what is saved of your runs, write lost records again, free the space.",
     "table": "Scores of runs, or all their grades as one table.",
     "compare": "Is the value retained: paired differences between runs, with intervals.",
+    "report": "A comparison as one HTML file: verdicts, plots, figures, answers.",
     "arms": "Several trained checkpoints: every arm, domain effects, interactions.",
     "paper": "The published claims, checked on your runs or synthetic ones.",
     "agreement": "Agreement of judges on the same answers, per dimension and language.",

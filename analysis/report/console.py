@@ -122,9 +122,9 @@ def print_result(
             say(out, EXPLORATORY, "dim")
     if extra is not None:
         extra(out)
-    for line in _explained(result, cells, full):
+    for line in explained(result, cells, full):
         say(out, line, "dim")
-    for note in (*(_language_notes(result) if full else []), *result.notes):
+    for note in (*(language_notes(result) if full else []), *result.notes):
         say(out, note)
     for line in cautions(result) if full else ():
         say(out, line)
@@ -203,7 +203,7 @@ def _groups_that_fit(widths: Sequence[int], first: int, width: int) -> list[list
     return groups
 
 
-def _language_notes(result: Result) -> list[str]:
+def language_notes(result: Result) -> list[str]:
     """Cautions about the contrasts; the same one may hold for all questions and for the matched ones."""
     if not result.contrasts:
         return []
@@ -212,7 +212,7 @@ def _language_notes(result: Result) -> list[str]:
     return [*dict.fromkeys(notes), readings]
 
 
-def _explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
+def explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
     """How the figures were computed, and the short forms among the cells."""
     settings = result.settings
     level, alpha = f"{settings.level * 100:g} %", f"{(1 - settings.level) * 100:.3g} %"
