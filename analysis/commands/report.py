@@ -44,7 +44,8 @@ def command(
     The HTML file holds everything and needs no network. RUN is as in `value-retention compare`; the first one is
     the baseline.
     """
-    from value_retention import __version__
+    from importlib.metadata import version
+
     from value_retention.analysis.commands.inputs import check_written, load_all, read_all
     from value_retention.analysis.effects.compare import compare_pairs
     from value_retention.analysis.report.evidence import evidence
@@ -63,7 +64,7 @@ def command(
         text = json_text(result.to_dict())
     else:
         form = html if output.suffix == ".html" else markdown
-        text = form(result, evidence(result, load_all(runs)), __version__)
+        text = form(result, evidence(result, load_all(runs)), version("value-retention"))
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, "utf-8")

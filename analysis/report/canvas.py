@@ -59,6 +59,14 @@ def canvas(
     return figure, axes
 
 
+def legend_above(ax: Axes, columns: int, handles_of: Axes | None = None) -> None:
+    """A legend above the right end of an axes, clear of title and footer."""
+    handles, names = (handles_of or ax).get_legend_handles_labels()
+    ax.legend(
+        handles, names, loc="lower right", bbox_to_anchor=(1, 1), fontsize=8, frameon=False, ncols=columns
+    )
+
+
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem.svg`` and ``stem.png``; the same figure gives the same SVG."""
     from matplotlib import rc_context

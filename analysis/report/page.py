@@ -214,10 +214,25 @@ def _pictures(result: Result) -> list[Picture]:
 
     with tempfile.TemporaryDirectory() as folder:
         return [
-            Picture(path.stem.replace("_", " "), f"data:image/svg+xml;base64,{_base64(path.read_bytes())}")
+            Picture(_caption(path.stem), f"data:image/svg+xml;base64,{_base64(path.read_bytes())}")
             for path in save_plots(result, Path(folder))
             if path.suffix == ".svg"
         ]
+
+
+PICTURES = {
+    "forest": "Differences with their intervals, against 0 and the margin",
+    "questions": "Both scores on every question",
+    "languages": "English and other languages",
+    "judges": "How often the judges pass each dimension, and missing grades",
+    "agreement": "Agreement of the judges",
+}
+
+
+def _caption(stem: str) -> str:
+    """What a picture shows, from the name of its file."""
+    kind, _, rest = stem.partition("_")
+    return f"{PICTURES[kind]}: {rest.replace('_vs_', ' against ')}"
 
 
 def _hash(text: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result, question_rows
 from value_retention.analysis.effects.rows import Effect
-from value_retention.analysis.report.canvas import INK, SOFT, canvas, save
+from value_retention.analysis.report.canvas import INK, SOFT, canvas, legend_above, save
 from value_retention.analysis.report.cells import SECTIONS, UNADJUSTED, interval_text, number
 from value_retention.analysis.report.plots_agreement import agreement_figure
 from value_retention.analysis.report.plots_groups import judges, slope
@@ -192,6 +192,5 @@ def paired_questions(result: Result, effects: Sequence[Effect]) -> Figure:
         ax.set_xticks([])
         ax.set_ylabel("score, %", fontsize=8)
     axes[-1].set_xlabel("questions, from the largest drop to the largest gain", fontsize=8)
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", fontsize=8, frameon=False, ncols=2)
+    legend_above(axes[0], 2)
     return figure

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from value_retention.analysis.report.canvas import INK, PALE, SOFT, canvas
+from value_retention.analysis.report.canvas import INK, PALE, SOFT, canvas, legend_above
 from value_retention.analysis.report.cells import number
 from value_retention.analysis.runs.names import title_of
 
@@ -57,7 +57,7 @@ def agreement_figure(
         "Kappa and alpha fall where nearly all grades pass or fail.",
         fontsize=8,
     )
-    figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=3)
+    legend_above(ax, 3)
     return figure
 
 

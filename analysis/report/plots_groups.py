@@ -11,7 +11,7 @@ import numpy as np
 from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Score
-from value_retention.analysis.report.canvas import INK, MARKERS, PALE, SOFT, canvas
+from value_retention.analysis.report.canvas import INK, MARKERS, PALE, SOFT, canvas, legend_above
 from value_retention.analysis.report.cells import number
 from value_retention.analysis.runs.align import ENGLISH, OTHER
 from value_retention.analysis.runs.names import title_of
@@ -113,5 +113,5 @@ def judges(result: Result, benchmark: str) -> Figure:
     for ax in axes:
         ax.set_ylim(-len(dimensions) + 0.4, 0.6)
         ax.hlines(heights, *ax.get_xlim(), color=PALE, lw=0.6, zorder=0)
-    figure.legend(loc="outside lower center", fontsize=8, frameon=False, ncols=3)
+    legend_above(axes[1], 3, handles_of=axes[0])
     return figure
