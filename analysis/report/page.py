@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,9 @@ from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.report.cells import (
     CONTRAST_TITLES,
     SHARE_TITLES,
-    caution,
     contrast_cells,
     effect_columns,
     estimands,
-    judge_errors,
     score_rows,
     sentence,
     share_cells,
@@ -28,6 +27,8 @@ from value_retention.analysis.report.cells import (
 )
 from value_retention.analysis.report.console import explained, language_notes
 from value_retention.analysis.report.evidence import Case
+from value_retention.analysis.report.pooled import pooled_cells
+from value_retention.analysis.report.sensitivity import caution, cautions, judge_errors
 from value_retention.analysis.report.tables import effect_tables
 from value_retention.analysis.runs.names import title_of
 from value_retention.tasks.text import printable
@@ -135,7 +136,7 @@ def _content(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version
                 sentence(effect, result),
                 [
                     line.strip()
-                    for line in (estimands(effect), judge_errors(effect, result), caution(effect))
+                    for line in (estimands(effect), *judge_errors(effect, result), caution(effect))
                     if line
                 ],
             )
@@ -170,7 +171,7 @@ def _content(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version
             ],
         ),
         "tables": tables,
-        "notes": [*language_notes(result), *result.notes],
+        "notes": [*language_notes(result), *cautions(result), *result.notes],
         "explained": explained(
             result, [cell for table in tables for row in table.rows for cell in row], True
         ),
@@ -196,6 +197,9 @@ def _tables(result: Result) -> list[Table]:
         columns = effect_columns(result, effects)
         rows = [[column.cell(effect) for column in columns] for effect in effects]
         found.append(Table(title, [column.title for column in columns], rows))
+    for (benchmark, statement), members in groupby(result.pooled(), lambda r: (r.benchmark, r.statement)):
+        title = f"Exploratory: {title_of(benchmark)}, {statement}: dimensions, partially pooled"
+        found.append(Table(title, *pooled_cells(list(members))))
     if result.contrasts:
         rows = [contrast_cells(contrast) for contrast in result.contrasts]
         found.append(
