@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import shutil
 import tempfile
@@ -22,7 +23,9 @@ os.environ |= {
     "TOKENIZERS_PARALLELISM": "false",
     "INSPECT_DISPLAY": "plain",
 }
-Path(os.environ["HF_DATASETS_CACHE"]).mkdir()
+for folder in ("HF_DATASETS_CACHE", "XDG_CACHE_HOME"):
+    Path(os.environ[folder]).mkdir()
+_TESTS = itertools.count()
 
 import helpers  # noqa: E402
 from hypothesis import settings  # noqa: E402
@@ -33,10 +36,11 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("VALUE_RETENTION_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("VALUE_RETENTION_JOURNAL_DIR", str(tmp_path_factory.getbasetemp() / "journals"))
+    # A journal per test: replies that one has paid for would save another its calls.
+    monkeypatch.setenv("VALUE_RETENTION_JOURNAL_DIR", str(_HOME / "journals" / str(next(_TESTS))))
 
 
 @pytest.fixture(scope="session")

@@ -147,6 +147,9 @@ def environment(**changes: str | None) -> dict[str, str]:
         if k == "VALUE_RETENTION_JOURNAL_DIR" or "VALUE_RETENTION" not in k
     }
     env["OMP_NUM_THREADS"] = "1"
+    if "VALUE_RETENTION_JOURNAL_DIR" not in env and "XDG_CACHE_HOME" in env:
+        # In a fixture that several tests share: no reply comes from another one's journal.
+        env["VALUE_RETENTION_JOURNAL_DIR"] = tempfile.mkdtemp(dir=env["XDG_CACHE_HOME"])
     if cache := env.get("HF_DATASETS_CACHE"):
         # `datasets` takes two local folders with one name and one layout for the same dataset.
         env["HF_DATASETS_CACHE"] = tempfile.mkdtemp(dir=cache)
