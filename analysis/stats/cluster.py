@@ -162,13 +162,17 @@ def standard_error(table: ClusterTable) -> Floats:
     return np.where(table.clusters > 1, np.where(rounding, 0.0, se), np.nan)
 
 
-def degrees_of_freedom(table: ClusterTable) -> Floats:
+def degrees_of_freedom(table: ClusterTable, correlation: float = CORRELATION) -> Floats:
     """Satterthwaite's degrees of freedom of `standard_error`, each column; 0 for fewer than two clusters.
 
-    The closed form for a mean, with `CORRELATION` between questions of a cluster as the working model. Clusters of
+    The closed form for a mean, with one correlation between questions of a cluster as the working model. Clusters of
     equal size give n - 1, whatever the correlation; the 115 rows of ANIMA, with texts in 8, 8, 4 and 2 renderings,
     give 27. The correlation is given and not estimated: a few small clusters tell little about it, and where they
     happen to agree, the error and an estimate of it would be too small together.
+
+    Args:
+        table: Shape (clusters, columns).
+        correlation: Working correlation, in [0, 1].
 
     References:
         G. W. Imbens and M. Kolesar, Robust standard errors in small samples: some practical advice, Rev. Econ.
@@ -178,7 +182,7 @@ def degrees_of_freedom(table: ClusterTable) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         # Cluster c adds u = (s - share * sum(s)) / sqrt(1 - share) to the error, where s has the variance `own`. With
         # M the covariance of u, the degrees of freedom are trace(M)^2 / trace(M^2).
-        own = share * (1 + CORRELATION * np.maximum(table.sizes - 1, 0))
+        own = share * (1 + correlation * np.maximum(table.sizes - 1, 0))
         whole = own.sum(axis=0)
         pull = 1 / (1 - share)
         trace = (pull * (own - 2 * own * share + whole * share**2)).sum(axis=0)
