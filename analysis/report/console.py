@@ -240,7 +240,7 @@ def explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
             f"Verdicts are read off the interval for {'these' if settings.questions == 'fixed' else 'new'} questions, "
             f"at a margin of {margin_text(result)}: retained, {kept}; retained, "
             "lower, and it is above 0; degraded, a loss is shown and one above the margin is not excluded; degraded "
-            "beyond the margin; improved; inconclusive. At most "
+            "beyond the margin; improved; inconclusive. About "
             f"{alpha} of reports on unchanged checkpoints hold a wrong one (level {level})."
         )
     if any(effect.verdict_holds is False for effect in result.effects):

@@ -42,7 +42,7 @@ class Verdict:
     """What a primary comparison shows.
 
     Attributes:
-        word: The verdict, or what stands in its place.
+        word: Benchmark, comparison and verdict.
         sentence: Figure, interval, clusters and verdict in words.
         more: Both estimands, judge errors, a caution.
     """
@@ -132,7 +132,7 @@ def _content(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version
         "headline": list(result.headline),
         "verdicts": [
             Verdict(
-                verdict_text(effect) or "no verdict",
+                f"{title_of(effect.benchmark)}, {effect.statement}: {verdict_text(effect) or 'no verdict'}",
                 sentence(effect, result),
                 [
                     line.strip()
