@@ -13,10 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from value_retention.analysis.stats.cluster import ClusterTable, Floats, standard_error, t_quantile
+from value_retention.analysis.stats.cluster import (
+    ClusterTable,
+    Floats,
+    degrees_of_freedom,
+    standard_error,
+    t_quantile,
+)
 
 
-def effective_sizes(value: Any, se: Any, clusters: Any, most: Any, level: float = 0.95) -> Floats:
+def effective_sizes(
+    value: Any, se: Any, clusters: Any, most: Any, level: float = 0.95, df: Any = None
+) -> Floats:
     """Number of independent grades that each estimated proportion is worth; arguments broadcast.
 
     Args:
@@ -25,6 +33,7 @@ def effective_sizes(value: Any, se: Any, clusters: Any, most: Any, level: float 
         clusters: Clusters behind each.
         most: Upper limit: the number of grades, or fewer where they are weighted.
         level: Confidence level of the interval (few clusters widen Student's t).
+        df: Degrees of freedom of ``se``. None for clusters - 1.
 
     Returns:
         At most ``most``. A proportion without spread to estimate from is worth its clusters.
@@ -32,7 +41,7 @@ def effective_sizes(value: Any, se: Any, clusters: Any, most: Any, level: float 
     value, se, clusters, most = (np.asarray(x, dtype=np.float64) for x in (value, se, clusters, most))
     normal = NormalDist().inv_cdf((1 + level) / 2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        student = t_quantile(clusters - 1, (1 + level) / 2)
+        student = t_quantile(clusters - 1 if df is None else np.asarray(df), (1 + level) / 2)
         size = value * (1 - value) / se**2 * (normal / student) ** 2
     known = (value > 0) & (value < 1) & (se > 0)
     return np.asarray(np.minimum(np.where(known, size, clusters), most), dtype=np.float64)
@@ -67,5 +76,6 @@ def score_interval(table: ClusterTable, grades: Any, level: float = 0.95) -> tup
         Lower and upper ends in [0, 1]; NaN for a column that no cluster carries.
     """
     value = np.clip(table.estimate, 0.0, 1.0)
-    size = effective_sizes(value, standard_error(table), table.clusters, grades, level)
+    df = degrees_of_freedom(table)
+    size = effective_sizes(value, standard_error(table), table.clusters, grades, level, df)
     return wilson_ends(value, size, level)
