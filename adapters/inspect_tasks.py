@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -255,7 +255,7 @@ def judged(
             raise _other_data(state)
         answer = Answer.of(item, state.epoch, written, thoughts)
         run = _run_info(state, ceiling)
-        options = Options.of(settings.judge_args, journal=panel.journal())
+        options = Options.of(settings.judge_args, journal=panel.journal)
         (record,) = await judge_answers(dataset, [answer], panel.judges(), run, options)
         panel.warn(options.tally)
         value: dict[str, float | None] = {"overall": record.overall}
@@ -298,12 +298,11 @@ class _Panel:
         self._bound: list[Any] = []
         self._judges: list[Judge] = [] if named is None else make_judges(named, args)
         self._warned = False
-        self._journal: Journal | None = None
 
+    @cached_property
     def journal(self) -> Journal:
         """Where replies are kept, and found by the next run that makes the same call."""
-        self._journal = self._journal or open_journal()
-        return self._journal
+        return open_journal()
 
     def judges(self) -> list[Judge]:
         """The current panel. The models' settings and Inspect's limits apply."""

@@ -16,7 +16,7 @@ import datasets
 from lm_eval.api.task import ConfigurableTask
 
 from value_retention.adapters.identity import Identity, model_identity
-from value_retention.adapters.judges.judging import Options, judge_batch, request_count
+from value_retention.adapters.judges.judging import Options, Tally, judge_batch, request_count
 from value_retention.adapters.judges.models import describe, make_judges
 from value_retention.adapters.lm_eval_answers import AnswerStore
 from value_retention.adapters.sampling import engine_of, recorded_values, request_values
@@ -66,7 +66,6 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         self._world = (0, 1)
         self._filtered = False
         self.store: AnswerStore | None = None
-        self._options = Options()
 
     def _label(self, judges: Sequence[JudgeInfo]) -> None:
         """Write benchmark, data and judges to the results, and the caveats to the table."""
@@ -214,13 +213,14 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             for instance in self._requests
             for epoch, text in enumerate(instance.resps, start=1)
         ]
-        texts = [record.to_json() for record in self._judge(answers)]
-        self._report_end(texts)
-        records = iter(texts)
+        records, tally = self._judge(answers)
+        texts = [record.to_json() for record in records]
+        self._report_end(texts, tally)
+        remaining = iter(texts)
         for instance in self._requests:
-            instance.filtered_resps[FILTER] = [next(records) for _ in instance.resps]
+            instance.filtered_resps[FILTER] = [next(remaining) for _ in instance.resps]
 
-    def _judge(self, answers: Sequence[Answer]) -> list[AnswerRecord]:
+    def _judge(self, answers: Sequence[Answer]) -> tuple[list[AnswerRecord], Tally]:
         from tqdm import tqdm
 
         assert self.store is not None
@@ -239,15 +239,13 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         protocol = args.get("protocol", "per_dimension")
         total = request_count(self.loaded, [answer.item for answer in answers], len(names), protocol)
         with tqdm(total=total, desc=f"Judging {self.task_name}", unit="call", disable=not total) as bar:
-            self._options = Options.of(
-                args, journal=self.store.journal, run=self.store.run.id, advance=bar.update
-            )
+            options = Options.of(args, journal=self.store.journal, run=self.store.run.id, advance=bar.update)
             judges = make_judges(names, args, single_loop=True)
-            return judge_batch(self.loaded, answers, judges, run, self._options)
+            return judge_batch(self.loaded, answers, judges, run, options), options.tally
 
-    def _report_end(self, records: Sequence[str]) -> None:
+    def _report_end(self, records: Sequence[str], tally: Tally) -> None:
         assert self.store is not None
-        where, tally = self.store.journal.path, self._options.tally
+        where = self.store.journal.path
         if tally.errors:
             self.store.fail(
                 f"{self.task_name}: {tally.errors} grades are missing ({tally.last_error}). All "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from functools import cache
 
 REDACTED = "[redacted]"
 LEAST = 8
@@ -29,13 +30,18 @@ _HEADER = re.compile(
 )
 
 
+@cache
+def _names_secret(variable: str) -> bool:
+    """Whether an environment variable holds a secret by its name. Each reply of a judge asks for all variables."""
+    return _SECRET_NAME.search(variable) is not None
+
+
 def without_keys(text: str) -> str:
     """The text without the secrets in the environment: values of variables named like a key, token or password."""
-    values = {
-        value for name, value in os.environ.items() if len(value) >= LEAST and _SECRET_NAME.search(name)
-    }
+    values = {os.environ[name] for name in os.environ if _names_secret(name)}
     for value in sorted(values, key=len, reverse=True):
-        text = text.replace(value, REDACTED)
+        if len(value) >= LEAST:
+            text = text.replace(value, REDACTED)
     return text
 
 

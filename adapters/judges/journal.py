@@ -259,8 +259,8 @@ class Journal:
         """
 
         def enter() -> JournalRun:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with self._connection:  # one transaction
+                self._connection.execute("BEGIN IMMEDIATE")
                 rows = self._connection.execute(
                     "SELECT generation, finished, pid, launcher FROM runs WHERE answers_of = ? "
                     "ORDER BY generation DESC, finished DESC",
@@ -278,10 +278,6 @@ class Journal:
                     "ON CONFLICT (id) DO UPDATE SET finished = 0, pid = excluded.pid, updated = excluded.updated",
                     (id_, answers_of, generation, json.dumps(about), os.getpid(), os.getppid(), now, now),
                 )
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
             return JournalRun(id_, answers_of, generation, dict(about), False, os.getpid(), now, now)
 
         return self._guard(enter)

@@ -30,7 +30,7 @@ from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark, Dimensio
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived
 from value_retention.tasks.languages import UNDETERMINED, language_tag
-from value_retention.tasks.load import Dataset
+from value_retention.tasks.load import Dataset, english_cluster
 from value_retention.tasks.record import (
     AnswerRecord,
     DataInfo,
@@ -225,10 +225,12 @@ def _item(sample: EvalSample, benchmark: Benchmark, place: str) -> Item:
         ) from error
     raw = (sample.metadata or {}).get("language")
     identifier = str(sample.id)
+    question = sample.input if isinstance(sample.input, str) else sample.input[-1].text
+    cluster = identifier.rpartition("_")[0] or identifier  # MORU's translations share the first part
     return Item(
         id=identifier,
-        cluster=identifier.rpartition("_")[0] if benchmark.translated and "_" in identifier else identifier,
-        question=sample.input if isinstance(sample.input, str) else sample.input[-1].text,
+        cluster=cluster if benchmark.translated else english_cluster(question, None),
+        question=question,
         language=(language_tag(str(raw)) if raw else None) or UNDETERMINED,
         language_raw=str(raw) if raw else None,
         dimensions=tuple(dict.fromkeys(tags)),

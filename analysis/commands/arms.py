@@ -42,11 +42,10 @@ def command(
     """
     from value_retention.analysis.commands.inputs import compare_file, write_result
     from value_retention.analysis.commands.outputs import check_outputs
-    from value_retention.analysis.commands.until import with_looks
     from value_retention.analysis.report.console import print_result
 
     check_outputs(as_options(files), [arms_file])
-    result = with_looks(compare_file(arms_file, settings, allow))
+    result = compare_file(arms_file, settings, allow)
     print_result(result, full=full)
     for line in write_result(result, files, plots):
         click.echo(line)

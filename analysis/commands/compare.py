@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,19 +53,21 @@ def command(
     RUN is an lm-eval output, an Inspect log or a folder of either; NAME=RUN names it. Runs that were asked or
     judged differently are refused.
     """
-    from value_retention.analysis.commands.inputs import check_written, read_all, with_labels, write_result
-    from value_retention.analysis.commands.until import with_looks
-    from value_retention.analysis.effects.compare import compare_pairs
+    from value_retention.analysis.commands.inputs import (
+        check_written,
+        compare_runs,
+        with_labels,
+        write_result,
+    )
     from value_retention.analysis.report.console import print_result
 
-    read = [*runs, *([str(calibration)] if calibration else [])]
-    check_written(as_options(files), read, ())
+    outputs = as_options(files)
+    check_written(outputs, [*runs, *([str(calibration)] if calibration else [])], ())
     kept: list[Run] | None = None if calibration is None else []
-    scores, agreements = read_all(runs, settings if plots or files["json"] else None, kept)
-    check_written(as_options(files), read, scores)
-    result = compare_pairs(scores, settings, baseline=baseline, before=before, allow=allow)
-    result = replace(result, agreements=tuple(agreements))
-    result = with_looks(result)
+    result = compare_runs(
+        runs, settings, outputs, baseline=baseline, before=before, allow=allow,
+        agreement=bool(plots or files["json"]), kept=kept,
+    )  # fmt: skip
     if calibration is not None and kept is not None:
         result = with_labels(result, calibration, kept)
     print_result(result, full=full)

@@ -90,6 +90,42 @@ def read_all(
     return scores, agreements
 
 
+def compare_runs(
+    paths: Sequence[str],
+    settings: Settings,
+    outputs: Mapping[str, Path | None],
+    *,
+    baseline: str | None = None,
+    first: bool = False,
+    before: str | None = None,
+    allow: Sequence[str] = (),
+    agreement: bool = True,
+    kept: list[Run] | None = None,
+) -> Result:
+    """Read the runs of a command line and compare them in pairs.
+
+    Args:
+        paths: What `load_runs` reads.
+        settings: Level, resamples, seed, margin and estimand.
+        outputs: Option to file. A file that was read is refused.
+        baseline: Name or path of the run to compare the others with; None for every pair.
+        first: Whether the first run is the baseline if none is named.
+        before: The run before the value was trained in.
+        allow: Aspects in which the runs may differ.
+        agreement: Whether to compute the agreement of the judges where a panel judged.
+        kept: Receives the runs with their records, which are not kept otherwise.
+    """
+    from value_retention.analysis.commands.until import with_looks
+    from value_retention.analysis.effects.compare import compare_pairs
+
+    scores, agreements = read_all(paths, settings if agreement else None, kept)
+    check_written(outputs, paths, scores)
+    if baseline is None and first and scores:
+        baseline = scores[0].run
+    result = compare_pairs(scores, settings, baseline=baseline, before=before, allow=allow)
+    return with_looks(replace(result, agreements=tuple(agreements)))
+
+
 def with_labels(result: Result, labels: Path, runs: Sequence[Run]) -> Result:
     """Add the errors of each judge by labels, and the differences corrected for them, to a comparison of runs.
 
@@ -139,6 +175,7 @@ def compare_file(path: Path, settings: Settings, allow: Sequence[str] = ()) -> R
         settings: Level, resamples, seed, margin and estimand; without a margin, that of the file.
         allow: Aspects in which the runs may differ, besides those that the file allows.
     """
+    from value_retention.analysis.commands.until import with_looks
     from value_retention.analysis.effects.compare import compare_arms
     from value_retention.analysis.effects.design import read_arms
     from value_retention.analysis.stats.settings import checked_settings
@@ -148,7 +185,7 @@ def compare_file(path: Path, settings: Settings, allow: Sequence[str] = ()) -> R
         settings = checked_settings(**(asdict(settings) | {"margin": content.margin}))
     runs = [scores for arm in content.arms for run in arm.runs for scores in read_scores(run, arm.name)]
     result = compare_arms(content.arms, runs, settings, [*content.allow, *allow])
-    return replace(result, files=(str(path), *(file for run in runs for file in run.files)))
+    return with_looks(replace(result, files=(str(path), *(file for run in runs for file in run.files))))
 
 
 def write_result(

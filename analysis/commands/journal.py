@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from value_retention.analysis.commands.options import Amount
-from value_retention.analysis.commands.records import write_records
+from value_retention.analysis.commands.records import model_of, stem_of, write_records
 
 if TYPE_CHECKING:
     from value_retention.adapters.judges.journal import Journal, JournalRun
@@ -36,7 +36,7 @@ def _open(path: Path | None) -> Journal:
     """Open a journal that exists.
 
     Raises:
-        InputError: there is no such file.
+        InputError: the file does not exist.
     """
     from value_retention.adapters.judges.journal import journal_file, open_journal
     from value_retention.tasks.errors import InputError
@@ -84,7 +84,7 @@ def list_command(path: Path | None, as_json: bool) -> None:
 def _row(run: JournalRun, size: tuple[int, int, int]) -> dict[str, Any]:
     return {
         "run": run.id[:8],
-        "model": str(run.about.get("model", "")).rstrip("/").rpartition("/")[2],
+        "model": model_of(run.about),
         "task": run.about.get("task", ""),
         "judges": ", ".join(run.about.get("judges", ())) or "none",
         "state": "finished" if run.finished else "judged" if run.has_records else "interrupted",
@@ -121,9 +121,7 @@ def export_command(path: Path | None, runs: tuple[str, ...], output: Path) -> No
             hint="run an interrupted command again: it goes on where it stopped",
         )
     for run in chosen:
-        row = _row(run, (0, 0, 0))
-        stem = f"{row['model']}-{row['task']}-{'+'.join(run.about.get('judges', ())) or 'not-judged'}"
-        file, written = write_records(output, stem, journal.records(run.id).splitlines())
+        file, written = write_records(output, stem_of(run.about), journal.records(run.id).splitlines())
         click.echo(f"{file}{'' if written else ' (was there already)'}")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from value_retention.analysis.commands.options import Amount
-from value_retention.analysis.commands.records import write_records
+from value_retention.analysis.commands.records import stem_of, write_records
 
 if TYPE_CHECKING:
     from value_retention.adapters.judges.journal import Journal
@@ -174,7 +174,7 @@ def _judge_and_write(
         "model": old[0].run.model,
         "identity": old[0].run.identity,
         "judges": list(names),
-        **({"repeat": args["repeat"]} if args.get("repeat", 1) > 1 else {}),
+        "judge_args": {"protocol": protocol, "repeat": args.get("repeat", 1)},
     }
     entry = journal.start(id_, about)
     try:
@@ -189,19 +189,12 @@ def _judge_and_write(
             return new
         texts = [record.to_json() for record in new]
         journal.keep(entry, texts)
-        stem = f"{_last_part(old[0].run.model)}-{old[0].benchmark}-{'+'.join(names)}"
-        stem += "-batched" if protocol == "batched" else ""
-        stem += f"-repeat-{args['repeat']}" if args.get("repeat", 1) > 1 else ""
-        path, written = write_records(options["output"] or Path(run.files[0]).parent, stem, texts)
+        path, written = write_records(options["output"] or Path(run.files[0]).parent, stem_of(about), texts)
         click.echo(f"{len(new)} records {'in' if written else 'were already in'} {path}")
         journal.finish(entry)
     finally:
         lock.release()
     return new
-
-
-def _last_part(model: str) -> str:
-    return model.rstrip("/").rpartition("/")[2]
 
 
 def _settings(given: dict[str, Any]) -> Settings:

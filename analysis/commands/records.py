@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+
+def model_of(about: Mapping[str, Any]) -> str:
+    """The last part of a model's name or path, from the description of a run in the journal."""
+    return str(about.get("model", "")).rstrip("/").rpartition("/")[2]
+
+
+def stem_of(about: Mapping[str, Any]) -> str:
+    """Start of the name of a run's records, from its description in the journal."""
+    args = about.get("judge_args", {})
+    repeat = args.get("repeat", 1)
+    return "-".join(
+        [
+            model_of(about),
+            str(about.get("task", "")),
+            "+".join(about.get("judges", ())) or "not-judged",
+            *(["batched"] if args.get("protocol") == "batched" else []),
+            *([f"repeat-{repeat}"] if repeat > 1 else []),
+        ]
+    )
 
 
 def write_records(folder: Path, stem: str, records: Sequence[str]) -> tuple[Path, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import click
 from value_retention.analysis.commands.options import settings_options
 
 if TYPE_CHECKING:
+    from value_retention.analysis.runs.load import Run
     from value_retention.analysis.stats.settings import Settings
 
 ENDINGS = (".html", ".md", ".json")
@@ -46,8 +46,7 @@ def command(
     """
     from importlib.metadata import version
 
-    from value_retention.analysis.commands.inputs import check_written, load_all, read_all
-    from value_retention.analysis.effects.compare import compare_pairs
+    from value_retention.analysis.commands.inputs import check_written, compare_runs
     from value_retention.analysis.report.evidence import evidence
     from value_retention.analysis.report.export import json_text, writing
     from value_retention.analysis.report.page import html, markdown
@@ -56,15 +55,15 @@ def command(
     if output.suffix not in ENDINGS:
         raise InputError("unsupported format", where="-o", found=output.name, expected=", ".join(ENDINGS))
     check_written({"-o": output}, runs, ())
-    scores, agreements = read_all(runs, settings)
-    check_written({"-o": output}, runs, scores)
-    result = compare_pairs(scores, settings, baseline=baseline or scores[0].run, before=before, allow=allow)
-    result = replace(result, agreements=tuple(agreements))
+    kept: list[Run] = []
+    result = compare_runs(
+        runs, settings, {"-o": output}, baseline=baseline, first=True, before=before, allow=allow, kept=kept
+    )
     if output.suffix == ".json":
         text = json_text(result.to_dict())
     else:
         form = html if output.suffix == ".html" else markdown
-        text = form(result, evidence(result, load_all(runs)), version("value-retention"))
+        text = form(result, evidence(result, kept), version("value-retention"))
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, "utf-8")

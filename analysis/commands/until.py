@@ -44,10 +44,12 @@ class Look:
     @property
     def shown(self) -> str:
         """What is shown; empty where nothing is."""
-        if self.high < 0:
-            smaller = f", smaller than {self.margin:g} points" if self.low > -self.margin else ""
-            return f"a loss{smaller}"
-        return f"no loss of {self.margin:g} points" if self.low > -self.margin else ""
+        from value_retention.analysis.effects.verdicts import claims
+
+        found = claims(self.low, self.high, self.margin)
+        if "lower" in found:
+            return "a loss" + (f", smaller than {self.margin:g} points" if "kept" in found else "")
+        return f"no loss of {self.margin:g} points" if "kept" in found else ""
 
     def text(self) -> str:
         """One line."""

@@ -11,7 +11,7 @@ An arms file is a YAML::
       - {domain: helpfulness, method: GRPO, data: rlhflow, seed: 1, run: logs/grpo-rlhflow-1}
 
 Paths are relative to the file. An arm may name several runs, one per benchmark. All trained arms (role ``post``, the
-default) are compared with the ``midtrain`` arm, and with the ``base`` arm where there is no mid-training. With both,
+default) are compared with the ``midtrain`` arm, and with the ``base`` arm without mid-training. With both,
 the report has the retained share of what mid-training gave.
 """
 

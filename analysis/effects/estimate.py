@@ -209,7 +209,7 @@ def _effect(
     Args:
         known: Fields that are never missing.
         values: Numbers, None for NaN.
-        intervals: The interval over new questions and that for these questions; None where there is no spread.
+        intervals: The interval over new questions and that for these questions; None without a spread.
         seeds: Interval over new seeds, the reason that there is none, or None where seeds are not known.
         settings: For the estimand of the verdict.
     """

@@ -55,7 +55,7 @@ def answer_noise(
 
 
 def in_points(found: cluster.TInterval) -> list[Interval | None]:
-    """Each column's interval in points; None where there is no spread."""
+    """Each column's interval in points; None without a spread."""
     p = cluster.t_p_value(found.estimate, found.se, found.df).tolist()
     parts = zip(*(part.tolist() for part in (found.se * 100, found.df, found.low * 100, found.high * 100)), p,
                 strict=True)  # fmt: skip

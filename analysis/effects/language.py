@@ -111,8 +111,7 @@ def _contrast(
 
 def _paired_covariance(table: ClusterTable) -> tuple[Floats, float]:
     """Covariance of the two effects, shape (2, 2), from clusters that carry both."""
-    count = len(table.influence)
-    return table.influence.T @ table.influence * count / (count - 1), count - 1.0
+    return cluster.covariance(table), len(table.influence) - 1.0
 
 
 def _independent_covariance(table: ClusterTable) -> tuple[Floats, float]:

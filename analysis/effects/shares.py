@@ -10,7 +10,7 @@ from value_retention.analysis.effects.comparisons import Comparison
 from value_retention.analysis.effects.estimate import weighted
 from value_retention.analysis.effects.rows import CONSTANT, FEW, NO_GAIN, NO_SCORE, Share
 from value_retention.analysis.runs.align import Metric, Panel, cluster_tables
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS, cluster_table, t_interval
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS, cluster_table, covariance, t_interval
 from value_retention.analysis.stats.fieller import fieller
 from value_retention.analysis.stats.settings import Settings
 
@@ -45,12 +45,12 @@ def retained_shares(
             kept, gained = (None if np.isnan(x) else float(x) * 100 for x in pair.estimate)
             clusters = int(pair.clusters[0])
             reason = NO_SCORE if not clusters else FEW if clusters < MIN_CLUSTERS else None
-            covariance = pair.influence.T @ pair.influence * clusters / max(clusters - 1, 1)
-            if reason is None and not covariance.any():
+            spread = covariance(pair)
+            if reason is None and not spread.any():
                 reason = CONSTANT
             ratio, shown = None, False
             if reason is None and kept is not None and gained is not None:
-                ratio = fieller(kept, gained, covariance * 1e4, clusters - 1.0, settings.level)
+                ratio = fieller(kept, gained, spread * 1e4, clusters - 1.0, settings.level)
                 shown = bool(t_interval(pair, settings.level).low[1] > 0)
                 reason = None if ratio else NO_GAIN
             found.append(

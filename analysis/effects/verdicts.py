@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from value_retention.analysis.stats.cluster import t_quantile
+from value_retention.analysis.stats.cluster import POWER, t_quantile
 
 Verdict = Literal[
     "retained", "retained, lower", "degraded", "degraded beyond the margin", "improved", "inconclusive",
@@ -33,9 +33,6 @@ SHOWN = ("retained", "retained, lower", "degraded", "degraded beyond the margin"
 
 FLOOR: Verdict = "cannot be judged: baseline near the floor"
 CEILING: Verdict = "cannot be judged: baseline near the ceiling"
-
-POWER = 0.8
-"""Probability with which the named number of questions or epochs settles a verdict, were the estimate the truth."""
 
 
 def claims(low: float, high: float, margin: float | None, equivalence: bool = False) -> frozenset[Claim]:

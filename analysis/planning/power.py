@@ -15,11 +15,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from value_retention.analysis.stats.cluster import Floats, cluster_table, t_interval
+from value_retention.analysis.stats.cluster import POWER, Floats, cluster_table, t_interval
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord
 
-POWER = 0.8
 EPOCHS = (1, 2, 3, 5, 8, 10, 15, 20, 30)
 RUNS = 4000
 """Simulated comparisons; a power of 80 % is known to 0.6 points."""

@@ -12,7 +12,6 @@ from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_sam
 from value_retention.analysis.runs.items import check_run
 from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import clustered
 from value_retention.tasks.record import AnswerRecord, canonical_json
 
 RECORDS_SUFFIX = ".records.jsonl"
@@ -151,7 +150,7 @@ def _unit(files: Iterable[Path]) -> Run:
     return Run(
         run_key(files[0]) if is_samples_file(files[0]) else _stem(files[0]),
         tuple(map(str, files)),
-        tuple(map(clustered, records)),
+        tuple(records),
     )
 
 

@@ -34,6 +34,9 @@ the smallest at which each end of ANIMA's intervals errs as rarely as it says, a
 
 ALPHA = 0.05
 
+POWER = 0.8
+"""Probability with which what is called detectable, or said to settle a figure, is shown."""
+
 
 @dataclass(frozen=True)
 class ClusterTable:
@@ -162,6 +165,12 @@ def standard_error(table: ClusterTable) -> Floats:
     return np.where(table.clusters > 1, np.where(rounding, 0.0, se), np.nan)
 
 
+def covariance(table: ClusterTable) -> Floats:
+    """Covariance of the columns' estimates, shape (columns, columns), for columns that the same clusters carry."""
+    count = int(table.clusters[0])
+    return np.asarray(table.influence.T @ table.influence * count / max(count - 1, 1), dtype=np.float64)
+
+
 def degrees_of_freedom(table: ClusterTable, correlation: float = CORRELATION) -> Floats:
     """Satterthwaite's degrees of freedom of `standard_error`, each column; 0 for fewer than two clusters.
 
@@ -221,7 +230,7 @@ def t_p_value(estimate: Floats, se: Floats, df: Floats) -> Floats:
 
 
 @lru_cache(maxsize=256)
-def detectable_in_sd(clusters: int, power: float = 0.8, alpha: float = ALPHA) -> float:
+def detectable_in_sd(clusters: int, power: float = POWER, alpha: float = ALPHA) -> float:
     """Smallest true mean difference, in standard deviations of the clusters, found with the given power.
 
     The same as `statsmodels.stats.power.TTestPower().solve_power`, without its second of imports. For
@@ -242,7 +251,7 @@ def detectable_in_sd(clusters: int, power: float = 0.8, alpha: float = ALPHA) ->
     return high / float(np.sqrt(clusters))
 
 
-def minimum_detectable(se: float, clusters: int, power: float = 0.8) -> float:
+def minimum_detectable(se: float, clusters: int, power: float = POWER) -> float:
     """Minimum detectable effect of a two-sided paired t test at 5 %, in the unit of ``se``.
 
     Args:
