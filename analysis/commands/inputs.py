@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,10 @@ def read_scores(path: str, name: str | None = None) -> list[RunScores]:
 
 
 def read_all(
-    paths: Sequence[str], settings: Settings | None = None, kept: list[Run] | None = None
+    paths: Sequence[str],
+    settings: Settings | None = None,
+    kept: list[Run] | None = None,
+    load: Callable[[Sequence[str]], list[Run]] = load_all,
 ) -> tuple[list[RunScores], list[tuple[str, Agreement]]]:
     """Read the paths of a command line one by one.
 
@@ -68,6 +71,7 @@ def read_all(
         paths: What `load_runs` reads.
         settings: For the agreement of the judges where a panel judged; None leaves it out.
         kept: Receives the runs with their records, which are not kept otherwise.
+        load: Reads the runs at a path.
 
     Returns:
         Reduced runs, and (run, agreement) for every figure of every panel.
@@ -75,7 +79,7 @@ def read_all(
     scores: list[RunScores] = []
     agreements: list[tuple[str, Agreement]] = []
     for path in paths:
-        for run in load_all([path]):
+        for run in load([path]):
             if kept is not None:
                 kept.append(run)
             scores += reduce_run(run.name, run.files, run.records)
@@ -101,6 +105,7 @@ def compare_runs(
     allow: Sequence[str] = (),
     agreement: bool = True,
     kept: list[Run] | None = None,
+    load: Callable[[Sequence[str]], list[Run]] = load_all,
 ) -> Result:
     """Read the runs of a command line and compare them in pairs.
 
@@ -114,11 +119,12 @@ def compare_runs(
         allow: Aspects in which the runs may differ.
         agreement: Whether to compute the agreement of the judges where a panel judged.
         kept: Receives the runs with their records, which are not kept otherwise.
+        load: Reads the runs at a path.
     """
     from value_retention.analysis.commands.until import with_looks
     from value_retention.analysis.effects.compare import compare_pairs
 
-    scores, agreements = read_all(paths, settings if agreement else None, kept)
+    scores, agreements = read_all(paths, settings if agreement else None, kept, load)
     check_written(outputs, paths, scores)
     if baseline is None and first and scores:
         baseline = scores[0].run

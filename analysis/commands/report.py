@@ -1,7 +1,8 @@
-"""``value-retention report``: the comparison as one file that can be handed on."""
+"""``value-retention report``: the comparison as one file, or as a folder with the records it rests on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import click
 from value_retention.analysis.commands.options import settings_options
 
 if TYPE_CHECKING:
+    from value_retention.analysis.effects.result import Result
+    from value_retention.analysis.report.bundle import Options
     from value_retention.analysis.runs.load import Run
     from value_retention.analysis.stats.settings import Settings
 
@@ -22,8 +25,8 @@ ENDINGS = (".html", ".md", ".json")
     "-o",
     "--output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File: .html, .md or .json.",
+    type=click.Path(path_type=Path),
+    help="File (.html, .md or .json), or a new folder for all three with the records and a manifest.",
 )
 @click.option("--baseline", help="Run to compare the others with. Default: the first one.")
 @click.option("--before", help="Run before the value was trained in: adds the retained share.")
@@ -41,30 +44,64 @@ def command(
 ) -> None:
     """Write a report of a comparison: verdicts, what they rest on, plots, figures, and the answers behind them.
 
-    The HTML file holds everything and needs no network. RUN is as in `value-retention compare`; the first one is
-    the baseline.
+    The HTML file holds everything and needs no network. A folder also holds copies of the records, which
+    `value-retention verify` checks. RUN is as in `value-retention compare`; the first one is the baseline.
     """
-    from importlib.metadata import version
-
     from value_retention.analysis.commands.inputs import check_written, compare_runs
-    from value_retention.analysis.report.evidence import evidence
-    from value_retention.analysis.report.export import json_text, writing
-    from value_retention.analysis.report.page import html, markdown
+    from value_retention.analysis.report.bundle import Options, check_folder
     from value_retention.tasks.errors import InputError
 
-    if output.suffix not in ENDINGS:
-        raise InputError("unsupported format", where="-o", found=output.name, expected=", ".join(ENDINGS))
+    if output.suffix not in (*ENDINGS, ""):
+        expected = f"{', '.join(ENDINGS)}, or a folder (no ending)"
+        raise InputError("unsupported format", where="-o", found=output.name, expected=expected)
     check_written({"-o": output}, runs, ())
+    if not output.suffix:
+        check_folder(output)
+        _check_apart(output, runs)
     kept: list[Run] = []
     result = compare_runs(
         runs, settings, {"-o": output}, baseline=baseline, first=True, before=before, allow=allow, kept=kept
     )
-    if output.suffix == ".json":
-        text = json_text(result.to_dict())
-    else:
-        form = html if output.suffix == ".html" else markdown
-        text = form(result, evidence(result, kept), version("value-retention"))
+    options = Options(result.runs[0].run if baseline is None else baseline, before, allow)
+    for line in write_report(result, kept, options, output):
+        click.echo(line)
+
+
+def write_report(result: Result, runs: Sequence[Run], options: Options, output: Path) -> list[str]:
+    """Write a report as a file or as an evidence folder.
+
+    Args:
+        result: The comparison.
+        runs: The runs compared, with their records.
+        options: Options of the comparison.
+        output: A path that ends in one of `ENDINGS`, or a new folder.
+
+    Returns:
+        Lines that say what was written.
+    """
+    from value_retention.analysis.report.bundle import pages, write_evidence
+    from value_retention.analysis.report.export import writing
+
+    if not output.suffix:
+        digest = write_evidence(result, runs, options, output)
+        size = sum(file.stat().st_size for file in output.rglob("*") if file.is_file())
+        return [f"evidence in {output} ({size / 1e6:.1f} MB)", f"SHA-256 of the manifest: {digest}"]
+    (text,) = pages(result, runs, [f"report{output.suffix}"]).values()
     with writing(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, "utf-8")
-    click.echo(f"report in {output} ({len(text.encode()) / 1e6:.1f} MB)")
+    return [f"report in {output} ({len(text.encode()) / 1e6:.1f} MB)"]
+
+
+def _check_apart(folder: Path, runs: Sequence[str]) -> None:
+    """Refuse an evidence folder inside the folder of a run, where the next command would read the copies."""
+    from value_retention.tasks.errors import InputError
+
+    for text in runs:
+        for place in {Path(text), Path(text.partition("=")[2] or text)}:
+            if folder.resolve().is_relative_to(place.expanduser().resolve()):
+                raise InputError(
+                    "the output folder is inside a run",
+                    where="-o",
+                    found=str(folder),
+                    expected=f"a folder outside {place}",
+                )

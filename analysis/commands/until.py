@@ -8,15 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_retention.analysis.runs.names import LOOKS
+
 if TYPE_CHECKING:
     from value_retention.analysis.effects.result import Result
     from value_retention.analysis.runs.load import Run
     from value_retention.tasks.record import AnswerRecord
 
     Work = tuple[Run, list[AnswerRecord]]
-
-MARK = "until-verdict-{}.json"
-"""File beside the records, per benchmark."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def _write_mark(folder: Path, first: AnswerRecord, second: AnswerRecord, look: L
         "planned": look.planned,
         "last_look": look.text(),
     }
-    path = folder / MARK.format(first.benchmark)
+    path = folder / LOOKS.format(first.benchmark)
     with writing(path):
         path.write_text(json_text(mark), encoding="utf-8")
 
@@ -164,7 +163,7 @@ def with_looks(result: Result) -> Result:
     models = {(row.benchmark, row.run): row.model for row in result.judged}
     lines = []
     for run in result.runs:
-        for path in {Path(file).parent / MARK.format(run.benchmark) for file in run.files}:
+        for path in {Path(file).parent / LOOKS.format(run.benchmark) for file in run.files}:
             if not path.is_file():
                 continue
             try:

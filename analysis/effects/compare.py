@@ -60,8 +60,8 @@ def compare_pairs(
         raise InputError(
             "a comparison needs two runs", found=", ".join(names) or "no run", expected="two runs or more"
         )
-    chosen = _named(baseline, runs, "--baseline") if baseline is not None else None
-    first = _named(before, runs, "--before") if before is not None else None
+    chosen = named_run(baseline, runs, "--baseline") if baseline is not None else None
+    first = named_run(before, runs, "--before") if before is not None else None
     if first is not None and (chosen is None or chosen == first or len(names) < 3):
         raise InputError(
             "--before needs --baseline and a third run", where="--before", found=first,
@@ -200,8 +200,17 @@ def _checked_alike(benchmark: str, members: Sequence[RunScores], allow: Sequence
     return [*allowed, *asked_by(benchmark, members), *same_answers(benchmark, members)]
 
 
-def _named(baseline: str, runs: Sequence[RunScores], option: str) -> str:
-    """Name of the run that the user means by a name or a path."""
+def named_run(baseline: str, runs: Sequence[RunScores], option: str) -> str:
+    """Name of the run that the user means by a name or a path.
+
+    Args:
+        baseline: What the user gave.
+        runs: The runs.
+        option: Where, for the message.
+
+    Raises:
+        InputError: no run of that name or path, or several.
+    """
     wanted = {baseline, baseline.rstrip("/"), Path(baseline).name}
     exact = [run.run for run in runs if run.run == baseline]
     loose = [run.run for run in runs if run.run in wanted or _holds(baseline, run.files)]

@@ -9,6 +9,9 @@ from value_retention.tasks.errors import InputError
 
 TITLES = {"anima_2_2": "ANIMA 2.2", "moru": "MORU"}
 
+LOOKS = "until-verdict-{}.json"
+"""File that ``judge --until-verdict`` leaves beside its records, per benchmark: how many looks it took."""
+
 UNUSABLE = {"Cs": "half of a character, which UTF-8 cannot encode", "Cc": "a control character"}
 """Unicode categories that are refused, with a name for each."""
 

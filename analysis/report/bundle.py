@@ -1,0 +1,434 @@
+"""An evidence folder: a report, the records that its figures rest on, and a manifest of their hashes.
+
+`write_evidence` makes one. `check_files`, `restored` and `differences` are the steps that `value-retention verify`
+takes to check one: hashes, records read again, figures and pages computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from value_retention.analysis.effects.compare import named_run
+from value_retention.analysis.effects.result import Result
+from value_retention.analysis.report.evidence import evidence
+from value_retention.analysis.report.export import json_text, writing
+from value_retention.analysis.report.page import html, markdown
+from value_retention.analysis.runs.load import Run, load_runs
+from value_retention.analysis.runs.names import LOOKS
+from value_retention.analysis.stats.settings import Settings
+from value_retention.tasks.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+SCHEMA = "value-retention/evidence/1"
+MANIFEST, CHECKSUM = "manifest.json", "manifest.sha256"
+DRAFT = ".part"
+"""Folder in which an evidence folder is written; a killed command leaves it."""
+
+PAGES = ("report.html", "report.md", "report.json")
+PACKAGES = (
+    "value-retention", "numpy", "scipy", "statsmodels", "matplotlib", "jinja2", "lm_eval", "inspect_ai",
+    "inspect_evals",
+)  # fmt: skip
+"""Packages whose versions a manifest records, where they are installed."""
+
+DRAWING = ("matplotlib", "numpy", "platform")
+"""Versions on which the coordinates in a plot depend."""
+
+TOLERANCE = 1e-9
+"""Largest difference, relative or absolute, between a recorded figure and the same figure computed elsewhere."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a comparison besides its `Settings`; keyword arguments of `commands.inputs.compare_runs`.
+
+    Attributes:
+        baseline: Name of the run to compare the others with; None for every pair.
+        before: Name of the run before the value was trained in, for the retained share.
+        allow: Aspects in which the runs may differ.
+    """
+
+    baseline: str | None = None
+    before: str | None = None
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """A run in the manifest: its name, its folder below ``runs/``, and the benchmarks compared."""
+
+    name: str
+    folder: str
+    benchmarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file in the manifest: path below the folder, ``record`` or ``report``, size in bytes, SHA-256."""
+
+    path: str
+    kind: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Content of ``manifest.json``. It names no path outside the folder."""
+
+    __pydantic_config__ = {"strict": True, "extra": "forbid", "allow_inf_nan": False}  # noqa: RUF012
+
+    schema: str
+    versions: dict[str, str]
+    settings: Settings
+    options: Options
+    runs: tuple[RunEntry, ...]
+    files: tuple[FileEntry, ...]
+
+
+def write_evidence(result: Result, runs: Sequence[Run], options: Options, folder: Path) -> str:
+    """Write an evidence folder: report, copies of the records, manifest.
+
+    Args:
+        result: The comparison, from `commands.inputs.compare_runs`.
+        runs: The runs compared, with their records.
+        options: Options of the comparison; a run may be named as on the command line.
+        folder: A new or empty folder.
+
+    Returns:
+        SHA-256 of the manifest.
+
+    Raises:
+        InputError: a folder that is not empty or that cannot be written.
+    """
+    check_folder(folder)
+    # Inside the folder, which may be a mounted one that cannot be replaced.
+    draft = folder / DRAFT
+    with writing(folder):
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        try:
+            digest = _fill(result, runs, options, draft)
+            for part in ("runs", *PAGES, MANIFEST, CHECKSUM):
+                (draft / part).rename(folder / part)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    return digest
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a place that cannot become an evidence folder.
+
+    Raises:
+        InputError: a file, or a folder that is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(part.name != DRAFT for part in folder.iterdir())):
+        raise InputError(
+            "the output folder is not empty" if folder.is_dir() else "the output is a file",
+            where="-o",
+            found=str(folder),
+            expected="a new or empty folder",
+            hint="name another folder, or a file that ends in .html, .md or .json",
+        )
+
+
+def _fill(result: Result, runs: Sequence[Run], options: Options, folder: Path) -> str:
+    entries: list[RunEntry] = []
+    copies: dict[tuple[str, str], str] = {}
+    for run in runs:
+        place = _new_name(run.name, {entry.folder for entry in entries})
+        entries.append(RunEntry(run.name, place, tuple(run.benchmarks())))
+        copies |= {(run.name, file): path for file, path in _copy(run, folder, place).items()}
+    resolved = replace(
+        options,
+        baseline=options.baseline and named_run(options.baseline, result.runs, "--baseline"),
+        before=options.before and named_run(options.before, result.runs, "--before"),
+    )
+    result = with_files(result, copies)
+    for name, text in pages(result, runs).items():
+        (folder / name).write_text(text, "utf-8")
+    manifest = Manifest(
+        SCHEMA,
+        versions(),
+        result.settings,
+        resolved,
+        tuple(entries),
+        tuple(
+            FileEntry(path, "report" if path in PAGES else "record", *measured(folder / path))
+            for path in files_in(folder)
+        ),
+    )
+    (folder / MANIFEST).write_text(json_text(asdict(manifest)), "utf-8")
+    digest = measured(folder / MANIFEST)[1]
+    (folder / CHECKSUM).write_text(checksum_line(digest), "utf-8")
+    return digest
+
+
+def checksum_line(digest: str) -> str:
+    """Content of ``manifest.sha256``, which ``sha256sum -c`` reads."""
+    return f"{digest}  {MANIFEST}\n"
+
+
+def _new_name(run: str, taken: set[str]) -> str:
+    """A folder for a run: its name, without what a path may not hold."""
+    stem = re.sub(r"[^\w.-]+", "-", run).strip(".-")[:60] or "run"
+    return next(
+        path
+        for path in (f"runs/{stem}{'' if k == 1 else f'-{k}'}" for k in range(1, len(taken) + 2))
+        if path.lower() not in {other.lower() for other in taken}
+    )
+
+
+def _copy(run: Run, folder: Path, place: str) -> dict[str, str]:
+    """Copy the files of a run, and the marks of ``judge --until-verdict`` beside them, with their names.
+
+    Returns:
+        Path below ``folder`` by path of the original.
+    """
+    files = {Path(file).absolute(): file for file in run.files}
+    root = Path(os.path.commonpath([path.parent for path in files])) if files else Path()
+    marks = {path.parent / LOOKS.format(benchmark) for path in files for benchmark in run.benchmarks()}
+    copied = {}
+    for path in [*files, *sorted(mark for mark in marks if mark.is_file())]:
+        copy = PurePosixPath(place, *path.relative_to(root).parts)
+        (folder / copy).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / copy)
+        copied[files.get(path, "")] = str(copy)
+    return copied
+
+
+def with_files(result: Result, names: Mapping[tuple[str, str], str]) -> Result:
+    """The result with other names for the files of its runs.
+
+    Args:
+        result: A comparison.
+        names: New name by run and file.
+    """
+    runs = [
+        replace(run, files=tuple(names.get((run.run, file), file) for file in run.files))
+        for run in result.runs
+    ]
+    return replace(result, runs=tuple(runs))
+
+
+def pages(
+    result: Result, runs: Sequence[Run], names: Sequence[str] = PAGES, made_by: str | None = None
+) -> dict[str, str]:
+    """The report in several forms, by file name.
+
+    Args:
+        result: A comparison of pairs.
+        runs: Its runs, with their records.
+        names: Which of `PAGES`.
+        made_by: Version of this package for the foot of the page; None for the one that is installed.
+    """
+    made_by = made_by or version("value-retention")
+    forms: dict[str, Callable[[], str]] = {
+        "report.html": lambda: html(result, evidence(result, runs), made_by),
+        "report.md": lambda: markdown(result, evidence(result, runs), made_by),
+        "report.json": lambda: json_text(result.to_dict()),
+    }
+    return {name: forms[name]() for name in names}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of the platform and of the packages that are installed."""
+    found = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def measured(path: Path) -> tuple[int, str]:
+    """Size in bytes and SHA-256 of a file."""
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return path.stat().st_size, digest
+
+
+def files_in(folder: Path) -> list[str]:
+    """Paths of everything below a folder that is not a folder, links included, in order."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if (Path(place) / name).is_symlink()]
+        found += [(Path(place) / name).relative_to(folder).as_posix() for name in (*names, *links)]
+    return sorted(found)
+
+
+# -- checking ---------------------------------------------------------------------------------------------
+
+
+@cache
+def _schema() -> TypeAdapter[Manifest]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Manifest)
+
+
+def read_manifest(folder: Path) -> tuple[Manifest | None, list[str]]:
+    """Read the manifest and check it against its checksum.
+
+    Returns:
+        The manifest, or None if it cannot be read, and a line per fault.
+    """
+    from pydantic import ValidationError
+
+    faults: list[str] = []
+    content = {}
+    for name in (MANIFEST, CHECKSUM):
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            faults.append(fault(name, "a file", "no file"))
+        else:
+            content[name] = path.read_bytes()
+    text = content.get(MANIFEST)
+    if text is None:
+        return None, faults
+    line = checksum_line(hashlib.sha256(text).hexdigest()).encode()
+    if content.get(CHECKSUM, line) != line:
+        recorded = content[CHECKSUM][:64].decode("utf-8", "replace")
+        faults.append(fault(MANIFEST, f"SHA-256 {recorded} ({CHECKSUM})", line[:64].decode()))
+    try:
+        manifest = _schema().validate_json(text)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        return None, [*faults, fault(MANIFEST, f"a manifest of schema {SCHEMA}", f"{where} {problem['msg']}")]
+    if manifest.schema != SCHEMA:
+        return None, [*faults, fault(MANIFEST, f"schema {SCHEMA}", f"schema {manifest.schema}")]
+    if json_text(asdict(manifest)).encode() != text:
+        faults.append(fault(MANIFEST, "JSON as `value-retention report` writes it", "other text"))
+    return manifest, faults
+
+
+def check_files(folder: Path, manifest: Manifest) -> list[str]:
+    """Compare the files of a folder with its manifest.
+
+    Returns:
+        A line per file that is missing, additional, a link, or changed.
+    """
+    faults: list[str] = []
+    recorded = {entry.path: entry for entry in manifest.files}
+    found = set(files_in(folder))
+    for path, entry in recorded.items():
+        place = folder / path
+        if path not in found:
+            faults.append(fault(path, f"{entry.bytes} bytes", "no file"))
+        elif place.is_symlink() or not place.is_file():
+            faults.append(fault(path, "a regular file", "a link" if place.is_symlink() else "another kind"))
+        elif (size_hash := measured(place)) != (entry.bytes, entry.sha256):
+            expected = f"{entry.bytes} bytes, SHA-256 {entry.sha256}"
+            faults.append(fault(path, expected, "{} bytes, SHA-256 {}".format(*size_hash)))
+    faults += [
+        fault(path, "no such file in the manifest", "an additional file")
+        for path in sorted(found - {*recorded, MANIFEST, CHECKSUM})
+    ]
+    faults += [fault(name, "an entry in the manifest", "none") for name in PAGES if name not in recorded]
+    return faults
+
+
+def restored(folder: Path, entry: RunEntry) -> Run:
+    """Read a run of an evidence folder again.
+
+    Raises:
+        InputError: what the reader raises, or records that are not those of one run.
+    """
+    found = load_runs([folder / entry.folder])
+    if len(found) != 1:
+        raise InputError(
+            "not the records of one run", where=entry.folder, found=", ".join(run.name for run in found)
+        )
+    # A benchmark whose answers were judged later in another run was read and left out.
+    records = tuple(record for record in found[0].records if record.benchmark in entry.benchmarks)
+    return replace(found[0], name=entry.name, records=records)
+
+
+def differences(recorded: Any, computed: Any, at: str = "") -> Iterator[str]:
+    """Where two JSON values differ, numbers by more than `TOLERANCE`, with both values.
+
+    Args:
+        recorded: From ``report.json``.
+        computed: The same from the records.
+        at: Place of both, such as ``effects[3].low``.
+    """
+    if isinstance(recorded, dict) and isinstance(computed, dict):
+        for key in dict.fromkeys([*computed, *recorded]):
+            place = f"{at}.{key}".removeprefix(".")
+            if key in recorded and key in computed:
+                yield from differences(recorded[key], computed[key], place)
+            else:
+                yield f"{place}: " + ("not in the report" if key in computed else "not from the records")
+    elif isinstance(recorded, list) and isinstance(computed, list):
+        if len(recorded) != len(computed):
+            yield f"{at}: {len(computed)} entries from the records, {len(recorded)} in the report"
+        for k, pair in enumerate(zip(recorded, computed, strict=False)):
+            yield from differences(*pair, f"{at}[{k}]")
+    elif not _equal(recorded, computed):
+        yield f"{at}: {_short(computed)} from the records, {_short(recorded)} in the report"
+
+
+def _equal(a: object, b: object) -> bool:
+    if isinstance(a, int | float) and isinstance(b, int | float) and bool not in (type(a), type(b)):
+        return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return type(a) is type(b) and a == b
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) < 80 else f"{text[:77]}..."
+
+
+def fault(path: str, expected: str, found: str) -> str:
+    """One line about a file: what was expected and what was found."""
+    from value_retention.tasks.text import printable
+
+    return " ".join(printable(f"{path}: expected {expected}, found {found}").split())
+
+
+def numbers(value: Any) -> int:
+    """Numbers in a JSON value."""
+    if isinstance(value, dict):
+        return sum(map(numbers, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(numbers, value))
+    return int(isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def same_drawing(recorded: Mapping[str, str]) -> bool:
+    """Whether plots drawn here have the same coordinates as those of a manifest."""
+    here = versions()
+    return all(recorded.get(name) == here.get(name) for name in DRAWING)
+
+
+def differing_versions(recorded: Mapping[str, str]) -> list[str]:
+    """Which versions of a manifest are not those installed here, and what could not be compared for that reason."""
+    here = versions()
+    names = [name for name in dict.fromkeys([*recorded, *here]) if recorded.get(name) != here.get(name)]
+    listed = ", ".join(
+        f"{name} {recorded.get(name, 'not recorded')}, here {here.get(name, 'not installed')}"
+        for name in names
+    )
+    lines = [f"versions other than recorded: {listed}"] if names else []
+    if not same_drawing(recorded):
+        lines.append("PICTURES NOT COMPARED: the libraries that draw them have other versions here")
+    return lines
