@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "Is the value retained: paired differences between runs, with intervals.",
     "report": "A comparison as one HTML file, or as a folder with its records.",
     "verify": "Check an evidence folder: hashes, records, every figure and page.",
+    "export": "A run in the formats of Every Eval Ever and the Hugging Face Hub.",
     "arms": "Several trained checkpoints: every arm, domain effects, interactions.",
     "paper": "The published claims, checked on your runs or synthetic ones.",
     "agreement": "Agreement of judges on the same answers, per dimension and language.",
