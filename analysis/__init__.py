@@ -4,9 +4,12 @@ In a notebook::
 
     from value_retention.analysis import compare, load_runs
 
-    result = compare(load_runs(["logs/base", "logs/tuned"]), baseline="base", margin=5)
+    runs = load_runs(["logs/base", "logs/tuned"])
+    runs[0].to_frame()
+    result = compare(runs, baseline="base", margin=5)
     result.print()
     result.to_frame()
+    result.plot()
 
 Names are imported when they are used, so that importing this package stays light.
 """
@@ -18,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from value_retention.analysis.effects.result import Result
     from value_retention.analysis.report.grades import grades_table
-    from value_retention.analysis.report.notebook import compare
-    from value_retention.analysis.runs.load import Run, load_runs
+    from value_retention.analysis.report.notebook import compare, load_runs
+    from value_retention.analysis.runs.load import Run
 
 __all__ = ["Result", "Run", "compare", "grades_table", "load_runs"]
 
@@ -27,7 +30,7 @@ _WHERE = {
     "Result": "effects.result",
     "compare": "report.notebook",
     "Run": "runs.load",
-    "load_runs": "runs.load",
+    "load_runs": "report.notebook",
     "grades_table": "report.grades",
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_samples, run_key
 from value_retention.analysis.runs.items import check_run
+from value_retention.analysis.runs.names import title_of
 from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, canonical_json
@@ -25,6 +26,15 @@ class Run:
     name: str
     files: tuple[str, ...]
     records: tuple[AnswerRecord, ...]
+
+    def __repr__(self) -> str:
+        """One line: what it holds, not the answers themselves."""
+        held = ", ".join(
+            f"{sum(record.benchmark == benchmark for record in self.records)} answers to {title_of(benchmark)}"
+            for benchmark in self.benchmarks()
+        )
+        models = ", ".join(dict.fromkeys(record.run.model for record in self.records))
+        return f"Run({self.name!r}: {held or 'no answers'}; model {models or 'unknown'})"
 
     def benchmarks(self) -> list[str]:
         """Names of the benchmarks it holds, in the order they were read."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from value_retention.analysis.runs.identity import Identity, identity_of
+from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import Floats
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import dimension_scores, overall_score, question_scores
@@ -91,6 +93,20 @@ class RunScores:
     noise: Floats
     judges: tuple[JudgeCount, ...]
     fingerprint: str
+
+    def __repr__(self) -> str:
+        """One line: what it holds, without the arrays."""
+        scored = self.score[:, 0][np.isfinite(self.score[:, 0])]
+        mean = f"{scored.mean() * 100:.1f} %" if scored.size else "none"
+        return (
+            f"RunScores({self.run!r}: {title_of(self.benchmark)}, {len(self.questions)} questions, "
+            f"{self.answers.sum()} answers, overall mean {mean}; judge {self.identity.aspects['judge']}; "
+            f"model {self.identity.model})"
+        )
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return f"<code>{escape(repr(self))}</code>"
 
 
 def filled(record: AnswerRecord, value: float) -> list[float]:
