@@ -18,14 +18,8 @@ from value_retention.analysis.cli import cli
 from value_retention.analysis.commands.verify import verify
 from value_retention.analysis.examples.synthetic import Shape, synthetic_records
 from value_retention.analysis.report import plots
-from value_retention.analysis.report.bundle import (
-    CHECKSUM,
-    MANIFEST,
-    check_files,
-    checksum_line,
-    differences,
-    read_manifest,
-)
+from value_retention.analysis.report.bundle import CHECKSUM, MANIFEST, checksum_line
+from value_retention.analysis.report.bundle_check import check_files, differences, read_manifest
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived
 from value_retention.tasks.record import AnswerRecord
@@ -64,7 +58,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(good: Path, tmp_path: Path) -> Path:
     """A copy elsewhere."""
-    return Path(shutil.copytree(good, tmp_path / "moved"))
+    return Path(shutil.copytree(good, tmp_path / "moved = else where"))
 
 
 @pytest.fixture
@@ -86,7 +80,7 @@ def without_plots(good: Path) -> Path:
 
 def test_a_good_folder_passes_wherever_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
-    done = command("verify", "moved")
+    done = command("verify", "moved = else where")
     assert done.exit_code == 0, done.output
     digest = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
     assert f"SHA-256 of the manifest: {digest}" in done.output
@@ -253,7 +247,7 @@ def test_faults_give_exit_status_1(folder: Path) -> None:
     done = command("verify", folder)
     assert done.exit_code == 1
     assert "FAULT: report.md: expected" in done.output
-    assert "all holds" not in done.output
+    assert "all checks passed" not in done.output
 
 
 def test_where_the_plotting_library_differs_the_pictures_are_not_compared(folder: Path) -> None:

@@ -29,7 +29,7 @@ class Verified:
     """What `verify` found.
 
     Attributes:
-        faults: A line per fault: which file, what was expected, what was found. Empty where all holds.
+        faults: A line per fault: which file, what was expected, what was found. Empty if every check passed.
         checked: What was checked, in lines.
         digest: SHA-256 of the manifest; empty without one.
     """
@@ -45,7 +45,7 @@ def command(folder: Path) -> None:
     """Check an evidence folder that `value-retention report -o DIR` wrote.
 
     Compares every file with the manifest, reads the records again, computes every figure and page again with the
-    recorded settings, and compares them with the report. Exit status 0 if all holds, 1 if anything differs.
+    recorded settings, and compares them with the report. Exit status 0 if every check passes, 1 otherwise.
     """
     found = verify(folder)
     for line in found.checked:
@@ -55,7 +55,7 @@ def command(folder: Path) -> None:
     if found.digest:
         click.echo(f"SHA-256 of the manifest: {found.digest}")
     count = len(found.faults)
-    click.echo("all holds" if not count else f"{count} fault{'s' if count > 1 else ''}")
+    click.echo("all checks passed" if not count else f"{count} fault{'s' if count > 1 else ''}")
     if count:
         raise click.exceptions.Exit(1)
 
@@ -66,14 +66,8 @@ def verify(folder: Path) -> Verified:
     Raises:
         InputError: the folder does not exist.
     """
-    from value_retention.analysis.report.bundle import (
-        MANIFEST,
-        check_files,
-        differing_versions,
-        files_in,
-        measured,
-        read_manifest,
-    )
+    from value_retention.analysis.report.bundle import MANIFEST, files_in, measured
+    from value_retention.analysis.report.bundle_check import check_files, differing_versions, read_manifest
     from value_retention.tasks.errors import InputError
 
     if not folder.is_dir():
@@ -107,7 +101,8 @@ def _recomputed(folder: Path, manifest: Manifest, files: Sequence[str]) -> tuple
         InputError: what the reader or the comparison raises, or a run without files in the folder.
     """
     from value_retention.analysis.commands.inputs import compare_runs
-    from value_retention.analysis.report.bundle import restored, with_files
+    from value_retention.analysis.report.bundle import with_files
+    from value_retention.analysis.report.bundle_check import restored
     from value_retention.analysis.stats.settings import checked_settings
     from value_retention.tasks.errors import InputError
 
@@ -128,7 +123,7 @@ def _recomputed(folder: Path, manifest: Manifest, files: Sequence[str]) -> tuple
 
 def _unread(folder: Path, manifest: Manifest, runs: Sequence[Run]) -> list[str]:
     """Records that the manifest lists and that no figure rests on."""
-    from value_retention.analysis.report.bundle import fault
+    from value_retention.analysis.report.bundle_check import fault
     from value_retention.analysis.runs.names import LOOKS
 
     read = {Path(file) for run in runs for file in run.files}
@@ -142,7 +137,7 @@ def _unread(folder: Path, manifest: Manifest, runs: Sequence[Run]) -> list[str]:
 
 def _figures(folder: Path, result: Result) -> Iterator[str]:
     """Faults of ``report.json``."""
-    from value_retention.analysis.report.bundle import differences
+    from value_retention.analysis.report.bundle_check import differences
     from value_retention.analysis.report.export import json_text
 
     name = "report.json"
@@ -165,7 +160,8 @@ def _figures(folder: Path, result: Result) -> Iterator[str]:
 
 def _pages(folder: Path, manifest: Manifest, result: Result, runs: Sequence[Run]) -> Iterator[str]:
     """Faults of the pages. Plots are compared where the drawing libraries are those of the manifest."""
-    from value_retention.analysis.report.bundle import fault, pages, same_drawing, versions
+    from value_retention.analysis.report.bundle import pages, versions
+    from value_retention.analysis.report.bundle_check import fault, same_drawing
 
     ours = manifest.versions.get("value-retention", "unknown")
     hint = "" if ours == versions()["value-retention"] else f" (written by value-retention {ours})"
@@ -196,7 +192,7 @@ def _text(path: Path) -> str | None:
 
 def _counts(runs: Sequence[Run], result: Result) -> list[str]:
     """What was read and computed again."""
-    from value_retention.analysis.report.bundle import TOLERANCE, numbers
+    from value_retention.analysis.report.bundle_check import TOLERANCE, numbers
 
     answers = sum(len(run.records) for run in runs)
     grades = sum(len(record.grades) for run in runs for record in run.records)
