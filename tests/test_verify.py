@@ -102,7 +102,7 @@ def test_it_holds_the_files_that_were_read_and_names_no_place(good: Path) -> Non
     records = [entry["path"] for entry in manifest["files"] if entry["kind"] == "record"]
     assert [Path(path).suffix for path in records] == [".jsonl", ".eval"]
     assert manifest["settings"]["margin"] == 5
-    assert manifest["options"] == {"baseline": "base", "before": None, "allow": []}
+    assert (manifest["options"]["baseline"], manifest["options"]["allow"]) == ("base", [])
     assert {"value-retention", "python", "numpy", "scipy", "matplotlib"} <= set(manifest["versions"])
 
 
@@ -280,17 +280,22 @@ def test_figures_may_differ_by_rounding_only() -> None:
 def test_several_runs_of_a_folder_and_two_paths_of_one_name(tmp_path: Path) -> None:
     """Names that a folder cannot have, a run in two files, and a folder that holds several runs."""
     for name, level in (("m1", 0.7), ("m2", 0.4)):
-        write_log(tmp_path / f"{name}.eval", answers(name, level))
         for benchmark in ("anima_2_2", "moru"):
             write_records(
                 tmp_path / "all" / f"{name}-{benchmark}.records.jsonl", answers(name, level, benchmark)
             )
     a, b = (tmp_path / "all" / f"m1-{name}.records.jsonl" for name in ("anima_2_2", "moru"))
-    done = report(tmp_path / "e", f"../..={a}", f"../..={b}", f"more={tmp_path / 'all'}")
+    write_samples(tmp_path / "nested" / "a", answers("m3", 0.5))
+    write_samples(tmp_path / "nested" / "b", answers("m3", 0.5, "moru"), task="moru_multi")
+    done = report(
+        tmp_path / "e", f"../..={a}", f"../..={b}", f"more={tmp_path / 'all'}", str(tmp_path / "nested")
+    )
     assert done.exit_code == 0, done.output
     runs = json.loads((tmp_path / "e" / MANIFEST).read_text("utf-8"))["runs"]
     assert [run["folder"] for run in runs][:2] == ["runs/run", "runs/run-2"]
-    assert [run["name"] for run in runs][2:] == [
+    assert runs[-1]["folder"] == "runs/nested"
+    assert sorted(path.name for path in (tmp_path / "e" / "runs" / "nested").iterdir()) == ["a", "b"]
+    assert [run["name"] for run in runs][2:-1] == [
         f"more/{m}-{b}" for m in ("m1", "m2") for b in ("anima_2_2", "moru")
     ]
     assert not verify(tmp_path / "e").faults

@@ -124,7 +124,7 @@ def compare_runs(
     from value_retention.analysis.commands.until import with_looks
     from value_retention.analysis.effects.compare import compare_pairs
 
-    scores, agreements = read_all(paths, settings if agreement else None, kept, load)
+    scores, agreements = read_all(paths, settings if agreement else None, kept, load=load)
     check_written(outputs, paths, scores)
     if baseline is None and first and scores:
         baseline = scores[0].run
