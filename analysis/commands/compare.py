@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     "version, revision, dropped, protocol, ceiling, system, chat-template or sampling. Repeat for several.",
 )
 @click.option("--full", is_flag=True, help="Print every figure: dimensions, languages, sources, all columns.")
+@click.option(
+    "--trajectory",
+    is_flag=True,
+    help="The runs are checkpoints in the order of training, the baseline first: name the first shown loss.",
+)
 @settings_options
 @output_options
 def command(
@@ -46,9 +51,12 @@ def command(
     full: bool,
     settings: Settings,
     plots: Path | None,
+    trajectory: bool,
     **files: Path | None,
 ) -> None:
-    """Compare two or more runs: paired differences with cluster intervals, per dimension and language.
+    """Compare two or more runs: paired differences with cluster intervals, and a verdict per benchmark.
+
+    The terminal shows one screen; `--full` prints every dimension, language and source.
 
     RUN is an lm-eval output, an Inspect log or a folder of either; NAME=RUN names it. Runs that were asked or
     judged differently are refused.
@@ -60,16 +68,20 @@ def command(
         write_result,
     )
     from value_retention.analysis.report.console import print_result
+    from value_retention.analysis.report.screen import print_first_screen
 
     outputs = as_options(files)
     check_written(outputs, [*runs, *([str(calibration)] if calibration else [])], ())
     kept: list[Run] | None = None if calibration is None else []
     result = compare_runs(
         runs, settings, outputs, baseline=baseline, before=before, allow=allow,
-        agreement=bool(plots or files["json"]), kept=kept,
+        agreement=bool(plots or files["json"]), kept=kept, trajectory=trajectory,
     )  # fmt: skip
     if calibration is not None and kept is not None:
         result = with_labels(result, calibration, kept)
-    print_result(result, full=full)
+    if full:
+        print_result(result, full=True)
+    else:
+        print_first_screen(result)
     for line in write_result(result, files, plots):
         click.echo(line)

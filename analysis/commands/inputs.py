@@ -16,6 +16,7 @@ from value_retention.tasks.errors import InputError
 if TYPE_CHECKING:
     from value_retention.analysis.effects.result import Result
     from value_retention.analysis.judges.agreement import Agreement
+    from value_retention.analysis.judges.leave_one_out import JudgeScore
     from value_retention.analysis.runs.load import Run
     from value_retention.analysis.stats.settings import Settings
 
@@ -64,6 +65,7 @@ def read_all(
     settings: Settings | None = None,
     kept: list[Run] | None = None,
     load: Callable[[Sequence[str]], list[Run]] = load_all,
+    judge_scores: list[tuple[str, JudgeScore]] | None = None,
 ) -> tuple[list[RunScores], list[tuple[str, Agreement]]]:
     """Read the paths of a command line one by one.
 
@@ -72,6 +74,7 @@ def read_all(
         settings: For the agreement of the judges where a panel judged; None leaves it out.
         kept: Receives the runs with their records, which are not kept otherwise.
         load: Reads the runs at a path.
+        judge_scores: Receives run and score by part of each panel.
 
     Returns:
         Reduced runs, and (run, agreement) for every figure of every panel.
@@ -91,6 +94,8 @@ def read_all(
                     level=settings.level,
                 )  # fmt: skip
                 agreements += [(run.name, row) for row in report.agreements]
+                if judge_scores is not None:
+                    judge_scores += [(run.name, row) for row in report.scores]
     return scores, agreements
 
 
@@ -106,6 +111,7 @@ def compare_runs(
     agreement: bool = True,
     kept: list[Run] | None = None,
     load: Callable[[Sequence[str]], list[Run]] = load_all,
+    trajectory: bool = False,
 ) -> Result:
     """Read the runs of a command line and compare them in pairs.
 
@@ -120,16 +126,22 @@ def compare_runs(
         agreement: Whether to compute the agreement of the judges where a panel judged.
         kept: Receives the runs with their records, which are not kept otherwise.
         load: Reads the runs at a path.
+        trajectory: Whether the runs are checkpoints in the order of training, the first of them the baseline.
     """
     from value_retention.analysis.commands.until import with_looks
     from value_retention.analysis.effects.compare import compare_pairs
+    from value_retention.analysis.effects.trajectory import trajectories
 
-    scores, agreements = read_all(paths, settings if agreement else None, kept, load=load)
+    by_judge: list[tuple[str, JudgeScore]] = []
+    scores, agreements = read_all(paths, settings if agreement else None, kept, load, by_judge)
     check_written(outputs, paths, scores)
-    if baseline is None and first and scores:
+    if baseline is None and (first or trajectory) and scores:
         baseline = scores[0].run
     result = compare_pairs(scores, settings, baseline=baseline, before=before, allow=allow)
-    return with_looks(replace(result, agreements=tuple(agreements)))
+    steps = trajectories(result.panels, result.effects, settings) if trajectory else ()
+    return with_looks(
+        replace(result, agreements=tuple(agreements), judge_scores=tuple(by_judge), trajectories=steps)
+    )
 
 
 def with_labels(result: Result, labels: Path, runs: Sequence[Run]) -> Result:

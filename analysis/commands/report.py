@@ -33,6 +33,11 @@ ENDINGS = (".html", ".md", ".json")
 @click.option(
     "--allow", multiple=True, metavar="ASPECT", help="A difference between runs to allow, as in compare."
 )
+@click.option(
+    "--trajectory",
+    is_flag=True,
+    help="The runs are checkpoints in the order of training: name the first shown loss.",
+)
 @settings_options
 def command(
     runs: tuple[str, ...],
@@ -41,6 +46,7 @@ def command(
     before: str | None,
     allow: tuple[str, ...],
     settings: Settings,
+    trajectory: bool,
 ) -> None:
     """Write a report of a comparison: verdicts, what they rest on, plots, figures, and the answers behind them.
 
@@ -60,9 +66,10 @@ def command(
         _check_apart(output, runs)
     kept: list[Run] = []
     result = compare_runs(
-        runs, settings, {"-o": output}, baseline=baseline, first=True, before=before, allow=allow, kept=kept
-    )
-    options = Options(result.runs[0].run if baseline is None else baseline, before, allow)
+        runs, settings, {"-o": output}, baseline=baseline, first=True, before=before, allow=allow, kept=kept,
+        trajectory=trajectory,
+    )  # fmt: skip
+    options = Options(result.runs[0].run if baseline is None else baseline, before, allow, trajectory)
     for line in write_report(result, kept, options, output):
         click.echo(line)
 

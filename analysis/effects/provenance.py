@@ -104,7 +104,7 @@ def warnings_of(judged: Sequence[Judged]) -> list[str]:
     if resumed:
         found.append(
             f"RESUMED: {_runs(list(resumed), judged)} hold answers of an interrupted run, perhaps of another model "
-            f"under the same name: {_each(resumed)}."
+            f"under the same name: {each(resumed)}."
         )
     return found
 
@@ -121,10 +121,10 @@ def judged_line(judged: Sequence[Judged], benchmark: str, runs: Iterable[str] | 
     rows = [row for row in judged if row.benchmark == benchmark and (wanted is None or row.run in wanted)]
 
     def per_run(name: str) -> str:
-        return _each({row.run: str(getattr(row, name)) for row in rows})
+        return each({row.run: str(getattr(row, name)) for row in rows})
 
     models = {row.run: row.model for row in rows}
-    shown = _each(models) if len(models) <= NAMED else f"{len(models)} runs"
+    shown = each(models) if len(models) <= NAMED else f"{len(models)} runs"
     return (
         f"{title_of(benchmark)}: judge {per_run('judge')}; data {per_run('data')}; "
         f"questions {per_run('questions')}; epochs {per_run('epochs')}; model {shown}."
@@ -149,7 +149,7 @@ def provenance(effect: Effect, judged: Sequence[Judged]) -> dict[str, Any]:
     }
 
 
-def _each(values: Mapping[str, str]) -> str:
+def each(values: Mapping[str, str]) -> str:
     """One value if all runs share it, otherwise each value with its runs."""
     groups: dict[str, list[str]] = {}
     for run, value in values.items():

@@ -9,6 +9,8 @@ import numpy as np
 
 from value_retention.analysis.effects.comparisons import Comparison
 from value_retention.analysis.effects.design import Arm
+from value_retention.analysis.effects.leave_out import WithoutLanguage, without_each_language
+from value_retention.analysis.effects.margins import smallest_margin
 from value_retention.analysis.effects.pooled import EXPLORATORY, PooledDimension, pooled_dimensions
 from value_retention.analysis.effects.provenance import Judged, provenance
 from value_retention.analysis.effects.rows import Contrast, Effect, Score, Share
@@ -20,8 +22,10 @@ from value_retention.analysis.stats.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from value_retention.analysis.effects.trajectory import Trajectory
     from value_retention.analysis.judges.agreement import Agreement
     from value_retention.analysis.judges.differences import RunDifference
+    from value_retention.analysis.judges.leave_one_out import JudgeScore
 
 SCHEMA = "value-retention/result/2"
 
@@ -48,6 +52,8 @@ class Result:
         agreements: Run and agreement of its judges, per figure; of runs judged by a panel, where requested.
         calibrated: Errors of each judge on the two runs of a comparison, and the difference corrected for them;
             where labels by people were given.
+        trajectories: The checkpoints in the order of their training, per benchmark, where requested.
+        judge_scores: Run and its score by part of the panel of judges; of runs judged by a panel, where requested.
     """
 
     headline: tuple[str, ...]
@@ -65,6 +71,8 @@ class Result:
     files: tuple[str, ...] = ()
     agreements: tuple[tuple[str, Agreement], ...] = ()
     calibrated: tuple[RunDifference, ...] = ()
+    trajectories: tuple[Trajectory, ...] = ()
+    judge_scores: tuple[tuple[str, JudgeScore], ...] = ()
 
     def pooled(self) -> list[PooledDimension]:
         """The dimensions of every comparison, partially pooled: exploratory."""
@@ -72,6 +80,14 @@ class Result:
             row
             for panel, comparisons in zip(self.panels, self.comparisons, strict=True)
             for row in pooled_dimensions(panel, comparisons, self.settings.level)
+        ]
+
+    def without_language(self) -> list[WithoutLanguage]:
+        """Every primary comparison with each language left out in turn."""
+        return [
+            row
+            for panel, comparisons in zip(self.panels, self.comparisons, strict=True)
+            for row in without_each_language(panel, comparisons, self.settings.level)
         ]
 
     def find(self, comparison: str, benchmark: str, metric: str, statement: str = "") -> list[Effect]:
@@ -131,6 +147,9 @@ class Result:
                 "note": EXPLORATORY,
                 "rows": [asdict(row) for row in self.pooled()],
             },
+            "leave_one_language_out": [asdict(row) for row in self.without_language()],
+            "judge_scores": [{"run": run, **asdict(row)} for run, row in self.judge_scores],
+            "trajectory": [asdict(row) for row in self.trajectories],
         }
 
     def to_frame(self) -> pd.DataFrame:
@@ -160,10 +179,16 @@ class Result:
 
 
 def _with_sensitivity(effect: Effect, settings: Settings) -> dict[str, Any]:
-    """An effect's fields, its caution, and the judge errors (per cent) that would overturn its verdict."""
+    """An effect's fields, its caution, the judge errors (per cent) that would overturn its verdict, and the smallest
+    margin at which it would be retained."""
     found = tipping_of(effect, settings)
     rates = found and {name: rate if rate is None else rate * 100 for name, rate in asdict(found).items()}
-    return {**asdict(effect), "caution": caution_of(effect), "overturning_judge_errors": rates}
+    return {
+        **asdict(effect),
+        "caution": caution_of(effect),
+        "overturning_judge_errors": rates,
+        "smallest_margin": smallest_margin(effect, settings.equivalence),
+    }
 
 
 def _flat(effect: Effect) -> dict[str, Any]:

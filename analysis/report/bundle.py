@@ -43,11 +43,13 @@ class Options:
         baseline: Name of the run to compare the others with; None for every pair.
         before: Name of the run before the value was trained in, for the retained share.
         allow: Aspects in which the runs may differ.
+        trajectory: Whether the runs are checkpoints in the order of training.
     """
 
     baseline: str | None = None
     before: str | None = None
     allow: tuple[str, ...] = ()
+    trajectory: bool = False
 
 
 @dataclass(frozen=True)

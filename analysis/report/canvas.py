@@ -67,12 +67,13 @@ def legend_above(ax: Axes, columns: int, handles_of: Axes | None = None) -> None
     )
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``stem.svg`` and ``stem.png``; the same figure gives the same SVG."""
+def save(figure: Figure, stem: Path, png: bool = True) -> list[Path]:
+    """Write ``stem.svg`` and, unless it is not wanted, ``stem.png``; the same figure gives the same SVG."""
     from matplotlib import rc_context
 
-    svg, png = (stem.with_name(stem.name + ending) for ending in (".svg", ".png"))
-    with writing(svg), rc_context({"svg.fonttype": "none", "svg.hashsalt": "value-retention"}):
-        figure.savefig(svg, metadata={"Date": None})
-        figure.savefig(png, dpi=DPI)
-    return [svg, png]
+    files = [stem.with_name(stem.name + ending) for ending in ((".svg", ".png") if png else (".svg",))]
+    with writing(files[0]), rc_context({"svg.fonttype": "none", "svg.hashsalt": "value-retention"}):
+        figure.savefig(files[0], metadata={"Date": None})
+        for file in files[1:]:
+            figure.savefig(file, dpi=DPI)
+    return files

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
-from value_retention.analysis.effects.caveats import MARK
 from value_retention.analysis.effects.pooled import EXPLORATORY
 from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result
@@ -17,21 +16,19 @@ from value_retention.analysis.report.cells import (
     MAIN,
     SECTIONS,
     SHARE_TITLES,
-    UNADJUSTED,
     contrast_cells,
     effect_columns,
     estimands,
-    legend,
-    margin_text,
     number,
     score_rows,
     sentence,
     share_cells,
 )
+from value_retention.analysis.report.notes import explained, language_notes
 from value_retention.analysis.report.pooled import pooled_cells
+from value_retention.analysis.report.sections import ADDED, TABLES
 from value_retention.analysis.report.sensitivity import caution, cautions, judge_errors
 from value_retention.analysis.report.tables import effect_tables
-from value_retention.analysis.runs.align import OTHER, OVERALL
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS
 from value_retention.tasks.text import printable
@@ -57,10 +54,10 @@ def console() -> Console:
 
 def say(out: Console, line: str, style: str = "") -> None:
     """Print a line as it is: a run's name may hold what rich takes for markup or an emoji."""
-    out.print(_text(line, style))
+    out.print(text_of(line, style))
 
 
-def _text(line: str, style: str = "") -> Text:
+def text_of(line: str, style: str = "") -> Text:
     """A text without markup and control characters: names in records come from outside."""
     from rich.text import Text
 
@@ -120,6 +117,10 @@ def print_result(
                 *pooled_cells(list(members)),
             )
             say(out, EXPLORATORY, "dim")
+        for key in ADDED:
+            for part in TABLES[key](result):
+                print_table(out, part.title, part.headings, part.rows)
+                say(out, part.note, "dim")
     if extra is not None:
         extra(out)
     for line in explained(result, cells, full):
@@ -174,17 +175,17 @@ def print_table(
     first = min(widths[0], FIRST_WIDTH)
     for number_, group in enumerate(_groups_that_fit(widths, first, out.width)):
         table = Table(
-            title=_text(title + (", continued" if number_ else ""), "bold"),
+            title=text_of(title + (", continued" if number_ else ""), "bold"),
             title_justify="left",
             header_style="bold",
             box=box.SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
         )
-        table.add_column(_text(headings[0]), width=first, overflow="fold")
+        table.add_column(text_of(headings[0]), width=first, overflow="fold")
         for k in group:
-            table.add_column(_text(headings[k]), justify="right", no_wrap=True, min_width=widths[k])
+            table.add_column(text_of(headings[k]), justify="right", no_wrap=True, min_width=widths[k])
         for index, row in enumerate(rows):
-            table.add_row(_text(row[0]), *(_text(row[k]) for k in group))
+            table.add_row(text_of(row[0]), *(text_of(row[k]) for k in group))
             if index < len(sections) and sections[index]:
                 table.add_section()
         out.print(table)
@@ -201,48 +202,3 @@ def _groups_that_fit(widths: Sequence[int], first: int, width: int) -> list[list
         groups[-1].append(k)
         used += widths[k] + 2
     return groups
-
-
-def language_notes(result: Result) -> list[str]:
-    """Cautions about the contrasts; the same one may hold for all questions and for the matched ones."""
-    if not result.contrasts:
-        return []
-    notes = (f"{title_of(c.benchmark)}, {c.statement}: {c.note}" for c in result.contrasts if c.note)
-    readings = f'"Multilingual" can mean all rows ({OVERALL}) or the rows without English ({OTHER}).'
-    return [*dict.fromkeys(notes), readings]
-
-
-def explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
-    """How the figures were computed, and the short forms among the cells."""
-    settings = result.settings
-    level, alpha = f"{settings.level * 100:g} %", f"{(1 - settings.level) * 100:.3g} %"
-    found = [
-        "Scores: Wilson intervals. Differences: over the questions scored in every run, one value per cluster; t "
-        "intervals. Primary: overall means, adjusted by Holm's rule over benchmarks and candidates. Secondary: English "
-        "and non-English means, tested for what is shown overall. Exploratory: everything else, with "
-        f"Benjamini-Hochberg's q and no verdict. {UNADJUSTED}: not adjusted for other tests.",
-        "New questions: the interval for other questions like these. These questions: the interval if these questions "
-        "were asked again.",
-    ]
-    if full:
-        found.append(
-            f"Bootstrap: percentile, {settings.resamples} resamples of clusters, seed {settings.seed}. Sign flips: a "
-            "permutation test of the cluster differences, as a check. Detectable: true difference found with 80 % "
-            "power. Worst case: bounds over all possible missing grades."
-        )
-    else:
-        found.append("Dimensions, languages, sources, bootstrap, missing grades: --full, --json or --csv.")
-    if settings.margin is None:
-        found.append("No verdicts: they need a margin (--margin 5).")
-    else:
-        kept = "the difference lies within it" if settings.equivalence else "the loss is smaller"
-        found.append(
-            f"Verdicts are read off the interval for {'these' if settings.questions == 'fixed' else 'new'} questions, "
-            f"at a margin of {margin_text(result)}: retained, {kept}; retained, "
-            "lower, and it is above 0; degraded, a loss is shown and one above the margin is not excluded; degraded "
-            "beyond the margin; improved; inconclusive. About "
-            f"{alpha} of reports on unchanged checkpoints hold a wrong one (level {level})."
-        )
-    if any(effect.verdict_holds is False for effect in result.effects):
-        found.append(f"{MARK}: with the worst case for the missing grades, the verdict would not be shown.")
-    return found + legend(cells)

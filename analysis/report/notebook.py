@@ -14,6 +14,7 @@ from value_retention.analysis.effects.result import Result
 from value_retention.analysis.report.cells import MAIN, effect_columns, sentence
 from value_retention.analysis.report.console import print_result
 from value_retention.analysis.report.grades import HEADINGS, grades_table, score_tables
+from value_retention.analysis.report.screen import print_first_screen
 from value_retention.analysis.report.tables import by_comparison, effect_tables
 from value_retention.analysis.runs import load
 from value_retention.analysis.runs.load import Run
@@ -79,8 +80,11 @@ class Report(Result):
         return "\n".join([*self.headline, *(sentence(e, self) for e in primary)])
 
     def print(self, full: bool = False) -> None:
-        """Print the report as the command does; ``full`` adds every figure and column."""
-        print_result(self, full=full)
+        """Print one screen, as the command does, or with ``full`` every figure and column."""
+        if full:
+            print_result(self, full=True)
+        else:
+            print_first_screen(self)
 
     def plot(self, benchmark: str | None = None, run: str | None = None) -> Plot:
         """The differences of one comparison with their intervals, against 0 and the margin.

@@ -14,22 +14,12 @@ from typing import Any
 
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Effect
-from value_retention.analysis.report.cells import (
-    CONTRAST_TITLES,
-    SHARE_TITLES,
-    contrast_cells,
-    effect_columns,
-    estimands,
-    score_rows,
-    sentence,
-    share_cells,
-    verdict_text,
-)
-from value_retention.analysis.report.console import explained, language_notes
 from value_retention.analysis.report.evidence import Case
-from value_retention.analysis.report.pooled import pooled_cells
-from value_retention.analysis.report.sensitivity import caution, cautions, judge_errors
-from value_retention.analysis.report.tables import effect_tables
+from value_retention.analysis.report.notes import explained, language_notes
+from value_retention.analysis.report.overview import SENTENCES, asked, not_shown, rests_on, scores, verdicts
+from value_retention.analysis.report.sections import tables as report_tables
+from value_retention.analysis.report.sensitivity import cautions
+from value_retention.analysis.report.tables import Table
 from value_retention.analysis.runs.names import title_of
 from value_retention.tasks.text import printable
 
@@ -38,39 +28,19 @@ LONGEST = 20_000
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a primary comparison shows.
-
-    Attributes:
-        word: Benchmark, comparison and verdict.
-        sentence: Figure, interval, clusters and verdict in words.
-        more: Both estimands, judge errors, a caution.
-    """
-
-    word: str
-    sentence: str
-    more: list[str]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of texts."""
-
-    title: str
-    headings: list[str]
-    rows: list[list[str]]
-
-
-@dataclass(frozen=True)
 class Picture:
     """A plot as SVG.
 
     Attributes:
-        name: Says what it shows.
+        name: What it shows.
+        section: Key of the section that holds its figures.
+        of: Benchmark and comparison.
         source: Address that holds the whole picture (``data:``).
     """
 
     name: str
+    section: str
+    of: str
     source: str
 
 
@@ -124,56 +94,24 @@ def markdown(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version
 
 def _content(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version: str) -> dict[str, Any]:
     """What both forms of the report say."""
-    primary = [effect for effect in result.effects if effect.tier == "primary"]
-    tables = list(_tables(result))
+    tables = list(report_tables(result))
+    statements = [effect.statement for effect in result.effects if effect.tier == "primary"]
     return {
         "version": version,
-        "title": " · ".join(dict.fromkeys(effect.statement for effect in primary)) or "no comparison",
+        "title": " · ".join(dict.fromkeys(statements)) or "no comparison",
         "headline": list(result.headline),
-        "verdicts": [
-            Verdict(
-                f"{title_of(effect.benchmark)}, {effect.statement}: {verdict_text(effect) or 'no verdict'}",
-                sentence(effect, result),
-                [
-                    line.strip()
-                    for line in (estimands(effect), *judge_errors(effect, result), caution(effect))
-                    if line
-                ],
-            )
-            for effect in primary
+        "scores": scores(result),
+        "verdicts": verdicts(result),
+        "sentences": [line for find in SENTENCES for line in find(result)],
+        "rests_on": rests_on(result),
+        "not_shown": not_shown(result),
+        "basis": _basis(result),
+        "tables": [
+            (key, [table for _, table in members]) for key, members in groupby(tables, lambda t: t[0])
         ],
-        "basis": Table(
-            "Who answered and who judged",
-            [
-                "Benchmark",
-                "Run",
-                "Model",
-                "Judge",
-                "Data",
-                "Questions",
-                "Answers to each",
-                "Which model answered",
-            ],
-            [
-                [
-                    title_of(row.benchmark),
-                    row.run,
-                    row.model,
-                    row.judge,
-                    row.data,
-                    str(row.questions)
-                    if row.questions_in_data in (None, row.questions)
-                    else f"{row.questions} of {row.questions_in_data}",
-                    row.epochs,
-                    row.identity or "not recorded",
-                ]
-                for row in result.judged
-            ],
-        ),
-        "tables": tables,
         "notes": [*language_notes(result), *cautions(result), *result.notes],
         "explained": explained(
-            result, [cell for table in tables for row in table.rows for cell in row], True
+            result, [cell for _, table in tables for row in table.rows for cell in row], True
         ),
         "cases": [(effect, title_of(effect.benchmark), found) for effect, found in cases],
         "dimensions": sorted(
@@ -183,33 +121,20 @@ def _content(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version
     }
 
 
-def _tables(result: Result) -> list[Table]:
-    found = []
-    for panel in result.panels:
-        headings, rows = score_rows(result, panel.benchmark)
-        found.append(Table(f"{title_of(panel.benchmark)}: scores, %", headings, rows))
-    if result.shares:
-        rows = [share_cells(share) for share in result.shares]
-        found.append(
-            Table(f"Retained share of the gain over {result.shares[0].before}", list(SHARE_TITLES), rows)
-        )
-    for title, effects in effect_tables(result):
-        columns = effect_columns(result, effects)
-        rows = [[column.cell(effect) for column in columns] for effect in effects]
-        found.append(Table(title, [column.title for column in columns], rows))
-    for (benchmark, statement), members in groupby(result.pooled(), lambda r: (r.benchmark, r.statement)):
-        title = f"Exploratory: {title_of(benchmark)}, {statement}: dimensions, partially pooled"
-        found.append(Table(title, *pooled_cells(list(members))))
-    if result.contrasts:
-        rows = [contrast_cells(contrast) for contrast in result.contrasts]
-        found.append(
-            Table(
-                "Exploratory: effect on non-English questions less effect on English ones",
-                CONTRAST_TITLES,
-                rows,
-            )
-        )
-    return found
+def _basis(result: Result) -> Table:
+    """Who answered and who judged, run by run."""
+    headings = ["Benchmark", "Run", "Model", "Judge", "Data", "Questions", "Clusters", "Answers to each", "Version",
+                "Harness", "Which model answered"]  # fmt: skip
+    runs = {(run.benchmark, run.run): run for run in result.runs}
+    rows = []
+    for row in result.judged:
+        run = runs[row.benchmark, row.run]
+        rows.append([
+            title_of(row.benchmark), row.run, row.model, row.judge, row.data, asked(row),
+            str(len({question.cluster for question in run.questions})), row.epochs, run.identity.aspects["version"],
+            run.identity.noted.get("harness", "unknown"), row.identity or "not recorded",
+        ])  # fmt: skip
+    return Table("Who answered and who judged", headings, rows)
 
 
 def _pictures(result: Result) -> list[Picture]:
@@ -218,25 +143,31 @@ def _pictures(result: Result) -> list[Picture]:
 
     with tempfile.TemporaryDirectory() as folder:
         return [
-            Picture(_caption(path.stem), f"data:image/svg+xml;base64,{_base64(path.read_bytes())}")
-            for path in save_plots(result, Path(folder))
-            if path.suffix == ".svg"
+            Picture(
+                *PICTURES[path.stem.partition("_")[0]],
+                path.stem.partition("_")[2].replace("_vs_", " against "),
+                f"data:image/svg+xml;base64,{_base64(path.read_bytes())}",
+            )
+            for path in save_plots(result, Path(folder), png=False)
         ]
 
 
 PICTURES = {
-    "forest": "Differences with their intervals, against 0 and the margin",
-    "questions": "Both scores on every question",
-    "languages": "English and other languages",
-    "judges": "How often the judges pass each dimension, and missing grades",
-    "agreement": "Agreement of the judges",
+    "trajectory": ("Score by checkpoint, with simultaneous intervals", "trajectory"),
+    "forest": ("Differences with their intervals, against 0 and the margin", "comparisons"),
+    "questions": ("Both scores on every question", "questions"),
+    "languages": ("English and other languages", "scores"),
+    "margins": ("Verdict by margin", "margins"),
+    "missing": ("Differences with their bounds over the missing grades", "missing"),
+    "without-language": (
+        "Difference with each language left out, intervals not adjusted",
+        "without-language",
+    ),
+    "judges": ("How often the judges pass each dimension, and missing grades", "judges"),
+    "panel": ("Score by part of the panel of judges, intervals not adjusted", "judges"),
+    "agreement": ("Agreement of the judges", "agreement"),
 }
-
-
-def _caption(stem: str) -> str:
-    """What a picture shows, from the name of its file."""
-    kind, _, rest = stem.partition("_")
-    return f"{PICTURES[kind]}: {rest.replace('_vs_', ' against ')}"
+"""Kind of a plot, from the name of its file: what it shows, and the section with its figures."""
 
 
 def _hash(text: str) -> str:

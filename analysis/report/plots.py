@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,15 @@ from value_retention.analysis.report.canvas import INK, SOFT, canvas, legend_abo
 from value_retention.analysis.report.cells import SECTIONS, UNADJUSTED, interval_text, number
 from value_retention.analysis.report.plots_agreement import agreement_figure
 from value_retention.analysis.report.plots_groups import judges, slope
+from value_retention.analysis.report.plots_sensitivity import (
+    margin_curve,
+    missing_bounds,
+    panel_scores,
+    without_languages,
+)
+from value_retention.analysis.report.sections import primary
 from value_retention.analysis.report.tables import by_comparison
+from value_retention.analysis.report.trajectory import trajectory_figure
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS
 
@@ -27,12 +36,18 @@ if TYPE_CHECKING:
     from value_retention.analysis.judges.agreement import Agreement
 
 
-def save_plots(result: Result, folder: Path) -> list[Path]:
+def save_plots(result: Result, folder: Path, png: bool = True) -> list[Path]:
     """Draw every figure of a result into a folder; no name is taken for mathematics.
 
-    Per benchmark and comparison ``forest``, and ``questions`` where both sides are single runs; per benchmark
-    ``languages`` (where there is more than one) and ``judges``; per panel of judges ``agreement``, where the
-    result holds it. Each as ``.svg`` and ``.png``.
+    Per benchmark and comparison ``forest``, ``questions`` where both sides are single runs, and
+    ``without-language`` where there are several languages; per benchmark ``trajectory``, ``languages``, ``margins``,
+    ``missing`` and ``judges``; per panel of judges ``panel`` and ``agreement``. A figure without data is left out.
+    Each as ``.svg`` and ``.png``.
+
+    Args:
+        result: A comparison of runs or arms.
+        folder: Where to.
+        png: Whether to write ``.png`` too.
 
     Returns:
         The files written.
@@ -42,7 +57,7 @@ def save_plots(result: Result, folder: Path) -> list[Path]:
     written: list[Path] = []
     with rc_context({"text.parse_math": False}):
         for stem, figure in _figures(result):
-            written += save(figure, folder / stem)
+            written += save(figure, folder / stem, png)
     return written
 
 
@@ -63,6 +78,7 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
         if panel.english.any() and not panel.english.all():
             yield f"languages_{benchmark}", slope(result, benchmark)
         yield f"judges_{benchmark}", judges(result, benchmark)
+    yield from _sensitivity(result, names, statements)
     panels: dict[tuple[str, str, tuple[str, ...]], list[Agreement]] = {}
     for run, row in result.agreements:
         panels.setdefault((run, row.benchmark, row.raters), []).append(row)
@@ -70,6 +86,32 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
         stem = file_name("_".join((f"agreement_{benchmark}", names[run], *raters)))
         footer = judged_line(result.judged, benchmark, [run])
         yield stem, agreement_figure(rows, run, result.headline, footer)
+
+
+def _sensitivity(
+    result: Result, names: dict[str, str], statements: dict[str, str]
+) -> Iterator[tuple[str, Figure]]:
+    """Trajectories, and what the verdicts depend on."""
+    for row in result.trajectories:
+        yield f"trajectory_{row.benchmark}", trajectory_figure(result, row)
+    for benchmark, effects in primary(result):
+        curve = margin_curve(result, effects)
+        if curve is not None:
+            yield f"margins_{benchmark}", curve
+        if any(effect.grades_missing for effect in effects):
+            yield f"missing_{benchmark}", missing_bounds(result, effects)
+    by_pair = {(e.benchmark, e.statement): e for e in result.effects if e.tier == "primary"}
+    for key, rows in groupby(result.without_language(), lambda row: (row.benchmark, row.statement)):
+        effect = by_pair[key]
+        stem = (
+            f"{names[effect.run]}_vs_{names[effect.baseline]}"
+            if effect.comparison == "pair"
+            else statements[effect.statement]
+        )
+        yield f"without-language_{key[0]}_{stem}", without_languages(result, list(rows), effect)
+    overall = [(run, row) for run, row in result.judge_scores if row.group == "overall"]
+    for (run, benchmark), members in groupby(overall, lambda pair: (pair[0], pair[1].benchmark)):
+        yield f"panel_{benchmark}_{names[run]}", panel_scores(result, run, [row for _, row in members])
 
 
 def file_name(text: str) -> str:

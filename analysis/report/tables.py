@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from value_retention.analysis.effects.caveats import extent
@@ -19,6 +20,25 @@ KINDS = {
     "domain x method": "domain x method",
 }
 """Kinds of comparison in an experiment, and their titles."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        title: What it shows.
+        headings: One per column.
+        rows: Cells.
+        note: How to read it; empty if it needs none.
+        folded: Whether a page shows it on request only, because it is long.
+    """
+
+    title: str
+    headings: list[str]
+    rows: list[list[str]]
+    note: str = ""
+    folded: bool = False
 
 
 def effect_tables(result: Result) -> Iterator[tuple[str, list[Effect]]]:

@@ -1,0 +1,56 @@
+"""Notes below the figures: how they were computed, and cautions about reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from value_retention.analysis.effects.caveats import MARK
+from value_retention.analysis.effects.result import Result
+from value_retention.analysis.report.cells import UNADJUSTED, legend, margin_text
+from value_retention.analysis.runs.align import OTHER, OVERALL
+from value_retention.analysis.runs.names import title_of
+
+
+def language_notes(result: Result) -> list[str]:
+    """Cautions about the contrasts; the same one may hold for all questions and for the matched ones."""
+    if not result.contrasts:
+        return []
+    notes = (f"{title_of(c.benchmark)}, {c.statement}: {c.note}" for c in result.contrasts if c.note)
+    readings = f'"Multilingual" can mean all rows ({OVERALL}) or the rows without English ({OTHER}).'
+    return [*dict.fromkeys(notes), readings]
+
+
+def explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
+    """How the figures were computed, and the short forms among the cells."""
+    settings = result.settings
+    level, alpha = f"{settings.level * 100:g} %", f"{(1 - settings.level) * 100:.3g} %"
+    found = [
+        "Scores: Wilson intervals. Differences: over the questions scored in every run, one value per cluster; t "
+        "intervals. Primary: overall means, adjusted by Holm's rule over benchmarks and candidates. Secondary: English "
+        "and non-English means, tested for what is shown overall. Exploratory: everything else, with "
+        f"Benjamini-Hochberg's q and no verdict. {UNADJUSTED}: not adjusted for other tests.",
+        "New questions: the interval for other questions like these. These questions: the interval if these questions "
+        "were asked again.",
+    ]
+    if full:
+        found.append(
+            f"Bootstrap: percentile, {settings.resamples} resamples of clusters, seed {settings.seed}. Sign flips: a "
+            "permutation test of the cluster differences, as a check. Detectable: true difference found with 80 % "
+            "power. Worst case: bounds over all possible missing grades."
+        )
+    else:
+        found.append("Dimensions, languages, sources, bootstrap, missing grades: --full, --json or --csv.")
+    if settings.margin is None:
+        found.append("No verdicts: they need a margin (--margin 5).")
+    else:
+        kept = "the difference lies within it" if settings.equivalence else "the loss is smaller"
+        found.append(
+            f"Verdicts are read off the interval for {'these' if settings.questions == 'fixed' else 'new'} questions, "
+            f"at a margin of {margin_text(result)}: retained, {kept}; retained, "
+            "lower, and it is above 0; degraded, a loss is shown and one above the margin is not excluded; degraded "
+            "beyond the margin; improved; inconclusive. About "
+            f"{alpha} of reports on unchanged checkpoints hold a wrong one (level {level})."
+        )
+    if any(effect.verdict_holds is False for effect in result.effects):
+        found.append(f"{MARK}: with the worst case for the missing grades, the verdict would not be shown.")
+    return found + legend(cells)

@@ -1,0 +1,135 @@
+"""The first screen of a comparison, the same in the terminal and on the page: scores, verdicts, what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from value_retention.analysis.effects.provenance import Judged, each
+from value_retention.analysis.effects.result import Result
+from value_retention.analysis.effects.rows import Effect
+from value_retention.analysis.effects.verdicts import CEILING, FLOOR
+from value_retention.analysis.report.cells import (
+    estimands,
+    interval,
+    number,
+    or_reason,
+    sentence,
+    share_cells,
+    verdict_text,
+)
+from value_retention.analysis.report.sensitivity import caution, judge_errors
+from value_retention.analysis.report.tables import Table
+from value_retention.analysis.report.trajectory import first_losses
+from value_retention.analysis.runs.align import OVERALL
+from value_retention.analysis.runs.names import title_of
+
+SENTENCES: tuple[Callable[[Result], Iterable[str]], ...] = (first_losses,)
+"""Further sentences below the verdicts, each from the module that computes it."""
+
+WORST_FIRST = (
+    "degraded beyond the margin", "degraded", FLOOR, "inconclusive", None, "not tested", "retained, lower", CEILING,
+    "retained", "improved",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a primary comparison shows.
+
+    Attributes:
+        benchmark: Title of the benchmark.
+        word: Benchmark, comparison and verdict.
+        sentence: Figure, interval, clusters and verdict in words.
+        share: The retained share; empty where the checkpoint before is not known.
+        more: Both estimands and judge errors.
+        caution: A warning about the interval; empty if there is none.
+    """
+
+    benchmark: str
+    word: str
+    sentence: str
+    share: str
+    more: list[str]
+    caution: str
+
+
+def verdicts(result: Result) -> list[Verdict]:
+    """The primary comparisons of each benchmark, the worst first."""
+    order = [panel.benchmark for panel in result.panels]
+    primary = [effect for effect in result.effects if effect.tier == "primary"]
+    primary.sort(key=lambda e: (order.index(e.benchmark), WORST_FIRST.index(e.verdict), e.difference or 0.0))
+    return [
+        Verdict(
+            title_of(effect.benchmark),
+            f"{title_of(effect.benchmark)}, {effect.statement}: {verdict_text(effect) or 'no verdict'}",
+            sentence(effect, result),
+            _share(effect, result),
+            [line.strip() for line in (estimands(effect), *judge_errors(effect, result)) if line],
+            caution(effect).strip(),
+        )
+        for effect in primary
+    ]
+
+
+def _share(effect: Effect, result: Result) -> str:
+    """The retained share of a comparison's overall mean."""
+    key = effect.benchmark, effect.baseline, effect.run, effect.metric
+    for share in result.shares:
+        if (share.benchmark, share.baseline, share.run, share.metric) == key:
+            return f"retained share of the gain over {share.before}: {share_cells(share)[-1]}"
+    return ""
+
+
+def scores(result: Result) -> Table:
+    """Runs x benchmarks: the overall mean of each run."""
+    found = {(s.run, s.benchmark): s for s in result.scores if s.metric == OVERALL}
+    benchmarks = [panel.benchmark for panel in result.panels]
+    rows = []
+    for run in dict.fromkeys(run for run, _ in found):
+        cells = []
+        for benchmark in benchmarks:
+            s = found.get((run, benchmark))
+            text = f"{number(s.score)} {interval(s.low, s.high)}".strip() if s else "not run"
+            cells.append(or_reason(text, s.reasons, "score") if s else text)
+        rows.append([run, *cells])
+    level = f"{result.settings.level * 100:g} %"
+    return Table(f"Scores, % [{level} interval]", ["Run", *map(title_of, benchmarks)], rows)
+
+
+def rests_on(result: Result) -> list[str]:
+    """One line per benchmark: questions, clusters, epochs, judge, data, versions."""
+    found = []
+    for panel in result.panels:
+        rows = [row for row in result.judged if row.benchmark == panel.benchmark]
+        runs = [run for run in result.runs if run.benchmark == panel.benchmark]
+        benchmark = each({run.run: run.identity.aspects["version"] for run in runs})
+        harness = each({run.run: run.identity.noted.get("harness", "unknown") for run in runs})
+        found.append(
+            f"{title_of(panel.benchmark)}: {each({row.run: asked(row) for row in rows})} questions, "
+            f"{len(panel.clusters)} clusters, epochs {each({row.run: row.epochs for row in rows})}; "
+            f"judge {each({row.run: row.judge for row in rows})}; data {each({row.run: row.data for row in rows})}; "
+            f"benchmark version {benchmark}, {harness}, value-retention {version('value-retention')}."
+        )
+    return found
+
+
+def asked(row: Judged) -> str:
+    """Questions of a run, out of those of its data: ``30 of 115``."""
+    part = row.questions_in_data not in (None, row.questions)
+    return f"{row.questions} of {row.questions_in_data}" if part else str(row.questions)
+
+
+def not_shown(result: Result) -> list[str]:
+    """What the verdicts do not say, in a few words each."""
+    fixed = result.settings.questions == "fixed"
+    several = any(effect.seeds is not None for effect in result.effects)
+    found = [
+        "other questions than these" if fixed else "questions unlike these",
+        "" if several else "other training runs with the same data",
+        "" if result.calibrated else "whether the judge is right, because no labels by people were given",
+        "verdicts on single dimensions, languages and sources",
+        "" if result.settings.margin is not None else "which losses matter, because no margin was given",
+    ]
+    return [text for text in found if text]
