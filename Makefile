@@ -55,6 +55,10 @@ demo: $(STAMP)
 	@printf '\n5/5  Compare the two, question by question. A change of up to 5 points counts as none.\n'
 	$(BIN)/value-retention compare base=$(DEMO)/runs/base tuned=$(DEMO)/runs/tuned --margin 5 \
 		--json $(DEMO)/comparison.json
+	@$(BIN)/value-retention compare base=$(DEMO)/runs/base tuned=$(DEMO)/runs/tuned --margin 5 \
+		--full > $(DEMO)/comparison.txt
+	@$(BIN)/value-retention report base=$(DEMO)/runs/base tuned=$(DEMO)/runs/tuned --margin 5 \
+		-o $(DEMO)/report.html
 	@printf '%s\n' "" "What you saw" \
 		"  lm_eval asked both checkpoints the 30 and 36 sample questions, and the judge graded every answer." \
 		"  compare paired the answers by question and gave each figure a verdict at a margin of 5 points." \
@@ -62,7 +66,8 @@ demo: $(STAMP)
 		"Where it is" \
 		"  $(DEMO)/runs                 every answer, grade and judge reply" \
 		"  $(DEMO)/base.txt, tuned.txt  lm_eval's tables" \
-		"  $(DEMO)/comparison.json      every figure of the comparison" \
+		"  $(DEMO)/report.html          the comparison as a page, with the answers behind it" \
+		"  $(DEMO)/comparison.txt       every figure of the comparison; .json: the same for programs" \
 		"What next" \
 		"  README.md: the same with a real checkpoint and an LLM as judge" \
 		"  make paper: the whole study in miniature, about 6 minutes"

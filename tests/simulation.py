@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -24,6 +24,7 @@ from click.testing import CliRunner
 from value_retention.analysis.cli import cli
 from value_retention.analysis.effects.families import judged
 from value_retention.analysis.effects.rows import Effect
+from value_retention.analysis.effects.trajectory import first_loss, joint_level
 from value_retention.analysis.effects.verdicts import Claim, Verdict, claims
 from value_retention.analysis.examples.synthetic import (
     SIBLINGS,
@@ -280,6 +281,72 @@ def _shown(interval: cluster.TInterval, margin: float, equivalence: bool = False
 
 def _rate(shown: list[frozenset[Claim]], claim: Claim) -> float:
     return 100 * sum(claim in one for one in shown) / len(shown)
+
+
+def checkpoint_scores(design: Design, shifts: Sequence[float], runs: int, seed: int) -> Array:
+    """Scores of checkpoints that answer the same questions, shape (checkpoints, runs, clusters, languages).
+
+    Args:
+        design: Benchmark and spread.
+        shifts: Of each checkpoint, in logits.
+        runs: Simulated trajectories.
+        seed: Of all draws.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (runs, design.clusters, design.languages, design.epochs, design.dimensions)
+    question = spread(design, design.question, runs, rng)[..., None, None, None]
+    found = []
+    for shift in shifts:
+        own = spread(design, design.model, runs, rng)[..., None, None, None]
+        tongue = rng.normal(0, 1, shape[:3])[..., None, None] * design.language
+        answer = rng.normal(0, design.answer, shape[:4])[..., None]
+        level = design.level + shift + question + own + tongue + offsets(design) + answer
+        found.append((rng.random(shape, dtype=np.float32) < 1 / (1 + np.exp(-level))).mean(axis=(3, 4)))
+    return np.array(found)
+
+
+def wrong_first_loss(design: Design, shifts: Sequence[float], runs: int, seed: int) -> float:
+    """Per cent of trajectories whose first shown loss is at a checkpoint that lost nothing.
+
+    Args:
+        design: Benchmark and spread.
+        shifts: True change of each checkpoint after the baseline, in logits.
+        runs: Simulated trajectories.
+        seed: Of all draws.
+    """
+    scores = checkpoint_scores(design, [0.0, *shifts], runs, seed)
+    found = [cluster.t_interval(difference_table(design, later - scores[0])) for later in scores[1:]]
+    wrong = 0
+    for k in range(runs):
+        effects = [
+            replace(
+                plain_effect(str(step), OVERALL, "overall", 100 * interval.estimate[k], 100 * interval.se[k]),
+                df=float(interval.df[k]), run=str(step),
+            )
+            for step, interval in enumerate(found)
+        ]  # fmt: skip
+        shown = first_loss(judged(effects, Settings(margin=5.0)))
+        wrong += shown is not None and shifts[int(shown.run)] >= 0
+    return 100 * wrong / runs
+
+
+def joint_coverage(design: Design, checkpoints: int, runs: int, seed: int) -> dict[str, float]:
+    """Per cent of trajectories in which the intervals of all scores hold the true score."""
+    scores = checkpoint_scores(design, [0.0] * checkpoints, runs, seed)
+    rng = np.random.default_rng(98)
+    variance = design.question**2 + design.model**2 + design.language**2 + design.answer**2
+    logit = design.level + rng.normal(0, np.sqrt(variance), (2_000_000, 1)) + offsets(design)
+    truth = float(np.mean(1 / (1 + np.exp(-logit))))
+    grades = np.full(
+        checkpoints, float(design.clusters * design.languages * design.epochs * design.dimensions)
+    )
+    held = {"simultaneous": 0, "each at 95 %": 0}
+    for k in range(runs):
+        table = difference_table(design, scores[:, k].astype(np.float64))
+        for name, level in (("simultaneous", joint_level(table, 0.95, seed)), ("each at 95 %", 0.95)):
+            low, high = score_interval(table, grades, level)
+            held[name] += bool(np.all((low <= truth) & (truth <= high)))
+    return {name: 100 * count / runs for name, count in held.items()}
 
 
 FAMILIES = {

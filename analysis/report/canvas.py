@@ -70,10 +70,16 @@ def legend_above(ax: Axes, columns: int, handles_of: Axes | None = None) -> None
 def save(figure: Figure, stem: Path, png: bool = True) -> list[Path]:
     """Write ``stem.svg`` and, unless it is not wanted, ``stem.png``; the same figure gives the same SVG."""
     from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     files = [stem.with_name(stem.name + ending) for ending in ((".svg", ".png") if png else (".svg",))]
     with writing(files[0]), rc_context({"svg.fonttype": "none", "svg.hashsalt": "value-retention"}):
-        figure.savefig(files[0], metadata={"Date": None})
+        # `savefig` draws everything twice, the first time to find a layout that is known already.
+        FigureCanvasSVG(figure).print_svg(str(files[0]), metadata={"Date": None})
         for file in files[1:]:
             figure.savefig(file, dpi=DPI)
     return files

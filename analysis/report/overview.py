@@ -13,6 +13,7 @@ from value_retention.analysis.effects.verdicts import CEILING, FLOOR
 from value_retention.analysis.report.cells import (
     estimands,
     interval,
+    interval_text,
     number,
     or_reason,
     sentence,
@@ -42,6 +43,7 @@ class Verdict:
         benchmark: Title of the benchmark.
         word: Benchmark, comparison and verdict.
         sentence: Figure, interval, clusters and verdict in words.
+        short: Comparison, verdict, difference, interval and retained share.
         share: The retained share; empty where the checkpoint before is not known.
         more: Both estimands and judge errors.
         caution: A warning about the interval; empty if there is none.
@@ -50,6 +52,7 @@ class Verdict:
     benchmark: str
     word: str
     sentence: str
+    short: str
     share: str
     more: list[str]
     caution: str
@@ -60,26 +63,32 @@ def verdicts(result: Result) -> list[Verdict]:
     order = [panel.benchmark for panel in result.panels]
     primary = [effect for effect in result.effects if effect.tier == "primary"]
     primary.sort(key=lambda e: (order.index(e.benchmark), WORST_FIRST.index(e.verdict), e.difference or 0.0))
-    return [
-        Verdict(
-            title_of(effect.benchmark),
-            f"{title_of(effect.benchmark)}, {effect.statement}: {verdict_text(effect) or 'no verdict'}",
-            sentence(effect, result),
-            _share(effect, result),
-            [line.strip() for line in (estimands(effect), *judge_errors(effect, result)) if line],
-            caution(effect).strip(),
-        )
-        for effect in primary
-    ]
+    return [_verdict(effect, result) for effect in primary]
 
 
-def _share(effect: Effect, result: Result) -> str:
-    """The retained share of a comparison's overall mean."""
+def _verdict(effect: Effect, result: Result) -> Verdict:
+    comparison = f"{title_of(effect.benchmark)}, {effect.statement}"
+    brief = verdict_text(effect, long=False) or "no verdict"
+    before, share = _share(effect, result)
+    figures = f"{number(effect.difference, sign=True)} {interval_text(effect)}".strip() or "no score"
+    return Verdict(
+        title_of(effect.benchmark),
+        f"{comparison}: {verdict_text(effect) or 'no verdict'}",
+        sentence(effect, result),
+        f"{comparison}: {brief}, {figures}" + (f"; retained share {share}" if share else ""),
+        f"retained share of the gain over {before}: {share}" if share else "",
+        [line.strip() for line in (estimands(effect), *judge_errors(effect, result)) if line],
+        caution(effect).strip(),
+    )
+
+
+def _share(effect: Effect, result: Result) -> tuple[str, str]:
+    """The run before, and the retained share of a comparison's overall mean; empty where it is not known."""
     key = effect.benchmark, effect.baseline, effect.run, effect.metric
     for share in result.shares:
         if (share.benchmark, share.baseline, share.run, share.metric) == key:
-            return f"retained share of the gain over {share.before}: {share_cells(share)[-1]}"
-    return ""
+            return share.before, share_cells(share)[-1]
+    return "", ""
 
 
 def scores(result: Result) -> Table:

@@ -6,21 +6,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from value_retention.analysis.effects.result import Result
+from value_retention.analysis.report.cells import UNADJUSTED
 from value_retention.analysis.report.console import console, text_of
-from value_retention.analysis.report.overview import SENTENCES, Verdict, not_shown, rests_on, scores, verdicts
+from value_retention.analysis.report.overview import SENTENCES, not_shown, rests_on, scores, verdicts
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
 LINES = 40
-"""Lines of the first screen, at `SCREEN_WIDTH` columns or more."""
+"""Lines of the first screen, at 80 columns or more."""
 
-SCREEN_WIDTH = 80
-WARNING_LINES, RUN_LINES = 10, 10
-"""Lines of warnings, and runs in the table of scores, before the rest is only counted."""
+WARNING_LINES, RUN_LINES, BASIS_LINES = 10, 10, 4
+"""Lines of warnings, runs in the table of scores, and lines on what a benchmark rests on, before the rest is cut."""
 
-DETAILS = "Every figure: --full. A page to hand on, with the answers: value-retention report. For programs: --json, --csv."
+DAGGER = f"{UNADJUSTED}: not adjusted for the other tests."
+DETAILS = "Every figure: --full. With the answers, to hand on: value-retention report. For programs: --json."
 
 
 def print_first_screen(result: Result, out: Console | None = None) -> None:
@@ -37,12 +38,16 @@ def print_first_screen(result: Result, out: Console | None = None) -> None:
     if len(warnings) > WARNING_LINES:
         warnings = warnings[: WARNING_LINES - 1]
         warnings.append(text_of("More warnings, or the rest of this one: --full.", "bold red"))
-    limits = f"Not shown: {'; '.join(not_shown(result))}."
-    tail = [part for line in (*rests_on(result), limits, DETAILS) for part in _wrapped(out, line)]
     head = [*warnings, *_score_lines(result, out.width)]
     said = [part for find in SENTENCES for line in find(result) for part in _wrapped(out, line, "bold")]
+    basis = [part for line in rests_on(result) for part in _wrapped(out, line)[:BASIS_LINES]]
+    limits = f"Not shown: {'; '.join(not_shown(result))}."
+    tail = [*basis, *_wrapped(out, f"{limits} {DAGGER}"), *_wrapped(out, DETAILS)]
     room = LINES - len(head) - len(tail) - len(said) - 2
-    for line in (*head, text_of(""), *_verdict_lines(result, out, room), *said, text_of(""), *tail):
+    body = _verdict_lines(result, out, room)
+    if not any(UNADJUSTED in line.plain for line in body):
+        tail = [*basis, *_wrapped(out, limits), *_wrapped(out, DETAILS)]
+    for line in (*head, text_of(""), *body, *said, text_of(""), *tail):
         out.print(line, no_wrap=True, crop=False)
 
 
@@ -71,29 +76,32 @@ def _score_lines(result: Result, width: int) -> list[Text]:
 
 
 def _verdict_lines(result: Result, out: Console, room: int) -> list[Text]:
-    """The verdicts with as much detail as there is room for, the worst of each benchmark first."""
+    """The verdicts with as much detail as there is room for, the worst of each benchmark first.
+
+    Where the sentences of all do not fit, the worst of each benchmark keeps its sentence, the others have a line.
+    """
     found = verdicts(result)
-
-    def block(verdict: Verdict, detail: int) -> list[Text]:
-        more = [verdict.share, verdict.caution, *(verdict.more if detail > 1 else [])] if detail else []
-        lines = _wrapped(out, verdict.sentence, "bold")
-        return lines + [part for line in more if line for part in _wrapped(out, f"  {line}")]
-
-    for detail in (2, 1, 0):
-        lines = [line for verdict in found for line in block(verdict, detail)]
+    for details in (True, False):
+        lines = [
+            part
+            for verdict in found
+            for line in (verdict.sentence, verdict.share, verdict.caution, *(verdict.more if details else ()))
+            if line
+            for part in _wrapped(out, *((line, "bold") if line is verdict.sentence else (f"  {line}",)))
+        ]
         if len(lines) <= room:
             return lines
-    benchmarks = list(dict.fromkeys(verdict.benchmark for verdict in found))
     kept: list[Text] = []
-    for number_, benchmark in enumerate(benchmarks):
-        own = [block(verdict, 0) for verdict in found if verdict.benchmark == benchmark]
-        most = (room - len(kept)) // (len(benchmarks) - number_) - 1
-        taken: list[list[Text]] = []
-        while len(taken) < len(own) and sum(map(len, taken)) + len(own[len(taken)]) <= max(most, len(own[0])):
-            taken.append(own[len(taken)])
-        kept += [line for lines in taken for line in lines]
-        if len(taken) < len(own):
-            kept.append(
-                text_of(f"{benchmark}: {len(own) - len(taken)} more comparisons, none worse: --full.")
-            )
+    benchmarks = list(dict.fromkeys(verdict.benchmark for verdict in found))
+    for place, benchmark in enumerate(benchmarks):
+        first, *others = (verdict for verdict in found if verdict.benchmark == benchmark)
+        kept += _wrapped(out, first.sentence, "bold")
+        own = [_wrapped(out, other.short) for other in others]
+        most = (room - len(kept) - 3 * (len(benchmarks) - place - 1)) // (len(benchmarks) - place)
+        count = len(own)
+        while count and sum(map(len, own[:count])) + (count < len(own)) > most:
+            count -= 1
+        kept += [line for lines in own[:count] for line in lines]
+        if count < len(own):
+            kept.append(text_of(f"{benchmark}: {len(own) - count} more comparisons, none worse: --full."))
     return kept
