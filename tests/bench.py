@@ -1,7 +1,7 @@
 """Every measurement of performance: ``make bench``, or ``python tests/bench.py NAME...`` for some.
 
 Names: harness (judging on a scripted server: ours against upstream, latency, rate limits, CPU), journal,
-faults, analysis, train. Without a name all run, in that order. The ratios need a quiet machine.
+faults, analysis, report, train. Without a name all run, in that order. The ratios need a quiet machine.
 """
 
 from __future__ import annotations
@@ -236,6 +236,7 @@ BENCHES: dict[str, Callable[[], None]] = {
     "journal": journal,
     "faults": script("faults.py", "--kills", "20"),
     "analysis": script("bench_analysis.py"),
+    "report": script("bench_report.py"),
     "train": script("bench_train.py"),
 }
 

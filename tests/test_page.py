@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
 import re
-import shutil
+import socket
 import subprocess
+import threading
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM, opened
 from click.testing import CliRunner, Result
 from helpers import ROOT
 
@@ -20,28 +23,39 @@ from value_retention.analysis.cli import cli
 from value_retention.analysis.examples.synthetic import anima_shape, synthetic_records
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, text_hash
+from value_retention.tasks.text import printable
 
+RIGHT_TO_LEFT = "\u0645\u0631\u062d\u0628\u0627"
 HOSTILE = [
     '<script>document.title = "owned"</script>',
     "<img src=x onerror=\"document.title = 'owned'\">",
     "</p></article></script><svg onload=\"document.title = 'owned'\">",
     '"><iframe src="http://127.0.0.1:9/"></iframe><link rel=stylesheet href="http://127.0.0.1:9/">',
+    '<meta http-equiv=refresh content="0;url=http://127.0.0.1:9/"><style>* { display: none }</style>',
+    "<details open ontoggle=\"document.title = 'owned'\"><a href=javascript:alert(1)>x</a></details>",
+    "<!-- <textarea> <plaintext> <template> <![CDATA[",
+    "\x00\x08\x9b2J\x85\u2028\u2029\ufeff\x7f",
     "<base href='http://127.0.0.1:9/'><form action='http://127.0.0.1:9/'><input name=x>",
     "\x1b[31mred\x1b]0;owned\x07 \u202eevil\u2066",
     "{{ 7 * 7 }}{% for x in y %}",
     "[x](javascript:alert(1)) | `a` **b**\n# heading\n---",
     "x" * 1_000_000,
-    "\u0645\u0631\u062d\u0628\u0627 \u65e5\u672c\u8a9e \u0939\u093f\u0928\u094d\u0926\u0940",
+    f"{RIGHT_TO_LEFT} \u65e5\u672c\u8a9e \u0939\u093f\u0928\u094d\u0926\u0940",
 ]
-CHROMIUM = shutil.which("chromium")
 
 
 def written(folder: Path, name: str, level: float, answers: list[str]) -> Path:
+    """A run whose every answer begins with one of the answers and holds the others too."""
     records = synthetic_records(name, anima_shape(), {"all": level}, epochs=2)
+    short = [text for text in answers if len(text) < 1000]
     changed: list[AnswerRecord] = []
     for number, record in enumerate(records):
-        text = f"{answers[number % len(answers)]} {name}"  # an equal answer would need an equal prompt
-        changed.append(replace(record, answer=text, answer_hash=text_hash(text), reasoning=text[:200]))
+        # An equal answer would need an equal prompt: the name tells the runs apart.
+        text = "\n".join([answers[number % len(answers)], *short, name])
+        grades = tuple(replace(grade, rationale=f"{RIGHT_TO_LEFT} {text[:3000]}") for grade in record.grades)
+        changed.append(
+            replace(record, answer=text, answer_hash=text_hash(text), reasoning=text[:3000], grades=grades)
+        )
     path = folder / f"{name}.records.jsonl"
     path.write_text("".join(f"{record.to_json()}\n" for record in changed), "utf-8")
     return path
@@ -72,12 +86,14 @@ class Page(HTMLParser):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.inside: dict[str, str] = {}
+        self.text = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
+        self.text += data
         if self.elements and self.elements[-1][0] in ("script", "style"):
             self.inside.setdefault(self.elements[-1][0], data)
 
@@ -99,6 +115,11 @@ def test_no_answer_becomes_an_element_and_nothing_is_loaded(page: Page) -> None:
         )
         for name in ("src", "href", "action"):
             assert str(attributes.get(name, inside)).startswith((inside, "#")), (tag, name)
+
+
+def test_every_hostile_answer_is_shown_as_text(page: Page) -> None:
+    for text in HOSTILE:
+        assert printable(text[:10_000]) in page.text, ascii(text[:60])
 
 
 def test_the_policy_allows_the_pages_own_script_and_style_only(page: Page) -> None:
@@ -170,6 +191,50 @@ def test_in_a_browser_the_pages_script_runs_and_no_answer_does(folder: Path, tmp
     assert "<title>Value retention: tuned against base</title>" in done.stdout
     assert not {"iframe", "link", "base"} & {tag for tag, _ in found.elements}
     assert "Refused to" not in done.stderr, "the page breaks its own policy"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
+def test_in_a_browser_nothing_is_asked_of_the_network_and_the_filters_work(
+    folder: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reached: list[object] = []
+        threading.Thread(target=lambda: reached.append(server.accept()), daemon=True).start()
+        port = server.getsockname()[1]
+        page = tmp_path / "r.html"
+        page.write_text(
+            (folder / "r.html").read_text("utf-8").replace("127.0.0.1:9", f"127.0.0.1:{port}"), "utf-8"
+        )
+
+        async def drive() -> dict[str, object]:
+            async with opened(page, tmp_path / "profile", width=390) as evaluate:
+                choose = "const s = document.getElementById('language'); s.value = {}; " + (
+                    "s.dispatchEvent(new Event('change', {{bubbles: true}})); "
+                    "document.getElementById('count').textContent"
+                )
+                return {
+                    "title": await evaluate("document.title"),
+                    "owned": await evaluate(
+                        "document.querySelectorAll('.case script, .case style, .case a').length"
+                    ),
+                    "wide": await evaluate("document.documentElement.scrollWidth"),
+                    "rtl": await evaluate(
+                        "[...document.querySelectorAll('.answer')].filter(p => p.textContent.startsWith('\u0645'))"
+                        ".map(p => getComputedStyle(p).direction)[0]"
+                    ),
+                    "one": await evaluate(f"{{ {choose.format('s.options[1].value')} }}"),
+                    "all": await evaluate(f"{{ {choose.format(repr(''))} }}"),
+                }
+
+        found = asyncio.run(drive())
+    assert found["title"] == "Value retention: tuned against base"
+    assert (found["owned"], reached) == (0, [])
+    assert found["wide"] == 390, "the page scrolls sideways on a phone"
+    assert found["rtl"] == "rtl"
+    assert found["all"] == "15 of 15 questions"
+    assert re.fullmatch(r"\d+ of 15 questions", str(found["one"]))
+    assert found["one"] != found["all"]
 
 
 def test_mistakes_are_refused_before_anything_is_read(tmp_path: Path) -> None:

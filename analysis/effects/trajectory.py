@@ -135,10 +135,10 @@ def joint_level(table: ClusterTable, level: float, seed: int) -> float:
     from scipy.special import stdtr
 
     spread = covariance(table)
-    varies = np.asarray(np.diag(spread) > 0)
-    if not varies.any():
+    varies = np.flatnonzero(np.diag(spread))
+    if not len(varies):
         return level
-    sd = np.sqrt(np.diag(spread)[varies])
+    sd = np.sqrt(np.diag(spread))[varies]
     correlation = spread[np.ix_(varies, varies)] / np.outer(sd, sd)
     df = float(degrees_of_freedom(table)[varies].min())
     rng = np.random.default_rng(seed)
@@ -152,7 +152,7 @@ def joint_level(table: ClusterTable, level: float, seed: int) -> float:
 def _trajectory(panel: Panel, effects: Sequence[Effect], settings: Settings) -> Trajectory:
     names = [effects[0].baseline, *(effect.run for effect in effects)]
     rows = [panel.runs.index(name) for name in names]
-    common = np.isfinite(panel.score[rows, :, 0]).all(axis=0)
+    common = np.asarray(np.isfinite(panel.score[rows, :, 0]).all(axis=0))
     score = np.where(common[None, :, None], panel.score[rows], np.nan)
     table = cluster_tables(panel, metrics_of(panel)[:1], score)
     clusters = int(table.clusters[0])

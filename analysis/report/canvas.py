@@ -79,7 +79,7 @@ def save(figure: Figure, stem: Path, png: bool = True) -> list[Path]:
     files = [stem.with_name(stem.name + ending) for ending in ((".svg", ".png") if png else (".svg",))]
     with writing(files[0]), rc_context({"svg.fonttype": "none", "svg.hashsalt": "value-retention"}):
         # `savefig` draws everything twice, the first time to find a layout that is known already.
-        FigureCanvasSVG(figure).print_svg(str(files[0]), metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(str(files[0]), metadata={"Date": None})  # type: ignore[no-untyped-call]
         for file in files[1:]:
             figure.savefig(file, dpi=DPI)
     return files
