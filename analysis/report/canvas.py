@@ -44,7 +44,7 @@ def canvas(
     below = textwrap.wrap(footer, int(width * 19))
     top, bottom = 0.14 * len(lines) + 0.34, 0.12 * len(below) + 0.08
     height += top + bottom
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     layout = figure.get_layout_engine()
     assert layout is not None
     layout.set(rect=(0, bottom / height, 1, 1 - (top + bottom) / height))  # type: ignore[call-arg]

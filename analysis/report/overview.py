@@ -60,10 +60,16 @@ class Verdict:
 
 def verdicts(result: Result) -> list[Verdict]:
     """The primary comparisons of each benchmark, the worst first."""
+    return [_verdict(effect, result) for effect in worst_first(result)]
+
+
+def worst_first(result: Result) -> list[Effect]:
+    """The primary effects of each benchmark, the worst first."""
     order = [panel.benchmark for panel in result.panels]
     primary = [effect for effect in result.effects if effect.tier == "primary"]
-    primary.sort(key=lambda e: (order.index(e.benchmark), WORST_FIRST.index(e.verdict), e.difference or 0.0))
-    return [_verdict(effect, result) for effect in primary]
+    return sorted(
+        primary, key=lambda e: (order.index(e.benchmark), WORST_FIRST.index(e.verdict), e.difference or 0.0)
+    )
 
 
 def _verdict(effect: Effect, result: Result) -> Verdict:

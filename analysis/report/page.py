@@ -26,6 +26,9 @@ from value_retention.tasks.text import printable
 LONGEST = 20_000
 """Characters of an answer or a rationale that are shown. The records hold the rest."""
 
+CLOSE = 2
+"""Comparisons per benchmark, the worst first, with pictures of their own."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -63,6 +66,7 @@ def html(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version: st
     return environment.from_string(page).render(
         **_content(result, cases, version),
         pictures=_pictures(result),
+        close=CLOSE,
         style=style,
         script=script,
         policy="; ".join(
@@ -148,12 +152,13 @@ def _pictures(result: Result) -> list[Picture]:
                 path.stem.partition("_")[2].replace("_vs_", " against "),
                 f"data:image/svg+xml;base64,{_base64(path.read_bytes())}",
             )
-            for path in save_plots(result, Path(folder), png=False)
+            for path in save_plots(result, Path(folder), png=False, most=CLOSE)
         ]
 
 
 PICTURES = {
     "trajectory": ("Score by checkpoint, with simultaneous intervals", "trajectory"),
+    "verdicts": ("Verdicts: differences with their intervals, against 0 and the margin", "comparisons"),
     "forest": ("Differences with their intervals, against 0 and the margin", "comparisons"),
     "questions": ("Both scores on every question", "questions"),
     "languages": ("English and other languages", "scores"),

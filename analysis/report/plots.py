@@ -15,6 +15,7 @@ from value_retention.analysis.effects.result import Result, question_rows
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.report.canvas import INK, SOFT, canvas, legend_above, save
 from value_retention.analysis.report.cells import SECTIONS, UNADJUSTED, interval_text, number
+from value_retention.analysis.report.overview import worst_first
 from value_retention.analysis.report.plots_agreement import agreement_figure
 from value_retention.analysis.report.plots_groups import judges, slope
 from value_retention.analysis.report.plots_sensitivity import (
@@ -36,18 +37,20 @@ if TYPE_CHECKING:
     from value_retention.analysis.judges.agreement import Agreement
 
 
-def save_plots(result: Result, folder: Path, png: bool = True) -> list[Path]:
+def save_plots(result: Result, folder: Path, png: bool = True, most: int | None = None) -> list[Path]:
     """Draw every figure of a result into a folder; no name is taken for mathematics.
 
-    Per benchmark and comparison ``forest``, ``questions`` where both sides are single runs, and
-    ``without-language`` where there are several languages; per benchmark ``trajectory``, ``languages``, ``margins``,
-    ``missing`` and ``judges``; per panel of judges ``panel`` and ``agreement``. A figure without data is left out.
+    Per benchmark and comparison ``forest``, ``questions`` where both sides are single runs, and ``without-language``
+    where there are several languages; per benchmark ``verdicts`` of several comparisons, ``trajectory``,
+    ``languages``, ``margins``, ``missing`` and ``judges``; per panel of judges ``panel`` and ``agreement``. A figure
+    without data is left out.
     Each as ``.svg`` and ``.png``.
 
     Args:
         result: A comparison of runs or arms.
         folder: Where to.
         png: Whether to write ``.png`` too.
+        most: Comparisons per benchmark, the worst first, with figures of their own; None for all.
 
     Returns:
         The files written.
@@ -56,29 +59,40 @@ def save_plots(result: Result, folder: Path, png: bool = True) -> list[Path]:
 
     written: list[Path] = []
     with rc_context({"text.parse_math": False}):
-        for stem, figure in _figures(result):
+        for stem, figure in _figures(result, most):
             written += save(figure, folder / stem, png)
     return written
 
 
-def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
+def _figures(result: Result, most: int | None = None) -> Iterator[tuple[str, Figure]]:
     """Every figure with the name of its files."""
+    close = {
+        (benchmark, effect.statement)
+        for benchmark, members in groupby(worst_first(result), lambda effect: effect.benchmark)
+        for effect in list(members)[:most]
+    }
     names = file_names([run.run for run in result.runs])
     statements = file_names([e.statement for e in result.effects])
     for panel in result.panels:
         benchmark = panel.benchmark
         own = [effect for effect in result.effects if effect.benchmark == benchmark]
-        for statement, effects in by_comparison(own):
+        comparisons = by_comparison(own)
+        judged = [e for e in own if e.tier != "exploratory" and e.difference is not None]
+        if len({e.statement for e in judged}) > 1:
+            yield f"verdicts_{benchmark}", forest(result, judged)
+        for statement, effects in comparisons:
             first = effects[0]
             pair = first.comparison == "pair"
             stem = f"{names[first.run]}_vs_{names[first.baseline]}" if pair else statements[statement]
+            if first.tier == "primary" and (benchmark, statement) not in close:
+                continue
             yield f"forest_{benchmark}_{stem}", forest(result, effects)
             if sorted(first.weights.values()) == [-1.0, 1.0]:
                 yield f"questions_{benchmark}_{stem}", paired_questions(result, effects)
         if panel.english.any() and not panel.english.all():
             yield f"languages_{benchmark}", slope(result, benchmark)
         yield f"judges_{benchmark}", judges(result, benchmark)
-    yield from _sensitivity(result, names, statements)
+    yield from _sensitivity(result, names, statements, close)
     panels: dict[tuple[str, str, tuple[str, ...]], list[Agreement]] = {}
     for run, row in result.agreements:
         panels.setdefault((run, row.benchmark, row.raters), []).append(row)
@@ -89,7 +103,7 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
 
 
 def _sensitivity(
-    result: Result, names: dict[str, str], statements: dict[str, str]
+    result: Result, names: dict[str, str], statements: dict[str, str], close: set[tuple[str, str]]
 ) -> Iterator[tuple[str, Figure]]:
     """Trajectories, and what the verdicts depend on."""
     for row in result.trajectories:
@@ -102,6 +116,8 @@ def _sensitivity(
             yield f"missing_{benchmark}", missing_bounds(result, effects)
     by_pair = {(e.benchmark, e.statement): e for e in result.effects if e.tier == "primary"}
     for key, rows in groupby(result.without_language(), lambda row: (row.benchmark, row.statement)):
+        if key not in close:
+            continue
         effect = by_pair[key]
         stem = (
             f"{names[effect.run]}_vs_{names[effect.baseline]}"
@@ -132,7 +148,9 @@ def file_names(runs: Sequence[str]) -> dict[str, str]:
 
 
 def forest(result: Result, effects: Sequence[Effect]) -> Figure:
-    """Differences of one comparison as trials draw them: each interval against 0 and the margin, with its verdict.
+    """Differences as trials draw them: each interval against 0 and the margin, with its verdict.
+
+    The effects are of one comparison, or of several on one benchmark, which the labels then name.
 
     Filled marks have the adjusted interval that decides a verdict. Hollow ones are exploratory, with an unadjusted
     interval, or without one where there are too few clusters.
@@ -140,8 +158,9 @@ def forest(result: Result, effects: Sequence[Effect]) -> Figure:
     shown = [e for e in effects if e.difference is not None]
     shown = [e for e in shown if e.kind != "language" or e.clusters >= MIN_CLUSTERS]
     first = shown[0]
-    title = f"{title_of(first.benchmark)}: {first.statement}"
-    footer = judged_line(result.judged, first.benchmark, first.weights)
+    several = len({e.statement for e in shown}) > 1
+    title = f"{title_of(first.benchmark)}: {'verdicts' if several else first.statement}"
+    footer = judged_line(result.judged, first.benchmark, {run for e in shown for run in e.weights})
     figure, (ax,) = canvas(title, result.headline, footer, 8.4, 1.2 + 0.24 * len(shown))
     places = _spaced(shown)
     margin = result.settings.margin
@@ -164,13 +183,14 @@ def forest(result: Result, effects: Sequence[Effect]) -> Figure:
         verdict = "" if e.tier == "exploratory" else (e.verdict or "")
         text = f"{number(e.difference, sign=True)} {interval_text(e)}  {verdict}".strip()
         _beside(ax, y, str(e.clusters), text)
-    ax.set_yticks(places, [e.metric for e in shown])
+    ax.set_yticks(places, [f"{e.statement}, {e.metric}" if several else e.metric for e in shown])
     ax.set_ylim(places[-1] - 0.8, 1.4)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
     level = f"{result.settings.level * 100:g} %"
+    sides = "run less baseline" if several else f"{first.run} less {first.baseline}"
     ax.set_xlabel(
-        f"{first.run} less {first.baseline}, percentage points, {first.unit}\n"
+        f"{sides}, percentage points, {first.unit}\n"
         f"filled: {level} interval, adjusted for the verdicts of the report\n"
         f"hollow: exploratory, {level} interval not adjusted ({UNADJUSTED}); n: clusters",
         fontsize=8,
@@ -180,10 +200,11 @@ def forest(result: Result, effects: Sequence[Effect]) -> Figure:
 
 def _beside(ax: Axes, y: float, count: str, text: str) -> None:
     """Number of clusters and the figures, in two columns to the right of the axes."""
-    for x, part, side in ((1.07, count, "right"), (1.1, text, "left")):
+    # Points, not parts of the axes' width: the layout then needs one pass.
+    for x, part, side in ((26, count, "right"), (34, text, "left")):
         ax.annotate(
-            part, (x, y), xycoords=("axes fraction", "data"), fontsize=7.5, va="center", ha=side,
-            color=INK, annotation_clip=False,
+            part, (1, y), xycoords=("axes fraction", "data"), xytext=(x, 0), textcoords="offset points",
+            fontsize=7.5, va="center", ha=side, color=INK, annotation_clip=False,
         )  # fmt: skip
 
 
@@ -193,7 +214,9 @@ def _spaced(effects: Sequence[Effect]) -> list[float]:
     for index, effect in enumerate(effects):
         if index:
             before = effects[index - 1].kind
-            apart = before != effect.kind and {before, effect.kind} & SECTIONS
+            apart = (before != effect.kind and {before, effect.kind} & SECTIONS) or (
+                effects[index - 1].statement != effect.statement
+            )
             y -= 1.6 if apart else 1
         places.append(y)
     return places

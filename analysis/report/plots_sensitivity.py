@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_LANGUAGES = 12
+"""Languages that a figure leaves out in turn: those with the most questions."""
+
 
 def margin_curve(result: Result, effects: Sequence[Effect]) -> Figure | None:
     """One-sided p of each primary comparison of a benchmark by margin; None without an adjusted interval."""
@@ -75,6 +78,8 @@ def missing_bounds(result: Result, effects: Sequence[Effect]) -> Figure:
 def without_languages(result: Result, rows: Sequence[WithoutLanguage], effect: Effect) -> Figure:
     """One comparison with each language left out in turn, beside the difference over all of them."""
     first = rows[0]
+    left = len(rows) - MOST_LANGUAGES
+    rows = sorted(rows, key=lambda row: row.questions)[:MOST_LANGUAGES]
     title = f"{title_of(first.benchmark)}, {first.statement}: leave one language out"
     footer = judged_line(result.judged, first.benchmark, effect.weights)
     figure, (ax,) = canvas(title, result.headline, footer, 6.4, 1.4 + 0.2 * len(rows))
@@ -88,8 +93,9 @@ def without_languages(result: Result, rows: Sequence[WithoutLanguage], effect: E
     ax.set_yticks(-np.arange(len(rows)), [f"without {row.language} (n = {row.clusters})" for row in rows])
     ax.set_ylim(-len(rows) + 0.4, 0.6)
     level = f"{result.settings.level * 100:g} %"
+    others = f"\n{left} languages with fewer questions are in the table only" if left > 0 else ""
     ax.set_xlabel(
-        f"points, {level} intervals, not adjusted ({UNADJUSTED}); n: clusters; pale: all languages",
+        f"points, {level} intervals, not adjusted ({UNADJUSTED}); n: clusters; pale: all languages{others}",
         fontsize=8,
     )
     return figure

@@ -88,6 +88,7 @@ def trajectory_figure(result: Result, row: Trajectory) -> Figure:
     ax.set_ylabel("score, %", fontsize=8)
     ax.set_xlabel(
         f"{row.level * 100:g} % intervals of the scores hold together; dashed: {names[0]}\n"
+        f"they may overlap where a loss is shown, because all checkpoints answer the same questions\n"
         f"filled: the loss against {names[0]} is shown after Holm's adjustment",
         fontsize=8,
     )
