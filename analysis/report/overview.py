@@ -79,7 +79,7 @@ def _verdict(effect: Effect, result: Result) -> Verdict:
     figures = f"{number(effect.difference, sign=True)} {interval_text(effect)}".strip() or "no score"
     return Verdict(
         title_of(effect.benchmark),
-        f"{comparison}: {verdict_text(effect) or 'no verdict'}",
+        f"{comparison}: {brief}",
         sentence(effect, result),
         f"{comparison}: {brief}, {figures}" + (f"; retained share {share}" if share else ""),
         f"retained share of the gain over {before}: {share}" if share else "",

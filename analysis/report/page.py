@@ -27,7 +27,7 @@ LONGEST = 20_000
 """Characters of an answer or a rationale that are shown. The records hold the rest."""
 
 CLOSE = 2
-"""Comparisons per benchmark, the worst first, with pictures of their own."""
+"""Comparisons per benchmark, the worst first, with all details on the first screen and pictures of their own."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,15 @@ def markdown(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version
 def _content(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version: str) -> dict[str, Any]:
     """What both forms of the report say."""
     tables = list(report_tables(result))
-    statements = [effect.statement for effect in result.effects if effect.tier == "primary"]
+    found = verdicts(result)
+    by_benchmark = [list(members) for _, members in groupby(found, lambda verdict: verdict.benchmark)]
     return {
         "version": version,
-        "title": " · ".join(dict.fromkeys(statements)) or "no comparison",
+        "title": _title(result),
         "headline": list(result.headline),
         "scores": scores(result),
-        "verdicts": verdicts(result),
+        "verdicts": found,
+        "grouped": [(members[:CLOSE], members[CLOSE:]) for members in by_benchmark],
         "sentences": [line for find in SENTENCES for line in find(result)],
         "rests_on": rests_on(result),
         "not_shown": not_shown(result),
@@ -123,6 +125,16 @@ def _content(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version
         ),
         "languages": sorted({case.first.record.language for _, found in cases for case in found}),
     }
+
+
+def _title(result: Result) -> str:
+    """The comparisons, or the number of runs where there are many."""
+    primary = [effect for effect in result.effects if effect.tier == "primary"]
+    statements = list(dict.fromkeys(effect.statement for effect in primary))
+    sides = {effect.baseline for effect in primary}
+    if len(statements) > 2:
+        return f"{len(statements)} " + (f"runs against {sides.pop()}" if len(sides) == 1 else "comparisons")
+    return " · ".join(statements) or "no comparison"
 
 
 def _basis(result: Result) -> Table:
