@@ -111,7 +111,7 @@ def test_the_retained_share_stands_with_its_verdict(shares: Result) -> None:
     assert len(overall) == 4
     for share in overall:
         assert share.ratio is not None
-        assert f"retained share of the gain over before: {share.ratio.text()}" in text
+        assert f"retained share of the gain over before: {share.ratio.text()}†" in text
 
 
 def test_warnings_are_red_and_first(two: Result) -> None:

@@ -11,6 +11,7 @@ from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.effects.verdicts import CEILING, FLOOR
 from value_retention.analysis.report.cells import (
+    UNADJUSTED,
     estimands,
     interval,
     interval_text,
@@ -28,6 +29,8 @@ from value_retention.analysis.runs.names import title_of
 
 SENTENCES: tuple[Callable[[Result], Iterable[str]], ...] = (first_losses,)
 """Further sentences below the verdicts, each from the module that computes it."""
+
+DAGGER = f"{UNADJUSTED}: not adjusted for the other tests."
 
 WORST_FIRST = (
     "degraded beyond the margin", "degraded", FLOOR, "inconclusive", None, "not tested", "retained, lower", CEILING,
@@ -93,7 +96,8 @@ def _share(effect: Effect, result: Result) -> tuple[str, str]:
     key = effect.benchmark, effect.baseline, effect.run, effect.metric
     for share in result.shares:
         if (share.benchmark, share.baseline, share.run, share.metric) == key:
-            return share.before, share_cells(share)[-1]
+            text = share_cells(share)[-1]
+            return share.before, text + (UNADJUSTED if text.endswith("]") else "")
     return "", ""
 
 

@@ -16,7 +16,15 @@ from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.report.evidence import Case
 from value_retention.analysis.report.notes import explained, language_notes
-from value_retention.analysis.report.overview import SENTENCES, asked, not_shown, rests_on, scores, verdicts
+from value_retention.analysis.report.overview import (
+    DAGGER,
+    SENTENCES,
+    asked,
+    not_shown,
+    rests_on,
+    scores,
+    verdicts,
+)
 from value_retention.analysis.report.sections import tables as report_tables
 from value_retention.analysis.report.sensitivity import cautions
 from value_retention.analysis.report.tables import Table
@@ -111,6 +119,7 @@ def _content(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version
         "sentences": [line for find in SENTENCES for line in find(result)],
         "rests_on": rests_on(result),
         "not_shown": not_shown(result),
+        "dagger": DAGGER,
         "basis": _basis(result),
         "tables": [
             (key, [table for _, table in members]) for key, members in groupby(tables, lambda t: t[0])
@@ -150,7 +159,7 @@ def _basis(result: Result) -> Table:
             str(len({question.cluster for question in run.questions})), row.epochs, run.identity.aspects["version"],
             run.identity.noted.get("harness", "unknown"), row.identity or "not recorded",
         ])  # fmt: skip
-    return Table("Who answered and who judged", headings, rows)
+    return Table("Run by run", headings, rows)
 
 
 def _pictures(result: Result) -> list[Picture]:
@@ -161,11 +170,20 @@ def _pictures(result: Result) -> list[Picture]:
         return [
             Picture(
                 *PICTURES[path.stem.partition("_")[0]],
-                path.stem.partition("_")[2].replace("_vs_", " against "),
+                _shown_of(path.stem.partition("_")[2], result),
                 f"data:image/svg+xml;base64,{_base64(path.read_bytes())}",
             )
             for path in save_plots(result, Path(folder), png=False, most=CLOSE)
         ]
+
+
+def _shown_of(stem: str, result: Result) -> str:
+    """Benchmark and comparison of a plot, from the name of its file."""
+    for panel in result.panels:
+        if stem.startswith(panel.benchmark):
+            rest = stem.removeprefix(panel.benchmark).removeprefix("_").replace("_vs_", " against ")
+            return f"{title_of(panel.benchmark)}{', ' if rest else ''}{rest}"
+    return stem
 
 
 PICTURES = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.report.cells import UNADJUSTED
 from value_retention.analysis.report.console import console, text_of
-from value_retention.analysis.report.overview import SENTENCES, not_shown, rests_on, scores, verdicts
+from value_retention.analysis.report.overview import DAGGER, SENTENCES, not_shown, rests_on, scores, verdicts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,6 @@ LINES = 40
 WARNING_LINES, RUN_LINES, BASIS_LINES = 10, 10, 4
 """Lines of warnings, runs in the table of scores, and lines on what a benchmark rests on, before the rest is cut."""
 
-DAGGER = f"{UNADJUSTED}: not adjusted for the other tests."
 DETAILS = "Every figure: --full. With the answers, to hand on: value-retention report. For programs: --json."
 
 
