@@ -72,6 +72,16 @@ def test_the_report_shows_the_curve_its_table_and_the_sentence(files: list[str],
     assert "simulated, seed 0" in text
 
 
+@pytest.mark.slow
+def test_an_evidence_folder_of_a_trajectory_is_verified(files: list[str], tmp_path: Path) -> None:
+    said, error = run("report", *files, "--trajectory", "-o", str(tmp_path / "evidence"))
+    assert error is None, said
+    done = CliRunner().invoke(cli, ["verify", str(tmp_path / "evidence")])
+    assert done.exit_code == 0, done.output
+    content = json.loads((tmp_path / "evidence" / "report.json").read_text("utf-8"))
+    assert content["trajectory"][0]["first_loss"] == "step300"
+
+
 def test_two_runs_or_no_common_baseline_are_refused(files: list[str]) -> None:
     _, error = run("compare", *files[:2], "--trajectory")
     assert isinstance(error, InputError)
