@@ -95,7 +95,7 @@ def test_the_screen_says_what_it_rests_on_and_what_it_does_not_show(two: Result,
     text = " ".join(" ".join(screen(two)).split())
     for part in (
         "115 questions, 97 clusters, epochs 2", "judge synthetic-judge", "data synthetic records",
-        "benchmark version", "value-retention", "Not shown: questions unlike these; other training runs",
+        "benchmark version", "value-retention", "Not shown: answers to questions unlike these", "another training run",
         "whether the judge is right", "--full", "value-retention report", "--json",
     ):  # fmt: skip
         assert part in text, part

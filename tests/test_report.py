@@ -89,7 +89,7 @@ def test_the_report_says_what_it_may_not_be_taken_for(comparison: Found) -> None
         "< 6 clusters: fewer than 6 clusters: described, not tested",
         "Languages with fewer than 6 clusters, described and not tested",
         '"Multilingual" can mean all rows (overall_mean) or the rows without English',
-        "Verdicts are read off the interval for new questions, at a margin of 5 points: retained, the loss is smaller",
+        "Verdicts are read off the interval for new questions, at a margin of 5 points",
         "New questions: the interval for other questions like these",
         "These questions: the interval if these questions were asked again",
     ):

@@ -145,10 +145,10 @@ def not_shown(result: Result) -> list[str]:
     fixed = result.settings.questions == "fixed"
     several = any(effect.seeds is not None for effect in result.effects)
     found = [
-        "other questions than these" if fixed else "questions unlike these",
-        "" if several else "other training runs with the same data",
-        "" if result.calibrated else "whether the judge is right, because no labels by people were given",
-        "verdicts on single dimensions, languages and sources",
-        "" if result.settings.margin is not None else "which losses matter, because no margin was given",
+        "answers to other questions" if fixed else "answers to questions unlike these",
+        "" if several else "what another training run with the same data would give",
+        "" if result.calibrated else "whether the judge is right (no labels by people were given)",
+        "verdicts on single dimensions, languages or sources",
+        "" if result.settings.margin is not None else "which losses matter (no margin was given)",
     ]
     return [text for text in found if text]
