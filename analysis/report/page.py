@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -35,7 +36,8 @@ LONGEST = 20_000
 """Characters of an answer or a rationale that are shown. The records hold the rest."""
 
 CLOSE = 2
-"""Comparisons per benchmark, the worst first, with all details on the first screen and pictures of their own."""
+"""Comparisons per benchmark, the worst first, with all details on the first screen. Where there are more, only the
+worst has pictures of its own: a page with a picture per candidate, question and language is not read."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,6 @@ def html(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version: st
     return environment.from_string(page).render(
         **_content(result, cases, version),
         pictures=_pictures(result),
-        close=CLOSE,
         style=style,
         script=script,
         policy="; ".join(
@@ -115,6 +116,7 @@ def _content(result: Result, cases: Sequence[tuple[Effect, list[Case]]], version
         "headline": list(result.headline),
         "scores": scores(result),
         "verdicts": found,
+        "many": max(map(len, by_benchmark), default=0) > CLOSE,
         "grouped": [(members[:CLOSE], members[CLOSE:]) for members in by_benchmark],
         "sentences": [line for find in SENTENCES for line in find(result)],
         "rests_on": rests_on(result),
@@ -166,6 +168,8 @@ def _pictures(result: Result) -> list[Picture]:
     """Every plot of the result."""
     from value_retention.analysis.report.plots import save_plots
 
+    counts = Counter(effect.benchmark for effect in result.effects if effect.tier == "primary")
+    most = 1 if max(counts.values(), default=0) > CLOSE else CLOSE
     with tempfile.TemporaryDirectory() as folder:
         return [
             Picture(
@@ -173,7 +177,7 @@ def _pictures(result: Result) -> list[Picture]:
                 _shown_of(path.stem.partition("_")[2], result),
                 f"data:image/svg+xml;base64,{_base64(path.read_bytes())}",
             )
-            for path in save_plots(result, Path(folder), png=False, most=CLOSE)
+            for path in save_plots(result, Path(folder), png=False, most=most)
         ]
 
 
