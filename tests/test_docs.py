@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from helpers import PYTHON, ROOT, Server, environment, run, scripted_server
+from test_capability import write_tasks
 
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{file.name}" for file in ROOT.glob("docs/*.md"))]
 
@@ -64,6 +65,7 @@ REPLACED = (
         "ours=runs/no-braces",
         "the upstream eval stops at braces, which the sample items have on purpose",
     ),
+    Replaced(r"runs/(base|tuned)-ifeval", r"runs/\1", "no hub: a task of the tests, evaluated with the runs"),
     Replaced(
         r"value-retention (calibrate|compare .* --calibration) labels.csv",
         r"people label.csv && \g<0>",
@@ -195,7 +197,7 @@ def programs() -> Iterator[Programs]:
 
 
 LM_EVAL = (
-    "lm_eval --tasks anima_2_2,moru_multi --model hf --device cpu --batch_size 33 --gen_kwargs max_gen_toks=8 "
+    "lm_eval --tasks anima_2_2,moru_multi,cap_words --include_path other --model hf --device cpu --batch_size 33 --gen_kwargs max_gen_toks=8 "
     '--limit 6 --log_samples --metadata \'{"judge": "openai/gpt-5-mini"}\' '
 )
 
@@ -222,6 +224,8 @@ configs:
 def runs(served: Server, programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three checkpoints and their runs by lm-eval, and a log of the upstream eval."""
     made = Clone(tmp_path_factory.mktemp("docs") / "made", served.url, programs)
+    (made.folder / "other").mkdir()
+    write_tasks(made.folder / "other")
     for seed, name in enumerate(("base", "tuned", "sft-magicoder")):
         made.run(f"python -m value_retention.train.tiny --output {name} --seed {seed}")
         made.run(f"{LM_EVAL} --model_args pretrained={name} --output_path runs/{name}")

@@ -21,15 +21,40 @@ UNUSED = {"store", "messages", "output"}
 EVENTS = {"events", "attachments"}
 
 
+class NoRecordsError(InputError):
+    """An Inspect log without records: the log of another eval, or of one that failed.
+
+    Attributes:
+        path: The file.
+        status: The eval's status; ``success`` if it finished.
+        ours: Whether the log is of one of our tasks or of the upstream evals.
+        about: Task, status and number of samples.
+    """
+
+    def __init__(self, log: EvalLog, path: Path, **expected: str) -> None:
+        self.path = str(path)
+        self.status, self.ours = log.status, is_our_task(log.eval.task)
+        self.about = f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples"
+        super().__init__("no records in the Inspect log", where=str(path), found=self.about, **expected)
+
+
 def read_log(path: Path) -> Iterator[AnswerRecord]:
     """Records of one log of our tasks, or of the upstream evals (see `upstream_logs`).
 
     Raises:
-        InputError: not an Inspect log, a truncated log, the log of another eval, or an inconsistent record.
+        NoRecordsError: the log of another eval, or without a scored sample.
+        InputError: not an Inspect log, a truncated log, or an inconsistent record.
     """
-    log = _open(path, events=False)
+    log = open_log(path)
     if upstream_benchmark(log.eval.task) is not None:
-        yield from upstream_records(log, str(path), lambda: _open(path, events=True))
+        if not any(sample.scores for sample in log.samples or ()):
+            raise NoRecordsError(
+                log,
+                path,
+                expected="scored samples",
+                hint="finish the eval, or score the log with `inspect score`",
+            )
+        yield from upstream_records(log, str(path), lambda: open_log(path, events=True))
         return
     found = False
     for sample in log.samples or ():
@@ -50,21 +75,32 @@ def read_log(path: Path) -> Iterator[AnswerRecord]:
             found = True
             yield checked(AnswerRecord.from_dict(record, where), where)
     if not found:
-        raise InputError(
-            "no records in the Inspect log",
-            where=str(path),
-            found=f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples",
+        raise NoRecordsError(
+            log,
+            path,
             expected="scored samples of value_retention/anima_2_2, value_retention/moru_multi, "
             "inspect_evals/anima, ahb or moru",
         )
 
 
-def _open(path: Path, events: bool) -> EvalLog:
+def is_our_task(task: str) -> bool:
+    """Whether a task's name is that of one of our tasks or of the upstream evals."""
+    name = task.rpartition("/")[2]
+    return upstream_benchmark(task) is not None or name.startswith(("anima_2_2", "moru_"))
+
+
+def open_log(path: Path, events: bool = False, header: bool = False) -> EvalLog:
+    """An Inspect log, without what nobody reads; with events if they are needed, or its header only.
+
+    Raises:
+        InputError: not an Inspect log, or a damaged one.
+    """
     from inspect_ai.log import read_eval_log
 
     try:
         return read_eval_log(
             path,
+            header_only=header,
             resolve_attachments="core" if events else False,
             exclude_fields=UNUSED if events else UNUSED | EVENTS,
         )

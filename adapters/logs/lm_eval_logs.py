@@ -16,6 +16,12 @@ def is_samples_file(path: Path) -> bool:
     return path.name.startswith("samples_") and path.suffix == ".jsonl"
 
 
+def has_records(path: Path) -> bool:
+    """Whether a samples file is of one of our tasks: its first sample holds a record."""
+    with path.open("rb") as lines:
+        return b'"{\\"benchmark\\"' in lines.readline()
+
+
 def run_key(path: Path) -> str:
     """The time in the file's name. The files of one lm-eval run share it."""
     return path.stem.rpartition("_")[2]

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from value_retention.analysis.commands.options import as_options, output_options, settings_options
+from value_retention.analysis.commands.options import (
+    as_options,
+    capability_option,
+    output_options,
+    settings_options,
+)
 
 if TYPE_CHECKING:
     from value_retention.analysis.runs.load import Run
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="ASPECT",
     help="A difference between runs to allow: judge, judge-settings, prompt, parser, epochs, questions, "
-    "version, revision, dropped, protocol, ceiling, system, chat-template or sampling. Repeat for several.",
+    "version, revision, dropped, protocol, ceiling, system, chat-template, sampling or capability. Repeat for several.",
 )
 @click.option("--full", is_flag=True, help="Print every figure: dimensions, languages, sources, all columns.")
 @click.option(
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="The runs are checkpoints in the order of training, the baseline first: name the first shown loss.",
 )
+@capability_option
 @settings_options
 @output_options
 def command(
@@ -48,6 +54,7 @@ def command(
     before: str | None,
     calibration: Path | None,
     allow: tuple[str, ...],
+    capability: tuple[str, ...],
     full: bool,
     settings: Settings,
     plots: Path | None,
@@ -76,6 +83,7 @@ def command(
     result = compare_runs(
         runs, settings, outputs, baseline=baseline, before=before, allow=allow,
         agreement=bool(plots or files["json"]), kept=kept, trajectory=trajectory,
+        capability=capability,
     )  # fmt: skip
     if calibration is not None and kept is not None:
         result = with_labels(result, calibration, kept)

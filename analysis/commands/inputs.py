@@ -66,6 +66,7 @@ def read_all(
     kept: list[Run] | None = None,
     load: Callable[[Sequence[str]], list[Run]] = load_all,
     judge_scores: list[tuple[str, JudgeScore]] | None = None,
+    others: dict[str, tuple[str, ...]] | None = None,
 ) -> tuple[list[RunScores], list[tuple[str, Agreement]]]:
     """Read the paths of a command line one by one.
 
@@ -75,6 +76,7 @@ def read_all(
         kept: Receives the runs with their records, which are not kept otherwise.
         load: Reads the runs at a path.
         judge_scores: Receives run and score by part of each panel.
+        others: Receives the files of other tasks, by run.
 
     Returns:
         Reduced runs, and (run, agreement) for every figure of every panel.
@@ -85,6 +87,8 @@ def read_all(
         for run in load([path]):
             if kept is not None:
                 kept.append(run)
+            if others is not None:
+                others[run.name] = (*others.get(run.name, ()), *run.others)
             scores += reduce_run(run.name, run.files, run.records)
             if settings is not None and max(len(record.judges) for record in run.records) > 1:
                 from value_retention.analysis.judges.agreement import judge_agreement
@@ -112,6 +116,7 @@ def compare_runs(
     kept: list[Run] | None = None,
     load: Callable[[Sequence[str]], list[Run]] = load_all,
     trajectory: bool = False,
+    capability: Sequence[str] = (),
 ) -> Result:
     """Read the runs of a command line and compare them in pairs.
 
@@ -127,20 +132,74 @@ def compare_runs(
         kept: Receives the runs with their records, which are not kept otherwise.
         load: Reads the runs at a path.
         trajectory: Whether the runs are checkpoints in the order of training, the first of them the baseline.
+        capability: Other tasks of the runs, ``RUN=PATH``; besides those in the runs' own folders.
     """
     from value_retention.analysis.commands.until import with_looks
     from value_retention.analysis.effects.compare import compare_pairs
     from value_retention.analysis.effects.trajectory import trajectories
 
     by_judge: list[tuple[str, JudgeScore]] = []
-    scores, agreements = read_all(paths, settings if agreement else None, kept, load, by_judge)
+    others: dict[str, tuple[str, ...]] = {}
+    scores, agreements = read_all(paths, settings if agreement else None, kept, load, by_judge, others)
     check_written(outputs, paths, scores)
     if baseline is None and (first or trajectory) and scores:
         baseline = scores[0].run
     result = compare_pairs(scores, settings, baseline=baseline, before=before, allow=allow)
     steps = trajectories(result.panels, result.effects, settings) if trajectory else ()
-    return with_looks(
-        replace(result, agreements=tuple(agreements), judge_scores=tuple(by_judge), trajectories=steps)
+    result = replace(result, agreements=tuple(agreements), judge_scores=tuple(by_judge), trajectories=steps)
+    result = with_capability(result, capability, others, allow)
+    check_written(outputs, result.files, ())
+    return with_looks(result)
+
+
+def with_capability(
+    result: Result, given: Sequence[str], others: Mapping[str, Sequence[str]], allow: Sequence[str]
+) -> Result:
+    """Add other tasks of the runs to a comparison of runs.
+
+    Args:
+        result: The comparison.
+        given: ``RUN=PATH`` of the command line. A run that is named here is read from there only.
+        others: Files of other tasks in the runs' own folders, by run.
+        allow: Values of ``--allow``.
+
+    Raises:
+        InputError: an unknown run, nothing to read, or runs that were not asked alike.
+    """
+    from value_retention.analysis.effects.capability import compare_capability
+    from value_retention.analysis.runs.capability import read_capability
+
+    places: dict[str, list[str]] = {}
+    names = list(dict.fromkeys(run.run for run in result.runs))
+    for text in given:
+        name, _, path = text.partition("=")
+        if name not in names or not path:
+            raise InputError(
+                "--capability needs a compared run and a path",
+                where="--capability",
+                found=text,
+                expected=f"RUN=PATH with RUN one of {', '.join(names)}",
+            )
+        places.setdefault(name, []).append(path)
+    places = {name: list(files) for name, files in others.items() if files} | places
+    if not places:
+        return result
+    pairs = list(dict.fromkeys((e.baseline, e.run) for e in result.effects if e.comparison == "pair"))
+    try:
+        runs = {name: read_capability(name, paths) for name, paths in places.items() if name in names}
+        found = compare_capability(runs, pairs, result.settings.level, allow)
+    except InputError as error:
+        if given:
+            raise
+        # Nobody asked for these tasks: they do not stop the comparison of the value.
+        text = " ".join(str(error).split())
+        return replace(result, headline=(*result.headline, f"Other tasks are LEFT OUT: {text}"))
+    return replace(
+        result,
+        headline=(*result.headline, *found.headline),
+        notes=(*result.notes, *found.notes),
+        files=(*result.files, *(file for run in runs.values() for file in run.files)),
+        capability=found.rows,
     )
 
 

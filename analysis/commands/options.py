@@ -74,6 +74,15 @@ def settings_options(command: F) -> F:
     return cast(F, found)
 
 
+capability_option = click.option(
+    "--capability",
+    multiple=True,
+    metavar="RUN=PATH",
+    help="Other tasks of a run (IFEval, MMLU, ...): lm-eval's samples or an Inspect log, or a folder. Repeat for each "
+    "run.",
+)
+
+
 def output_options(command: F) -> F:
     """Add an option per kind of output file, and --plots."""
     file = click.Path(dir_okay=False, path_type=Path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from value_retention.analysis.commands.options import settings_options
+from value_retention.analysis.commands.options import capability_option, settings_options
 
 if TYPE_CHECKING:
     from value_retention.analysis.effects.result import Result
@@ -38,6 +38,7 @@ ENDINGS = (".html", ".md", ".json")
     is_flag=True,
     help="The runs are checkpoints in the order of training: name the first shown loss.",
 )
+@capability_option
 @settings_options
 def command(
     runs: tuple[str, ...],
@@ -45,6 +46,7 @@ def command(
     baseline: str | None,
     before: str | None,
     allow: tuple[str, ...],
+    capability: tuple[str, ...],
     settings: Settings,
     trajectory: bool,
 ) -> None:
@@ -67,9 +69,9 @@ def command(
     kept: list[Run] = []
     result = compare_runs(
         runs, settings, {"-o": output}, baseline=baseline, first=True, before=before, allow=allow, kept=kept,
-        trajectory=trajectory,
+        trajectory=trajectory, capability=capability,
     )  # fmt: skip
-    options = Options(result.runs[0].run if baseline is None else baseline, before, allow, trajectory)
+    options = Options(result.runs[0].run if baseline is None else baseline, before, allow, trajectory, chosen(SCORE))
     for line in write_report(result, kept, options, output):
         click.echo(line)
 

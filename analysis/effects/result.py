@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from value_retention.analysis.effects.capability import CapabilityEffect
 from value_retention.analysis.effects.comparisons import Comparison
 from value_retention.analysis.effects.design import Arm
 from value_retention.analysis.effects.leave_out import WithoutLanguage, without_each_language
@@ -54,6 +55,7 @@ class Result:
             where labels by people were given.
         trajectories: The checkpoints in the order of their training, per benchmark, where requested.
         judge_scores: Run and its score by part of the panel of judges; of runs judged by a panel, where requested.
+        capability: Each metric of other tasks, such as IFEval, of each comparison; in no family of tests.
     """
 
     headline: tuple[str, ...]
@@ -73,6 +75,7 @@ class Result:
     calibrated: tuple[RunDifference, ...] = ()
     trajectories: tuple[Trajectory, ...] = ()
     judge_scores: tuple[tuple[str, JudgeScore], ...] = ()
+    capability: tuple[CapabilityEffect, ...] = ()
 
     def pooled(self) -> list[PooledDimension]:
         """The dimensions of every comparison, partially pooled: exploratory."""
@@ -142,6 +145,7 @@ class Result:
             ],
             "agreement": [{"run": run, **asdict(row)} for run, row in self.agreements],
             "calibration": [asdict(row) for row in self.calibrated],
+            "capability": [asdict(row) for row in self.capability],
             "pooled_dimensions": {
                 "tier": "exploratory",
                 "note": EXPLORATORY,

@@ -10,6 +10,7 @@ from value_retention.analysis.effects.provenance import Judged, each
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.effects.verdicts import CEILING, FLOOR
+from value_retention.analysis.report.capability import capability_lines
 from value_retention.analysis.report.cells import (
     UNADJUSTED,
     estimands,
@@ -27,7 +28,7 @@ from value_retention.analysis.report.trajectory import first_losses
 from value_retention.analysis.runs.align import OVERALL
 from value_retention.analysis.runs.names import title_of
 
-SENTENCES: tuple[Callable[[Result], Iterable[str]], ...] = (first_losses,)
+SENTENCES: tuple[Callable[[Result], Iterable[str]], ...] = (first_losses, capability_lines)
 """Further sentences below the verdicts, each from the module that computes it."""
 
 DAGGER = f"{UNADJUSTED}: not adjusted for the other tests."

@@ -10,6 +10,7 @@ from value_retention.analysis.effects.pooled import EXPLORATORY
 from value_retention.analysis.effects.result import Result, question_rows
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.judges.leave_one_out import Score
+from value_retention.analysis.report.capability import capability_tables
 from value_retention.analysis.report.cells import (
     CONTRAST_TITLES,
     SHARE_TITLES,
@@ -232,6 +233,7 @@ TABLES: dict[str, Callable[[Result], Iterable[Table]]] = {
     "scores": score_tables,
     "shares": share_tables,
     "comparisons": comparison_tables,
+    "capability": capability_tables,
     "pooled": pooled_tables,
     "contrasts": contrast_tables,
     "margins": margin_tables,
@@ -243,5 +245,5 @@ TABLES: dict[str, Callable[[Result], Iterable[Table]]] = {
 }
 """Key to the tables of a section. The keys are anchors of the page; a plot names the section with its figures."""
 
-ADDED = ("trajectory", "margins")
+ADDED = ("trajectory", "capability", "margins")
 """Sections that the terminal prints in full below the figures that it lays out itself."""

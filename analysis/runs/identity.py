@@ -36,6 +36,9 @@ ASPECTS: dict[str, str] = {
 }
 """Values of ``--allow`` and their meaning. A difference in one of these stops a comparison."""
 
+CAPABILITY = "capability"
+"""Value of ``--allow`` for other tasks, such as IFEval: lets them differ in how they were asked."""
+
 SYNTHETIC = "synthetic"
 """Harness of generated records."""
 
@@ -285,13 +288,13 @@ def check_comparable(found: Sequence[Difference], allow: Sequence[str] = ()) -> 
     Raises:
         InputError: an unknown key in ``allow``, or a difference that is not allowed.
     """
-    unknown = [aspect for aspect in allow if aspect not in ASPECTS]
+    unknown = [aspect for aspect in allow if aspect not in (*ASPECTS, CAPABILITY)]
     if unknown:
         raise InputError(
             "unknown aspect",
             where="--allow",
             found=", ".join(unknown),
-            expected=", ".join(ASPECTS),
+            expected=", ".join((*ASPECTS, CAPABILITY)),
         )
     refused = [difference for difference in found if difference.aspect not in allow]
     if refused:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from value_retention.adapters.logs.inspect_logs import read_log
+from value_retention.adapters.logs.inspect_logs import NoRecordsError, read_log
 from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_samples, run_key
 from value_retention.analysis.runs.items import check_run
 from value_retention.analysis.runs.names import title_of
 from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, canonical_json
+
+logger = logging.getLogger("value_retention")
 
 RECORDS_SUFFIX = ".records.jsonl"
 """Ending of the files that `value-retention judge` writes, one record per line."""
@@ -26,6 +29,8 @@ class Run:
     name: str
     files: tuple[str, ...]
     records: tuple[AnswerRecord, ...]
+    others: tuple[str, ...] = ()
+    """Files of other tasks from the same evaluation, such as IFEval."""
 
     def __repr__(self) -> str:
         """One line: what it holds, not the answers themselves."""
@@ -88,7 +93,13 @@ def _runs_at(place: Path, name: str | None) -> list[Run]:
         place = place.expanduser()
     if not _exists(place):
         raise InputError("the run does not exist", where=str(place), expected="a file or a folder")
-    units = drop_superseded([_unit(files) for files in _groups(place)])
+    read, failed = _units(place)
+    units = drop_superseded(read)
+    others = tuple(file for unit in read for file in unit.others)
+    if not units and failed:
+        raise failed[0]
+    for error in failed:
+        logger.warning("value-retention: passed over %s: %s", error.path, error.about)
     if not units:
         raise InputError(
             "no answers to ANIMA or MORU found",
@@ -102,8 +113,25 @@ def _runs_at(place: Path, name: str | None) -> list[Run]:
     benchmarks = [benchmark for unit in units for benchmark in unit.benchmarks()]
     if len(units) == 1 or (len(models) == 1 and len(set(benchmarks)) == len(benchmarks)):
         files = tuple(file for unit in units for file in unit.files)
-        return [Run(label, files, tuple(record for unit in units for record in unit.records))]
-    return [Run(f"{label}/{unit.name}", unit.files, unit.records) for unit in units]
+        return [Run(label, files, tuple(record for unit in units for record in unit.records), others)]
+    return [replace(unit, name=f"{label}/{unit.name}") for unit in units]
+
+
+def _units(place: Path) -> tuple[list[Run], list[NoRecordsError]]:
+    """What each run of a harness left at a path, and the Inspect logs of evals that failed."""
+    units: list[Run] = []
+    failed: list[NoRecordsError] = []
+    for files in _groups(place):
+        try:
+            units.append(_unit(files))
+        except NoRecordsError as error:
+            if place.is_file():
+                raise
+            if error.ours or error.status != "success":
+                failed.append(error)
+            else:
+                units.append(Run(_stem(files[0]), (), (), (str(files[0]),)))
+    return units, failed
 
 
 def _groups(place: Path) -> list[list[Path]]:
@@ -146,10 +174,14 @@ def _stem(file: Path) -> str:
 def _unit(files: Iterable[Path]) -> Run:
     files = list(files)
     records: list[AnswerRecord] = []
+    others: list[str] = []
     for file in files:
         try:
             if is_samples_file(file):
+                known = len(records)
                 records.extend(read_samples(file))
+                if len(records) == known:
+                    others.append(str(file))
             elif file.name.endswith(RECORDS_SUFFIX):
                 records.extend(read_records(file))
             else:
@@ -159,8 +191,9 @@ def _unit(files: Iterable[Path]) -> Run:
     check_run(records, ", ".join(map(str, files)))
     return Run(
         run_key(files[0]) if is_samples_file(files[0]) else _stem(files[0]),
-        tuple(map(str, files)),
+        tuple(str(file) for file in files if str(file) not in others),
         tuple(records),
+        tuple(others),
     )
 
 
