@@ -197,7 +197,8 @@ def programs() -> Iterator[Programs]:
 
 
 LM_EVAL = (
-    "lm_eval --tasks anima_2_2,moru_multi,cap_words --include_path other --model hf --device cpu --batch_size 33 --gen_kwargs max_gen_toks=8 "
+    "lm_eval --tasks anima_2_2,moru_multi,cap_words --include_path other --model hf --device cpu --batch_size 33 "
+    "--gen_kwargs max_gen_toks=8 "
     '--limit 6 --log_samples --metadata \'{"judge": "openai/gpt-5-mini"}\' '
 )
 

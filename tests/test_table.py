@@ -217,8 +217,12 @@ def test_a_log_of_another_eval_is_told_apart(tmp_path: Path) -> None:
 def test_a_log_that_was_scored_twice_is_not_mixed(tmp_path: Path, records: list[AnswerRecord]) -> None:
     again = {"value": 1.0, "metadata": {"record": records[0].to_dict()}}
     file = write_log(tmp_path / "x.eval", records[:1], **{"value_retention/judged1": again})
-    with pytest.raises(InputError, match=r"(?s)several scores.*judged, value_retention/judged1.*overwrite"):
+    with pytest.raises(InputError, match=r"(?s)several scores.*judged, value_retention/judged1.*--score"):
         list(read_log(file))
+    assert list(read_log(file, "judged1")) == records[:1]
+    with pytest.raises(InputError, match=r"(?s)unknown score.*value_retention/judged1"):
+        list(read_log(file, "another"))
+    assert CliRunner().invoke(cli, ["table", str(file), "--score", "value_retention/judged"]).exit_code == 0
 
 
 def test_a_score_of_another_scorer_beside_ours_is_passed_over(

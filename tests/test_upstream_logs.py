@@ -396,6 +396,19 @@ def test_overall_scores_only_are_refused() -> None:
             record_of(log_of(scores))
 
 
+def test_one_of_two_scores_is_chosen(tmp_path: Path) -> None:
+    from inspect_ai.log import write_eval_log
+
+    values = {"overall": 0.75, "Care": 0.0, "Scope": 1.0}
+    path = tmp_path / "two.eval"
+    write_eval_log(log_of({"s": values, "t": {"overall": 0.25, "Care": 1.0, "Scope": 0.0}}), str(path))
+    with pytest.raises(InputError, match=r"(?s)several scores.*s, t.*--score"):
+        list(read_log(path))
+    for name, overall in (("s", 0.75), ("t", 0.25)):
+        (record,) = read_log(path, name)
+        assert record.overall == overall
+
+
 def test_an_overall_that_does_not_follow_is_refused() -> None:
     with pytest.raises(InputError, match="does not follow"):
         record_of(log_of({"s": {"overall": 0.5, "Care": 0.0, "Scope": 1.0}}))

@@ -38,14 +38,18 @@ class NoRecordsError(InputError):
         super().__init__("no records in the Inspect log", where=str(path), found=self.about, **expected)
 
 
-def read_log(path: Path) -> Iterator[AnswerRecord]:
+def read_log(path: Path, score: str | None = None) -> Iterator[AnswerRecord]:
     """Records of one log of our tasks, or of the upstream evals (see `upstream_logs`).
+
+    Args:
+        path: The log.
+        score: Name of the score to read, where the log has several.
 
     Raises:
         NoRecordsError: the log of another eval, or without a scored sample.
         InputError: not an Inspect log, a truncated log, or an inconsistent record.
     """
-    log = open_log(path)
+    log = _with_score(open_log(path), score, path)
     if upstream_benchmark(log.eval.task) is not None:
         if not any(sample.scores for sample in log.samples or ()):
             raise NoRecordsError(
@@ -54,7 +58,9 @@ def read_log(path: Path) -> Iterator[AnswerRecord]:
                 expected="scored samples",
                 hint="finish the eval, or score the log with `inspect score`",
             )
-        yield from upstream_records(log, str(path), lambda: open_log(path, events=True))
+        yield from upstream_records(
+            log, str(path), lambda: _with_score(open_log(path, events=True), score, path)
+        )
         return
     found = False
     for sample in log.samples or ():
@@ -68,8 +74,7 @@ def read_log(path: Path) -> Iterator[AnswerRecord]:
                 where=where,
                 found=", ".join(sample.scores or {}),
                 expected="one score",
-                hint="score the log with `inspect score --action overwrite --output-file NEW`, or use "
-                "`value-retention judge`, which leaves the log unchanged",
+                hint="choose one: --score NAME",
             )
         for record in records:
             found = True
@@ -81,6 +86,28 @@ def read_log(path: Path) -> Iterator[AnswerRecord]:
             expected="scored samples of value_retention/anima_2_2, value_retention/moru_multi, "
             "inspect_evals/anima, ahb or moru",
         )
+
+
+def _with_score(log: EvalLog, name: str | None, path: Path) -> EvalLog:
+    """The log with one of its scores, if it has several and one is named.
+
+    Raises:
+        InputError: no score of that name.
+    """
+    names = list(dict.fromkeys(key for sample in log.samples or () for key in sample.scores or {}))
+    if name is None or len(names) < 2:
+        return log
+    chosen = [key for key in names if name in (key, key.rpartition("/")[2])]
+    if len(chosen) != 1:
+        raise InputError(
+            "unknown score", where=f"--score, {path}", found=name, expected="one of " + ", ".join(names)
+        )
+    for sample in log.samples or ():
+        sample.scores = {key: score for key, score in (sample.scores or {}).items() if key == chosen[0]}
+    if log.results:
+        own = [s for s in log.results.scores if chosen[0] in (s.scorer, s.name)]
+        log.results.scores = own or log.results.scores
+    return log
 
 
 def is_our_task(task: str) -> bool:

@@ -43,6 +43,15 @@ def logged_values(sample: EvalSample, item: Item, place: str) -> tuple[Score, di
         InputError: the log has overall scores only.
     """
     scores = sample.scores or {}
+    several = [name for name, score in scores.items() if isinstance(score.value, Mapping)]
+    if len(several) > 1:
+        raise InputError(
+            "an answer has several scores",
+            where=place,
+            found=", ".join(several),
+            expected="one score",
+            hint="choose one: --score NAME",
+        )
     for score in scores.values():
         if isinstance(score.value, Mapping):
             return score, {name: float(v) for name, v in score.value.items() if _is_number(v)}  # type: ignore[arg-type]

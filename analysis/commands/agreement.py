@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from value_retention.analysis.commands.options import reading_options
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -28,6 +30,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Groups to show in addition to the overall figures.",
 )
+@reading_options
 @click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals.")
 @click.option("--resamples", default=10_000, show_default=True, help="Bootstrap resamples of clusters.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from value_retention.analysis.commands.options import as_options, output_options, settings_options
+from value_retention.analysis.commands.options import (
+    as_options,
+    output_options,
+    reading_options,
+    settings_options,
+)
 
 if TYPE_CHECKING:
     from value_retention.analysis.stats.settings import Settings
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
 @click.argument("arms_file", type=click.Path(path_type=Path), metavar="ARMS.yaml")
 @click.option("--allow", multiple=True, metavar="ASPECT", help="As in `compare`; adds to the file's `allow`.")
 @click.option("--full", is_flag=True, help="Print every figure: dimensions, languages, sources, all columns.")
+@reading_options
 @settings_options
 @output_options
 def command(

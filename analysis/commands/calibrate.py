@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from value_retention.analysis.commands.options import reading_options
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,6 +37,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals.")
 @click.option("--json", "json_file", type=_FILE, help="Write all results to this JSON file.")
+@reading_options
 def command(
     paths: tuple[str, ...],
     count: int | None,

@@ -11,6 +11,7 @@ from value_retention.analysis.commands.options import (
     as_options,
     capability_option,
     output_options,
+    reading_options,
     settings_options,
 )
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="The runs are checkpoints in the order of training, the baseline first: name the first shown loss.",
 )
+@reading_options
 @capability_option
 @settings_options
 @output_options

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from value_retention.analysis.commands.options import as_options
+from value_retention.analysis.commands.options import JUDGE, SCORE, as_options, chosen
 from value_retention.analysis.commands.outputs import check_outputs, run_inputs
 from value_retention.analysis.runs.names import check_names, title_of
 from value_retention.analysis.runs.scores import RunScores, reduce_run
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from value_retention.analysis.stats.settings import Settings
 
 
-def load_all(paths: Sequence[str]) -> list[Run]:
+def load_all(paths: Sequence[str], judge: str | None = None) -> list[Run]:
     """`load_runs` for paths of a command line, with names that every output can hold.
+
+    Args:
+        paths: What `load_runs` reads.
+        judge: Judge whose grades are read; None for that of --judge, or all.
 
     Raises:
         InputError: what the reader raises, or an invalid name.
@@ -30,22 +34,25 @@ def load_all(paths: Sequence[str]) -> list[Run]:
     from value_retention.analysis.runs.load import load_runs
 
     check_names(paths, "RUN")
-    runs = load_runs(paths)
+    runs = load_runs(paths, chosen(JUDGE) or judge, chosen(SCORE))
     check_names([text for run in runs for text in (run.name, *run.files)], "RUN")
     return runs
 
 
-def read_scores(path: str, name: str | None = None) -> list[RunScores]:
+def read_scores(path: str, name: str | None = None, judge: str | None = None) -> list[RunScores]:
     """Read a path and reduce it, so that its records leave memory before the next one is read.
 
     Args:
         path: What `load_runs` reads; ``NAME=PATH`` gives it a name.
         name: Name of the run; by default the reader's.
+        judge: Judge whose grades are read, if --judge names none.
 
     Raises:
         InputError: what the reader raises, or several runs of one benchmark under one name.
     """
-    found = [scores for run in load_all([path]) for scores in reduce_run(run.name, run.files, run.records)]
+    found = [
+        scores for run in load_all([path], judge) for scores in reduce_run(run.name, run.files, run.records)
+    ]
     if name is None:
         return found
     benchmarks = [scores.benchmark for scores in found]
@@ -55,7 +62,7 @@ def read_scores(path: str, name: str | None = None) -> list[RunScores]:
             where=f"{name}: {path}",
             found=", ".join(f"{scores.run} ({', '.join(scores.files)})" for scores in found),
             expected="one run per arm and benchmark",
-            hint="name the files or folders one by one",
+            hint="choose a judge (--judge NAME, or `judge: NAME` in the arms file), or name the files one by one",
         )
     return [replace(scores, run=name) for scores in found]
 
@@ -260,7 +267,12 @@ def compare_file(path: Path, settings: Settings, allow: Sequence[str] = ()) -> R
     content = read_arms(path)
     if settings.margin is None:
         settings = checked_settings(**(asdict(settings) | {"margin": content.margin}))
-    runs = [scores for arm in content.arms for run in arm.runs for scores in read_scores(run, arm.name)]
+    runs = [
+        scores
+        for arm in content.arms
+        for run in arm.runs
+        for scores in read_scores(run, arm.name, content.judge)
+    ]
     result = compare_arms(content.arms, runs, settings, [*content.allow, *allow])
     return with_looks(replace(result, files=(str(path), *(file for run in runs for file in run.files))))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from value_retention.analysis.commands.options import Amount
+from value_retention.analysis.commands.options import SCORE, Amount, chosen, score_option
 from value_retention.analysis.commands.records import stem_of, write_records
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
     help="Judge two runs epoch by epoch, the baseline first. Stop when a loss is shown, or a loss of MARGIN points "
     "is excluded. Needs -o.",
 )
+@score_option
 @click.option("--data", help="Folder with the benchmark's rows, if they came from a folder.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Output folder. Default: the run's folder."
@@ -103,7 +104,7 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
             expected="-o FOLDER",
         )
     price_given(options["price_in"], options["price_out"])  # checked with and without a budget
-    found = load_runs(runs)
+    found = load_runs(runs, score=chosen(SCORE))
     work = _distinct(_unfilled(found, options["output"]) if fill else found, fill)
     panels = [_panel(records, settings, fill) for _, records in work]
     for names, args, protocol in panels:  # before any call is paid for

@@ -74,6 +74,44 @@ def settings_options(command: F) -> F:
     return cast(F, found)
 
 
+JUDGE, SCORE = "value_retention.judge", "value_retention.score"
+"""Keys of what is chosen in click's context, where the reading of runs finds it."""
+
+
+def chosen(key: str) -> str | None:
+    """The value of --judge or --score, or None."""
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.meta.get(key)
+
+
+def _keeps(key: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    def keep(context: click.Context, _: click.Parameter, value: str | None) -> None:
+        context.meta[key] = value
+
+    return keep
+
+
+score_option = click.option(
+    "--score",
+    metavar="NAME",
+    expose_value=False,
+    callback=_keeps(SCORE),
+    help="Score to read in Inspect logs that have several.",
+)
+
+
+def reading_options(command: F) -> F:
+    """Add --judge and --score, which choose what is read of a run."""
+    judge = click.option(
+        "--judge",
+        metavar="NAME",
+        expose_value=False,
+        callback=_keeps(JUDGE),
+        help="Read only this judge's grades, where a run was judged by several. A panel is `A + B`.",
+    )
+    return judge(score_option(command))
+
+
 capability_option = click.option(
     "--capability",
     multiple=True,

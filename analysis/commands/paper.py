@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from value_retention.analysis.commands.options import as_options, output_options, settings_options
+from value_retention.analysis.commands.options import (
+    as_options,
+    output_options,
+    reading_options,
+    settings_options,
+)
 
 if TYPE_CHECKING:
     from value_retention.analysis.effects.result import Result
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--draws", type=click.IntRange(min=1), help="Repeat the synthetic draw and count the conclusions [1]."
 )
+@reading_options
 @settings_options
 @output_options
 def command(

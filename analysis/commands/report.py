@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from value_retention.analysis.commands.options import capability_option, settings_options
+from value_retention.analysis.commands.options import capability_option, reading_options, settings_options
 
 if TYPE_CHECKING:
     from value_retention.analysis.effects.result import Result
@@ -38,6 +38,7 @@ ENDINGS = (".html", ".md", ".json")
     is_flag=True,
     help="The runs are checkpoints in the order of training: name the first shown loss.",
 )
+@reading_options
 @capability_option
 @settings_options
 def command(

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from value_retention.analysis.commands.options import reading_options
+
 if TYPE_CHECKING:
     from value_retention.analysis.runs.load import Run
 
 
 @click.command("table")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@reading_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the table: .parquet or .csv.")
 def command(runs: tuple[str, ...], output: Path | None) -> None:
     """Read runs and write one table, a row per grade.

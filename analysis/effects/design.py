@@ -66,6 +66,7 @@ class ArmsFile:
     arms: tuple[Arm, ...]
     margin: float | None
     allow: tuple[str, ...]
+    judge: str | None = None
 
 
 def read_arms(path: Path) -> ArmsFile:
@@ -86,7 +87,7 @@ def read_arms(path: Path) -> ArmsFile:
             "the arms file has no list of arms", where=str(path), expected="a mapping with a list `arms`",
             hint="see `value-retention arms --help`",
         )  # fmt: skip
-    _check_keys(content, {"arms", "margin", "allow"}, str(path))
+    _check_keys(content, {"arms", "margin", "allow", "judge"}, str(path))
     arms = _with_roles([_arm(entry, index, path) for index, entry in enumerate(content["arms"])], str(path))
     margin = content.get("margin")
     if margin is not None and (
@@ -100,7 +101,12 @@ def read_arms(path: Path) -> ArmsFile:
         raise InputError(
             "`allow` must be a list", where=f"{path}, allow", found=allow, expected="such as [judge]"
         )
-    return ArmsFile(tuple(arms), None if margin is None else float(margin), tuple(map(str, allow)))
+    judge = content.get("judge")
+    if judge is not None and not isinstance(judge, str):
+        raise InputError(
+            "`judge` must be a name", where=f"{path}, judge", found=judge, expected="such as lab/judge"
+        )
+    return ArmsFile(tuple(arms), None if margin is None else float(margin), tuple(map(str, allow)), judge)
 
 
 def _with_roles(arms: Sequence[tuple[Arm, str]], where: str) -> list[Arm]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from value_retention.analysis.effects.capability import CapabilityEffect
 from value_retention.analysis.effects.result import Result
+from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.report.cells import (
     UNADJUSTED,
     interval,
@@ -41,17 +42,21 @@ def capability_lines(result: Result) -> list[str]:
     lines = []
     for baseline, run in _pairs(result.capability):
         parts = [
-            f"{row.task} {number(row.difference, _digits(row), sign=True)} {_interval(row)}".strip()
+            f"{row.task} {number(row.difference, _digits(row), sign=True)} {_or_short(_interval(row), row)}"
             for row in result.capability
             if row.main and (row.baseline, row.run) == (baseline, run)
         ]
         parts += [
-            f"{title_of(e.benchmark)} {number(e.difference, sign=True)} {interval_text(e)}".strip()
+            f"{title_of(e.benchmark)} {number(e.difference, sign=True)} {_or_short(interval_text(e), e)}".strip()
             for e in result.effects
             if e.tier == "primary" and (e.baseline, e.run) == (baseline, run)
         ]
         lines.append(f"{run} against {baseline}: {', '.join(parts)}.")
     return lines
+
+
+def _or_short(text: str, row: CapabilityEffect | Effect) -> str:
+    return text or f"({or_reason('', row.reasons, 'interval')})"
 
 
 def _pairs(rows: Sequence[CapabilityEffect]) -> list[tuple[str, str]]:

@@ -302,7 +302,8 @@ def check_comparable(found: Sequence[Difference], allow: Sequence[str] = ()) -> 
             "the runs are not comparable: these differences could change the scores",
             found="".join(f"\n    - {difference.sentence()}" for difference in refused),
             expected="equal values in all runs",
-            hint="repeat the runs with the same setup, or allow a difference by name: "
+            hint=("choose one judge with --judge NAME, " if any(d.aspect == "judge" for d in refused) else "")
+            + "repeat the runs with the same setup, or allow a difference by name: "
             + " ".join(f"--allow {aspect}" for aspect in dict.fromkeys(d.aspect for d in refused))
             + " (in an arms file: the list `allow`)",
         )

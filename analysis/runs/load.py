@@ -46,27 +46,29 @@ class Run:
         return list(dict.fromkeys(record.benchmark for record in self.records))
 
 
-def load_runs(paths: Sequence[str | Path]) -> list[Run]:
+def load_runs(paths: Sequence[str | Path], judge: str | None = None, score: str | None = None) -> list[Run]:
     """Read runs.
 
     Args:
         paths: Folders (lm-eval's output, Inspect's logs, written by `value-retention judge`, or a mix) and
             files (``samples_*.jsonl``, ``results_*.json``, ``.eval``, ``.json``, ``.records.jsonl``). A path
             may be given a name: ``base=runs/base``.
+        judge: Read only answers judged by this judge, or by this panel (``a + b``). None: all.
+        score: Score to read in Inspect logs that have several.
 
     Returns:
-        One run per path where the path holds one model's answers to each benchmark once; otherwise one per
-        harness run, named by path and time. Answers that were judged later replace their unjudged copies,
-        and filled grades those that they fill.
+        One run per path where the path holds one model's answers to each benchmark once; otherwise one per model,
+        or one per harness run, named by model or by path and time. Answers that were judged later replace their
+        unjudged copies, and filled grades those that they fill.
 
     Raises:
-        InputError: nothing to read, a file that cannot be read, or two runs of one name.
+        InputError: nothing to read, a file that cannot be read, no answers of the judge, or two runs of one name.
     """
     runs: list[Run] = []
     for path in paths:
         text, _, rest = str(path).partition("=")
         named = bool(rest) and not _exists(Path(str(path)))
-        runs.extend(_runs_at(Path(rest if named else str(path)), text if named else None))
+        runs.extend(_runs_at(Path(rest if named else str(path)), text if named else None, judge, score))
     seen: dict[str, Run] = {}
     for run in runs:
         if run.name in seen:
@@ -88,12 +90,12 @@ def _exists(place: Path) -> bool:
         return False
 
 
-def _runs_at(place: Path, name: str | None) -> list[Run]:
+def _runs_at(place: Path, name: str | None, judge: str | None = None, score: str | None = None) -> list[Run]:
     with contextlib.suppress(RuntimeError):  # unknown user: keep the name
         place = place.expanduser()
     if not _exists(place):
         raise InputError("the run does not exist", where=str(place), expected="a file or a folder")
-    read, failed = _units(place)
+    read, failed = _units(place, score)
     units = drop_superseded(read)
     others = tuple(file for unit in read for file in unit.others)
     if not units and failed:
@@ -108,22 +110,70 @@ def _runs_at(place: Path, name: str | None) -> list[Run]:
             f"*{RECORDS_SUFFIX}",
             hint="run lm_eval with --log_samples and --output_path",
         )
+    if judge is not None:
+        units = _judged_by(judge, units, place)
     label = name or (place.name if place.is_dir() else _stem(place)) or str(place)
-    models = {unit.records[0].run.model for unit in units}
+    models: dict[str, list[Run]] = {}
+    for unit in units:
+        models.setdefault(unit.records[0].run.model, []).append(unit)
+    if len(models) == 1 and (run := _joined(label, units)):
+        return [replace(run, others=others)]
+    short = [Path(model).name for model in models]
+    names = short if len(set(short)) == len(short) else list(models)
+    found: list[Run] = []
+    for model, own in zip(names, models.values(), strict=True):
+        title = f"{name}/{model}" if name else model
+        run = _joined(title, own)
+        several = title if len(models) > 1 else label
+        found += [run] if run else [replace(unit, name=f"{several}/{unit.name}") for unit in own]
+    return found
+
+
+def _joined(name: str, units: Sequence[Run]) -> Run | None:
+    """The units as one run; None if one of them, or two together, answer a benchmark twice."""
     benchmarks = [benchmark for unit in units for benchmark in unit.benchmarks()]
-    if len(units) == 1 or (len(models) == 1 and len(set(benchmarks)) == len(benchmarks)):
-        files = tuple(file for unit in units for file in unit.files)
-        return [Run(label, files, tuple(record for unit in units for record in unit.records), others)]
-    return [replace(unit, name=f"{label}/{unit.name}") for unit in units]
+    if len(units) > 1 and len(set(benchmarks)) < len(benchmarks):
+        return None
+    return Run(
+        name,
+        tuple(file for unit in units for file in unit.files),
+        tuple(record for unit in units for record in unit.records),
+        tuple(file for unit in units for file in unit.others),
+    )
 
 
-def _units(place: Path) -> tuple[list[Run], list[NoRecordsError]]:
+def panel_name(record: AnswerRecord) -> str:
+    """The judges of a record: ``a``, or ``a + b`` for a panel."""
+    return " + ".join(judge.name for judge in record.judges) or "none"
+
+
+def _judged_by(judge: str, units: Sequence[Run], place: Path) -> list[Run]:
+    """The units with the answers that a judge or panel judged.
+
+    Raises:
+        InputError: there are none.
+    """
+    wanted = " + ".join(part.strip() for part in judge.replace(",", " + ").split(" + "))
+    kept = [
+        replace(unit, records=tuple(r for r in unit.records if panel_name(r) == wanted)) for unit in units
+    ]
+    if not any(unit.records for unit in kept):
+        raise InputError(
+            "no answers by this judge",
+            where=f"--judge, {place}",
+            found=wanted,
+            expected="one of " + ", ".join(sorted({panel_name(r) for unit in units for r in unit.records})),
+        )
+    return [unit for unit in kept if unit.records]
+
+
+def _units(place: Path, score: str | None) -> tuple[list[Run], list[NoRecordsError]]:
     """What each run of a harness left at a path, and the Inspect logs of evals that failed."""
     units: list[Run] = []
     failed: list[NoRecordsError] = []
     for files in _groups(place):
         try:
-            units.append(_unit(files))
+            units.append(_unit(files, score))
         except NoRecordsError as error:
             if place.is_file():
                 raise
@@ -171,7 +221,7 @@ def _stem(file: Path) -> str:
     return file.stem if short == file.name else short
 
 
-def _unit(files: Iterable[Path]) -> Run:
+def _unit(files: Iterable[Path], score: str | None = None) -> Run:
     files = list(files)
     records: list[AnswerRecord] = []
     others: list[str] = []
@@ -185,7 +235,7 @@ def _unit(files: Iterable[Path]) -> Run:
             elif file.name.endswith(RECORDS_SUFFIX):
                 records.extend(read_records(file))
             else:
-                records.extend(read_log(file))
+                records.extend(read_log(file, score))
         except OSError as error:
             raise InputError("the file cannot be read", where=str(file), found=str(error)) from error
     check_run(records, ", ".join(map(str, files)))
