@@ -311,7 +311,9 @@ def test_killed_between_two_files_the_rest_is_written_and_nothing_asked(
         return write(*arguments)
 
     monkeypatch.setattr(cmd_judge, "write_records", killed)
-    assert judge(saved, "--judge", JUDGE).exit_code == 1
+    stopped = judge(saved, "--judge", JUDGE)
+    assert stopped.exit_code == 130
+    assert "run the same command again" in stopped.stderr
     (first,) = {*saved.iterdir()} - {saved / "zz.records.jsonl"}
     content, asked = first.read_bytes(), judges.asked
     assert judge(saved, "--judge", JUDGE).exit_code == 0

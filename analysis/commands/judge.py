@@ -29,6 +29,9 @@ JUDGES = (
 )
 
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
 OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
 """Option of each setting, for error messages."""
 
@@ -114,13 +117,21 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
     journal = open_journal(options["journal"])
     click.echo(f"journal: {journal.path}")
     budget = _budget(options, panels) if options["budget"] is not None else None
-    if options["until_verdict"] is not None:
-        done = _until_verdict(work, panels, [run.name for run in found], options, journal, budget)
-    else:
-        done = [
-            _judge_and_write(run, records, panel, options, journal, budget) is not None
-            for (run, records), panel in zip(work, panels, strict=True)
-        ]
+    try:
+        if options["until_verdict"] is not None:
+            done = _until_verdict(work, panels, [run.name for run in found], options, journal, budget)
+        else:
+            done = [
+                _judge_and_write(run, records, panel, options, journal, budget) is not None
+                for (run, records), panel in zip(work, panels, strict=True)
+            ]
+    except KeyboardInterrupt:
+        click.echo(
+            f"interrupted. All replies so far are in {journal.path}. To continue, run the same command again: it "
+            "makes no call twice",
+            err=True,
+        )
+        sys.exit(INTERRUPTED)
     if not all(done):
         sys.exit(1)
 
