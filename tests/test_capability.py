@@ -376,7 +376,9 @@ def inspect_scores(log: Path) -> dict[Any, float]:
 
 
 @pytest.mark.slow
-def test_a_planted_loss_is_found_in_inspect_logs(logs: Path) -> None:
+def test_a_planted_loss_is_found_in_inspect_logs(logs: Path, tmp_path: Path) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
     rows = effects(logs)
     row = rows["small", "match"]
     before, after = inspect_scores(logs / "base"), inspect_scores(logs / "tuned")
@@ -386,6 +388,13 @@ def test_a_planted_loss_is_found_in_inspect_logs(logs: Path) -> None:
     assert row.p == pytest.approx(expected.pvalue)
     assert row.high is not None
     assert row.high < 0
+    as_json = tmp_path / "json" / "log.json"
+    as_json.parent.mkdir()
+    write_eval_log(read_eval_log(one(logs / "base", "*.eval")), str(as_json))
+    assert (
+        read_capability("base", [as_json.parent]).tasks["small"].keys
+        == read_capability("base", [logs / "base"]).tasks["small"].keys
+    )
     assert rows["small", "several/right"].difference == pytest.approx(row.difference)
     assert "small, several/words: no number per sample" in read_capability("base", [logs / "base"]).left_out
 
@@ -443,4 +452,4 @@ def test_a_task_of_one_run_only_is_named() -> None:
     none = replace(both, run="b", tasks={})
     found = compare_capability({"a": both, "b": none}, [("a", "b")], 0.95)
     assert not found.rows
-    assert "only a has" in found.headline[0]
+    assert found.headline == ("LEFT OUT of b against a, because only a has samples: t.",)

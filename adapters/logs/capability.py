@@ -91,6 +91,8 @@ def is_figure(mean: float, reported: Sequence[float]) -> bool:
 
 def sum_and_size(value: object) -> tuple[float, int] | None:
     """Sum and number of a sample's values: a number, true or false, or a list of true and false. Else None."""
+    if value in ("True", "False"):  # lm-eval's text for NumPy's booleans
+        return float(value == "True"), 1
     if isinstance(value, bool | int | float):
         return float(value), 1
     if isinstance(value, list) and value and all(isinstance(part, bool) for part in value):

@@ -35,7 +35,7 @@ def read_task_log(path: Path) -> TaskSamples:
             "the eval did not finish",
             where=str(path),
             found=f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples",
-            expected="a finished eval",
+            expected="a finished eval, with its samples in the log",
             hint="`inspect eval-retry` finishes it",
         )
     groups: dict[str, list[EvalSample]] = {}

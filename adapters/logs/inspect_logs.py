@@ -117,7 +117,12 @@ def is_our_task(task: str) -> bool:
 
 
 def open_log(path: Path, events: bool = False, header: bool = False) -> EvalLog:
-    """An Inspect log, without what nobody reads; with events if they are needed, or its header only.
+    """Read an Inspect log, without the parts that no reader here uses.
+
+    Args:
+        path: The log.
+        events: Read the events and attachments too.
+        header: Read the header only.
 
     Raises:
         InputError: not an Inspect log, or a damaged one.

@@ -106,28 +106,52 @@ def compare_capability(
     known = [(runs[a], runs[b]) for a, b in pairs if a in runs and b in runs]
     headline = check_alike(known, allow)
     rows: list[CapabilityEffect] = []
-    notes = [f"Not compared, {run.run}: {reason}." for run in runs.values() for reason in run.left_out]
+    notes = _left_out(runs)
     for one, other in known:
         found = list(_effects(one, other, level))
         rows += found
-        notes += [
-            f"{row.task}, {row.metric}, {row.run} against {row.baseline}: {row.only_baseline} samples only in "
-            f"{row.baseline} and {row.only_run} only in {row.run} do not count."
-            for row in found
-            if row.only_baseline or row.only_run
-        ]
-    notes += [
-        f"Not compared, {task}, {metric}: only {one.run if metric in _metrics(one, task) else other.run} has it."
-        for one, other in known
-        for task in one.tasks.keys() & other.tasks.keys()
-        for metric in sorted(_metrics(one, task) ^ _metrics(other, task))
-    ]
-    headline += [
-        f"{task} is LEFT OUT of {b} against {a}: only {a if task in _tasks(runs, a) else b} has samples of it."
-        for a, b in pairs
-        for task in sorted(_tasks(runs, a) ^ _tasks(runs, b))
-    ]
+        notes += _of_one_run(one, other, found)
+    for a, b in pairs:
+        for run, lacking in ((a, b), (b, a)):
+            if only := sorted(_tasks(runs, run) - _tasks(runs, lacking)):
+                headline.append(
+                    f"LEFT OUT of {b} against {a}, because only {run} has samples: {_listed(only)}."
+                )
     return CapabilityResult(tuple(rows), tuple(headline), tuple(dict.fromkeys(notes)))
+
+
+def _left_out(runs: Mapping[str, Capability]) -> list[str]:
+    """Metrics and groups that are not compared: one line per reason, with the runs."""
+    found: dict[str, list[str]] = {}
+    for run in runs.values():
+        for reason in run.left_out:
+            found.setdefault(reason, []).append(run.run)
+    return [f"Not compared: {reason} ({', '.join(names)})." for reason, names in found.items()]
+
+
+def _of_one_run(one: Capability, other: Capability, rows: Sequence[CapabilityEffect]) -> list[str]:
+    """Metrics and samples that only one run of a comparison has."""
+    notes = []
+    for run, lacking in ((one, other), (other, one)):
+        only = [
+            f"{task}, {metric}"
+            for task in run.tasks.keys() & lacking.tasks.keys()
+            for metric in _metrics(run, task) - _metrics(lacking, task)
+        ]
+        if only:
+            notes.append(f"Not compared, because only {run.run} has them: {_listed(sorted(only))}.")
+    if counts := [
+        f"{row.task}, {row.metric} ({row.only_baseline} in {row.baseline}, {row.only_run} in {row.run})"
+        for row in rows
+        if row.only_baseline or row.only_run
+    ]:
+        notes.append(f"Samples that only one run has do not count: {_listed(counts)}.")
+    return notes
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    """Names, and the number of those that are not listed."""
+    return "; ".join(names[:most]) + (f"; and {len(names) - most} more" if len(names) > most else "")
 
 
 def _tasks(runs: Mapping[str, Capability], run: str) -> set[str]:

@@ -12,6 +12,7 @@ from value_retention.adapters.logs.inspect_logs import is_our_task, open_log
 from value_retention.adapters.logs.lm_eval_capability import groups_of, read_task, results_beside
 from value_retention.adapters.logs.lm_eval_logs import has_records, is_samples_file, run_key
 from value_retention.analysis.runs.identity import CAPABILITY
+from value_retention.analysis.runs.load import is_json_log
 from value_retention.tasks.errors import InputError
 
 
@@ -95,7 +96,7 @@ def task_files(place: Path) -> list[Path]:
     files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
     if place.is_file() and place.suffix == ".json" and place.name.startswith("results_"):
         files = sorted(place.parent.glob(f"samples_*_{run_key(place)}.jsonl"))
-    logs = [f for f in files if f.suffix == ".eval" or (f == place and f.suffix == ".json")]
+    logs = [f for f in files if f.suffix == ".eval" or is_json_log(f, place)]
     return [f for f in files if is_samples_file(f) and not has_records(f)] + [
         f for f in logs if not _is_ours(f)
     ]

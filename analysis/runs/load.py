@@ -193,7 +193,7 @@ def _groups(place: Path) -> list[list[Path]]:
     for file in files:
         if is_samples_file(file):
             groups.setdefault((file.parent, run_key(file)), []).append(file)
-        elif file.name.endswith(RECORDS_SUFFIX) or file.suffix == ".eval" or _is_json_log(file, place):
+        elif file.name.endswith(RECORDS_SUFFIX) or file.suffix == ".eval" or is_json_log(file, place):
             groups[file, ""] = [file]
         elif file == place:
             raise InputError(
@@ -204,8 +204,13 @@ def _groups(place: Path) -> list[list[Path]]:
     return list(groups.values())
 
 
-def _is_json_log(file: Path, place: Path) -> bool:
-    """Whether a JSON file is an Inspect log: the file itself was named, or its first bytes look like one."""
+def is_json_log(file: Path, place: Path) -> bool:
+    """Whether a JSON file is an Inspect log: the user named the file, or its first bytes look like a log.
+
+    Args:
+        file: Any file.
+        place: What the user named.
+    """
     if file.suffix != ".json" or file.name.startswith("results_"):
         return False
     if file == place:
