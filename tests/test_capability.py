@@ -240,6 +240,15 @@ def test_compare_uses_the_other_tasks_of_the_runs_folders(outputs: Path, tmp_pat
     done = run(BIN / "value-retention", "report", *names, "-o", tmp_path / "out.md")
     assert done.returncode == 0, done.stderr
     assert "Other tasks: tuned against base" in (tmp_path / "out.md").read_text("utf-8")
+    for number, more in enumerate(([], ["--capability", names[0], "--capability", names[1]])):
+        folder = tmp_path / f"evidence-{number}"
+        assert run(BIN / "value-retention", "report", *names, *more, "-o", folder).returncode == 0
+        checked = run(BIN / "value-retention", "verify", folder)
+        assert checked.returncode == 0, checked.stdout
+        assert json.loads((folder / "report.json").read_text())["capability"] == found["capability"]
+    sample = one(folder / "runs" / "tuned", "samples_cap_choice_*.jsonl")
+    sample.write_bytes(sample.read_bytes().replace(b'"acc": 1.0', b'"acc": 0.0'))
+    assert run(BIN / "value-retention", "verify", folder).returncode == 1
 
 
 def copied(outputs: Path, place: Path) -> Path:
@@ -280,7 +289,7 @@ def test_other_tasks_that_nobody_asked_for_do_not_stop_a_comparison(outputs: Pat
     command = [BIN / "value-retention", "compare", f"base={root / 'base'}", f"tuned={root / 'tuned'}"]
     done = run(*command)
     assert done.returncode == 0, done.stderr
-    assert "task version (cap_words)" in " ".join(done.stdout.split())
+    assert "task version (cap_words)" in done.stderr
     assert_plain_refusal(run(*command, "--capability", f"base={root / 'base'}", "--capability",
                              f"tuned={root / 'tuned'}"), "task version (cap_words)")  # fmt: skip
     assert_plain_refusal(run(*command, "--capability", f"nobody={root}"), "base, tuned")

@@ -41,7 +41,7 @@ class TaskSamples:
 
     Attributes:
         task: Name of the task.
-        files: The samples file, or the log.
+        files: The samples file and the results file, or the log.
         keys: Hash of each sample; the same in every run that asks it.
         questions: Hash of each sample's document. Rows with one document are one cluster.
         prompts: Hash of what was asked and of the target, per sample.

@@ -36,8 +36,8 @@ NOT_CONFIGURED |= {
 MEANS = ("mean", "nanmean")
 
 
-def results_beside(path: Path) -> dict[str, Any]:
-    """The results of the run that wrote a samples file.
+def results_beside(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The results file of the run that wrote a samples file, and its content.
 
     Raises:
         InputError: no results file of the same time, or invalid JSON.
@@ -54,7 +54,7 @@ def results_beside(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(found[0].read_text("utf-8"))
         if isinstance(value, dict) and isinstance(value.get("results"), dict):
-            return value
+            return found[0], value
         raise ValueError("no results in it")
     except ValueError as error:
         raise InputError(
@@ -65,12 +65,13 @@ def results_beside(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def read_task(path: Path, results: Mapping[str, Any]) -> TaskSamples:
+def read_task(path: Path, beside: Path, results: Mapping[str, Any]) -> TaskSamples:
     """One task of one run.
 
     Args:
         path: The samples file.
-        results: Content of the results file beside it.
+        beside: The results file.
+        results: Its content.
 
     Raises:
         InputError: an unreadable or incomplete file, or samples whose mean is not the reported one.
@@ -102,7 +103,7 @@ def read_task(path: Path, results: Mapping[str, Any]) -> TaskSamples:
     documents = [_hash(row, "doc") for row in first]
     return TaskSamples(
         task=task,
-        files=(str(path),),
+        files=(str(path), str(beside)),
         keys=tuple(_numbered(documents)),
         questions=tuple(documents),
         prompts=tuple(_hash(row, "prompt") + _hash(row, "target") for row in first),

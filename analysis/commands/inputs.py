@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from value_retention.analysis.commands.options import JUDGE, SCORE, as_options, chosen
 from value_retention.analysis.commands.outputs import check_outputs, run_inputs
 from value_retention.analysis.runs.names import check_names, title_of
@@ -179,8 +181,9 @@ def with_capability(
     places: dict[str, list[str]] = {}
     names = list(dict.fromkeys(run.run for run in result.runs))
     for text in given:
-        name, _, path = text.partition("=")
-        if name not in names or not path:
+        name = next((name for name in names if text.startswith(f"{name}=")), "")
+        path = text.removeprefix(f"{name}=")
+        if not name or not path:
             raise InputError(
                 "--capability needs a compared run and a path",
                 where="--capability",
@@ -199,14 +202,15 @@ def with_capability(
         if given:
             raise
         # Nobody asked for these tasks: they do not stop the comparison of the value.
-        text = " ".join(str(error).split())
-        return replace(result, headline=(*result.headline, f"Other tasks are LEFT OUT: {text}"))
+        click.echo(f"WARNING: other tasks in the runs' folders are left out: {error}", err=True)
+        return result
     return replace(
         result,
         headline=(*result.headline, *found.headline),
         notes=(*result.notes, *found.notes),
         files=(*result.files, *(file for run in runs.values() for file in run.files)),
         capability=found.rows,
+        capability_files={name: tuple(run.files) for name, run in runs.items()},
     )
 
 

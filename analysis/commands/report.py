@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from value_retention.analysis.commands.options import capability_option, reading_options, settings_options
+from value_retention.analysis.commands.options import (
+    SCORE,
+    capability_option,
+    chosen,
+    reading_options,
+    settings_options,
+)
 
 if TYPE_CHECKING:
     from value_retention.analysis.effects.result import Result

@@ -86,7 +86,7 @@ def verify(folder: Path) -> Verified:
         said = " ".join(str(error).replace(f"{folder}/", "").split())
         faults.append(f"the figures cannot be computed again: {said}")
     else:
-        faults += _unread(folder, manifest, runs)
+        faults += _unread(folder, manifest, runs, result)
         faults += _figures(folder, result)
         faults += _pages(folder, manifest, result, runs)
         checked += _counts(runs, result)
@@ -111,9 +111,11 @@ def _recomputed(folder: Path, manifest: Manifest, files: Sequence[str]) -> tuple
         if not any(file.startswith(f"{entry.folder}/") for file in files):
             raise InputError("no records of a run", where=entry.folder, expected=f"the files of {entry.name}")
     kept: list[Run] = []
+    options = asdict(manifest.options)
+    score = options.pop("score")
     result = compare_runs(
         list(entries), checked_settings(**asdict(manifest.settings)), {}, kept=kept,
-        load=lambda keys: [restored(folder, entries[key]) for key in keys], **asdict(manifest.options),
+        load=lambda keys: [restored(folder, entries[key], score) for key in keys], **options,
     )  # fmt: skip
     names = {
         (run.name, file): Path(file).relative_to(folder).as_posix() for run in kept for file in run.files
@@ -121,13 +123,14 @@ def _recomputed(folder: Path, manifest: Manifest, files: Sequence[str]) -> tuple
     return kept, with_files(result, names)
 
 
-def _unread(folder: Path, manifest: Manifest, runs: Sequence[Run]) -> list[str]:
+def _unread(folder: Path, manifest: Manifest, runs: Sequence[Run], result: Result) -> list[str]:
     """Records that the manifest lists and that no figure rests on."""
     from value_retention.analysis.report.bundle_check import fault
     from value_retention.analysis.runs.names import LOOKS
 
     read = {Path(file) for run in runs for file in run.files}
     read |= {file.parent / LOOKS.format(name) for file in read for run in runs for name in run.benchmarks()}
+    read |= {Path(file) for files in result.capability_files.values() for file in files}
     return [
         fault(entry.path, "a file that the figures rest on", "a file that is not read")
         for entry in manifest.files

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,7 @@ class Result:
         trajectories: The checkpoints in the order of their training, per benchmark, where requested.
         judge_scores: Run and its score by part of the panel of judges; of runs judged by a panel, where requested.
         capability: Each metric of other tasks, such as IFEval, of each comparison; in no family of tests.
+        capability_files: Run to the files behind ``capability``.
     """
 
     headline: tuple[str, ...]
@@ -76,6 +78,7 @@ class Result:
     trajectories: tuple[Trajectory, ...] = ()
     judge_scores: tuple[tuple[str, JudgeScore], ...] = ()
     capability: tuple[CapabilityEffect, ...] = ()
+    capability_files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def pooled(self) -> list[PooledDimension]:
         """The dimensions of every comparison, partially pooled: exploratory."""

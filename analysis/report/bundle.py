@@ -24,6 +24,9 @@ from value_retention.tasks.errors import InputError
 
 SCHEMA = "value-retention/evidence/1"
 MANIFEST, CHECKSUM = "manifest.json", "manifest.sha256"
+OTHERS = "capability"
+"""Folder in that of a run for the files of other tasks."""
+
 DRAFT = ".part"
 """Folder in which an evidence folder is written; a killed command leaves it."""
 
@@ -44,12 +47,14 @@ class Options:
         before: Name of the run before the value was trained in, for the retained share.
         allow: Aspects in which the runs may differ.
         trajectory: Whether the runs are checkpoints in the order of training.
+        score: Score that was read of Inspect logs that have several.
     """
 
     baseline: str | None = None
     before: str | None = None
     allow: tuple[str, ...] = ()
     trajectory: bool = False
+    score: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,9 @@ def _fill(result: Result, runs: Sequence[Run], options: Options, folder: Path) -
         place = _new_name(run.name, {entry.folder for entry in entries})
         entries.append(RunEntry(run.name, place, tuple(run.benchmarks())))
         copies |= {(run.name, file): path for file, path in _copy(run, folder, place).items()}
+        # Beside the records, where the reader of a run finds other tasks.
+        others = Run(run.name, result.capability_files.get(run.name, ()), ())
+        _copy(others, folder, f"{place}/{OTHERS}")
     resolved = replace(
         options,
         baseline=options.baseline and named_run(options.baseline, result.runs, "--baseline"),

@@ -107,13 +107,18 @@ def check_files(folder: Path, manifest: Manifest) -> list[str]:
     return faults
 
 
-def restored(folder: Path, entry: RunEntry) -> Run:
+def restored(folder: Path, entry: RunEntry, score: str | None = None) -> Run:
     """Read a run of an evidence folder again.
+
+    Args:
+        folder: The evidence folder.
+        entry: The run in the manifest.
+        score: Score to read of Inspect logs that have several.
 
     Raises:
         InputError: what the reader raises, or records that are not those of one run.
     """
-    found = load_runs([folder / entry.folder])
+    found = load_runs([folder / entry.folder], score=score)
     if len(found) != 1:
         raise InputError(
             "not the records of one run", where=entry.folder, found=", ".join(run.name for run in found)

@@ -35,7 +35,7 @@ class Capability:
     @property
     def files(self) -> list[str]:
         """The files that were read."""
-        return [file for task in self.tasks.values() for file in task.files]
+        return list(dict.fromkeys(file for task in self.tasks.values() for file in task.files))
 
 
 def read_capability(run: str, places: Sequence[str | Path]) -> Capability:
@@ -53,14 +53,15 @@ def read_capability(run: str, places: Sequence[str | Path]) -> Capability:
     groups: list[TaskGroup] = []
     left_out: list[str] = []
     outputs: dict[tuple[Path, str], list[Path]] = {}
-    for file in (file for place in places for file in task_files(Path(place).expanduser())):
+    # In one order, wherever the files are: a copy of them gives the same rows.
+    for file in sorted({file for place in places for file in task_files(Path(place).expanduser())}):
         key = (file.parent, run_key(file)) if is_samples_file(file) else (file, "")
         outputs.setdefault(key, []).append(file)
     for files in outputs.values():
         found: list[TaskSamples] = []
         if is_samples_file(files[0]):
-            results = results_beside(files[0])
-            found = [read_task(file, results) for file in files]
+            beside, results = results_beside(files[0])
+            found = [read_task(file, beside, results) for file in files]
             for group in groups_of(results, {task.task: task for task in found}):
                 groups.append(group) if isinstance(group, TaskGroup) else left_out.append(group)
         else:
@@ -71,7 +72,7 @@ def read_capability(run: str, places: Sequence[str | Path]) -> Capability:
                 raise InputError(
                     "a run has two results of one capability task",
                     where=f"{run}, {task.task}",
-                    found=" and ".join((*other.files, *task.files)),
+                    found=f"{other.files[0]} and {task.files[0]}",
                     expected="one",
                     hint=f"name the file: --capability {run}=FILE",
                 )
