@@ -295,9 +295,7 @@ def test_several_runs_of_a_folder_and_two_paths_of_one_name(tmp_path: Path) -> N
     assert [run["folder"] for run in runs][:2] == ["runs/run", "runs/run-2"]
     assert runs[-1]["folder"] == "runs/nested"
     assert sorted(path.name for path in (tmp_path / "e" / "runs" / "nested").iterdir()) == ["a", "b"]
-    assert [run["name"] for run in runs][2:-1] == [
-        f"more/{m}-{b}" for m in ("m1", "m2") for b in ("anima_2_2", "moru")
-    ]
+    assert [run["name"] for run in runs][2:-1] == ["more/synthetic:m1", "more/synthetic:m2"]
     assert not verify(tmp_path / "e").faults
 
 
