@@ -78,7 +78,9 @@ def command(
         runs, settings, {"-o": output}, baseline=baseline, first=True, before=before, allow=allow, kept=kept,
         trajectory=trajectory, capability=capability,
     )  # fmt: skip
-    options = Options(result.runs[0].run if baseline is None else baseline, before, allow, trajectory, chosen(SCORE))
+    options = Options(
+        result.runs[0].run if baseline is None else baseline, before, allow, trajectory, chosen(SCORE)
+    )
     for line in write_report(result, kept, options, output):
         click.echo(line)
 

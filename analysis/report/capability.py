@@ -18,6 +18,9 @@ from value_retention.analysis.report.cells import (
 from value_retention.analysis.report.tables import Table
 from value_retention.analysis.runs.names import title_of
 
+MOST_LINES, MOST_TASKS = 3, 6
+"""Comparisons, and tasks of each, in the lines of the first screen."""
+
 EXPLORATORY = (
     "Other tasks: over the samples that both runs scored, one cluster per document, t intervals, not adjusted and "
     "without verdicts."
@@ -39,20 +42,28 @@ def capability_tables(result: Result) -> Iterator[Table]:
 
 def capability_lines(result: Result) -> list[str]:
     """One line per comparison: the main metric of each other task, and the overall mean of each benchmark."""
-    lines = []
-    for baseline, run in _pairs(result.capability):
-        parts = [
-            f"{row.task} {number(row.difference, _digits(row), sign=True)} {_or_short(_interval(row), row)}"
-            for row in result.capability
-            if row.main and (row.baseline, row.run) == (baseline, run)
-        ]
-        parts += [
-            f"{title_of(e.benchmark)} {number(e.difference, sign=True)} {_or_short(interval_text(e), e)}".strip()
-            for e in result.effects
-            if e.tier == "primary" and (e.baseline, e.run) == (baseline, run)
-        ]
-        lines.append(f"{run} against {baseline}: {', '.join(parts)}.")
-    return lines
+    pairs = _pairs(result.capability)
+    lines = [
+        f"{run} against {baseline}: {_both(result, baseline, run)}." for baseline, run in pairs[:MOST_LINES]
+    ]
+    left = len(pairs) - MOST_LINES
+    return lines if left <= 0 else [*lines, f"Other tasks of {left} more comparisons are in the tables."]
+
+
+def _both(result: Result, baseline: str, run: str) -> str:
+    """Other tasks and benchmarks of one comparison."""
+    main = [row for row in result.capability if row.main and (row.baseline, row.run) == (baseline, run)]
+    parts = [
+        f"{row.task} {number(row.difference, _digits(row), sign=True)} {_or_short(_interval(row), row)}"
+        for row in main[:MOST_TASKS]
+    ]
+    parts += [f"{len(main) - MOST_TASKS} more tasks"] if len(main) > MOST_TASKS else []
+    parts += [
+        f"{title_of(e.benchmark)} {number(e.difference, sign=True)} {_or_short(interval_text(e), e)}"
+        for e in result.effects
+        if e.tier == "primary" and (e.baseline, e.run) == (baseline, run)
+    ]
+    return ", ".join(parts)
 
 
 def _or_short(text: str, row: CapabilityEffect | Effect) -> str:
