@@ -44,7 +44,7 @@ def print_first_screen(result: Result, out: Console | None = None) -> None:
     tail = [*basis, *_wrapped(out, f"{limits} {DAGGER}"), *_wrapped(out, DETAILS)]
     room = LINES - len(head) - len(tail) - len(said) - 2
     body = _verdict_lines(result, out, room)
-    if not any(UNADJUSTED in line.plain for line in body):
+    if not any(UNADJUSTED in line.plain for line in (*body, *said)):
         tail = [*basis, *_wrapped(out, limits), *_wrapped(out, DETAILS)]
     for line in (*head, text_of(""), *body, *said, text_of(""), *tail):
         out.print(line, no_wrap=True, crop=False)
