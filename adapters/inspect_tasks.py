@@ -28,13 +28,14 @@ from value_retention.adapters.judges.models import Judge, LexicalJudge, ModelJud
 from value_retention.adapters.logs.inspect_logs import RECORD
 from value_retention.adapters.private import in_inspect_eval, inspect_sampling
 from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, read_settings
+from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import ANIMA_2_2, BENCHMARKS, MORU, Benchmark
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
-from value_retention.tasks.rubric import ceiling_system_prompt
+from value_retention.tasks.rubric import CEILING_NOTE, ceiling_system_prompt
 from value_retention.tasks.text import clean_logger, printable
 
 logger = clean_logger(__name__)
@@ -88,6 +89,42 @@ def moru_multi(
     return _task(MORU, data, languages, judge, judge_args, ceiling)
 
 
+@task
+def anima_2_2_ceiling(
+    data: str | None = None,
+    languages: str | list[str] | None = None,
+    judge: str | list[str] | None = None,
+    judge_args: dict[str, Any] | str | None = None,
+) -> Task:
+    """ANIMA 2.2 with the criteria in the system prompt: the highest score that the model can reach.
+
+    Args:
+        data: As for `anima_2_2`.
+        languages: As for `anima_2_2`.
+        judge: As for `anima_2_2`.
+        judge_args: As for `anima_2_2`.
+    """
+    return _task(ANIMA_2_2, data, languages, judge, judge_args, ceiling=True)
+
+
+@task
+def moru_multi_ceiling(
+    data: str | None = None,
+    languages: str | list[str] | None = None,
+    judge: str | list[str] | None = None,
+    judge_args: dict[str, Any] | str | None = None,
+) -> Task:
+    """Multilingual MORU with the criteria in the system prompt: the highest score that the model can reach.
+
+    Args:
+        data: As for `moru_multi`.
+        languages: As for `moru_multi`.
+        judge: As for `moru_multi`.
+        judge_args: As for `moru_multi`.
+    """
+    return _task(MORU, data, languages, judge, judge_args, ceiling=True)
+
+
 def _task(
     benchmark: Benchmark,
     data: str | None,
@@ -124,7 +161,7 @@ def _task(
     if ceiling:
         setup.append(system_message(_literal(ceiling_system_prompt(dataset))))
     notes = caveats(dataset.info, [LexicalJudge().info] if lexical.NAME in (settings.judges or ()) else [])
-    notes += ["ceiling test, not a benchmark score"] if ceiling else []
+    notes += [CEILING_NOTE] if ceiling else []
     return Task(
         # Inspect prints the name above the scores.
         dataset=MemoryDataset(
@@ -253,7 +290,7 @@ def judged(
         item = items.get(str(state.sample_id))
         if item is None or item.question != state.input_text:
             raise _other_data(state)
-        answer = Answer.of(item, state.epoch, written, thoughts)
+        answer = Answer.of(item, state.epoch, written, thoughts, _truncated(state.output))
         run = _run_info(state, ceiling)
         options = Options.of(settings.judge_args, journal=panel.journal)
         (record,) = await judge_answers(dataset, [answer], panel.judges(), run, options)
@@ -336,6 +373,10 @@ def _written(output: ModelOutput) -> tuple[list[str], str]:
     return [c.reasoning for c in content if isinstance(c, ContentReasoning)], output.completion
 
 
+def _truncated(output: ModelOutput) -> bool | None:
+    return truncated_by_reason(output.stop_reason) if output.choices else None
+
+
 def _run_info(state: TaskState, ceiling: bool) -> RunInfo:
     sampling = inspect_sampling().model_dump(include=set(SAMPLING_ARGS), exclude_none=True)
     return RunInfo(
@@ -373,4 +414,4 @@ def _explanation(record: AnswerRecord) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["anima_2_2", "moru_multi"]
+__all__ = ["anima_2_2", "anima_2_2_ceiling", "moru_multi", "moru_multi_ceiling"]

@@ -21,6 +21,7 @@ from value_retention.adapters.judges.models import describe, make_judges
 from value_retention.adapters.lm_eval_answers import AnswerStore
 from value_retention.adapters.sampling import engine_of, recorded_values, request_values
 from value_retention.adapters.settings import TRANSPORT_ARGS, public_args, read_settings
+from value_retention.adapters.truncation import output_judge
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import BENCHMARKS, Benchmark
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
@@ -28,6 +29,7 @@ from value_retention.tasks.grading import aggregate_metric, metric_values, quest
 from value_retention.tasks.languages import is_english, language_tag
 from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, RunInfo, caveats
+from value_retention.tasks.rubric import CEILING_NOTE, ceiling_system_prompt
 from value_retention.tasks.text import clean_logger
 
 logger = clean_logger("lm_eval.value_retention")
@@ -43,7 +45,8 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
 
     Args:
         config: The YAML with lm-eval's metadata. ``dataset_path`` selects the benchmark, and
-            ``dataset_kwargs: {language: ms}`` selects one language.
+            ``dataset_kwargs: {language: ms}`` selects one language. ``dataset_kwargs: {ceiling: true}`` shows the
+            model the criteria in a system prompt.
 
     Raises:
         InputError: no judge, or invalid data or settings. Raised before anything is generated.
@@ -54,6 +57,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         self._metadata: dict[str, Any] = dict(config.get("metadata") or {})
         self.settings = read_settings(self._metadata, os.environ).require_judge()
         self.language: str | None = (config.get("dataset_kwargs") or {}).get("language")
+        self.ceiling = bool((config.get("dataset_kwargs") or {}).get("ceiling"))
         config["repeats"] = self.settings.epochs or config.get("repeats", 1)
         # Check the judges before anything is generated. Judging makes new ones: a client belongs to its loop.
         judges = [judge.info for judge in make_judges(self.settings.judges or (), self.settings.judge_args)]
@@ -69,7 +73,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
 
     def _label(self, judges: Sequence[JudgeInfo]) -> None:
         """Write benchmark, data and judges to the results, and the caveats to the table."""
-        notes = caveats(self.loaded.info, judges)
+        notes = caveats(self.loaded.info, judges) + ([CEILING_NOTE] if self.ceiling else [])
         if notes:
             self.config.task_alias = f"{self.task_name} ({'; '.join(notes)})"
         self.config.metadata = {
@@ -130,7 +134,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             # lm-eval's cache is keyed by the task's name, not by data, languages and epochs.
             logger.warning("%s: ignoring --cache_requests: it may return other data", self.task_name)
             kwargs |= {"cache_requests": False, "rewrite_requests_cache": False}
-        super().build_all_requests(**kwargs)
+        super().build_all_requests(**(kwargs | self._shown_criteria(kwargs)))
         self._report_start()
         self._world = (int(kwargs.get("rank", 0)), int(kwargs.get("world_size", 1)))
         identity = self._identify(kwargs)
@@ -141,6 +145,16 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         self.store.resume(self._requests)
         if self.store.resumed:
             self.config.metadata["value_retention"]["resumed"] = self.store.resumed
+
+    def _shown_criteria(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """In the ceiling test, the system prompt that shows the criteria, after the user's own."""
+        if not self.ceiling:
+            return {}
+        criteria = ceiling_system_prompt(self.loaded)
+        # Without a chat template, lm-eval puts the question straight after the system prompt.
+        end = "" if kwargs.get("apply_chat_template") else "\n\n"
+        own = kwargs.get("system_instruction")
+        return {"system_instruction": "\n\n".join([own, criteria] if own else [criteria]) + end}
 
     def _about(self, identity: Identity) -> dict[str, Any]:
         """What tells this run from others in the journal."""
@@ -185,6 +199,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             **recorded_values(given, engine),
             "apply_chat_template": bool(kwargs.get("apply_chat_template")),
             **({"system_instruction": system} if system else {}),
+            **({"ceiling": True} if self.ceiling else {}),
         }
         self.config.metadata["value_retention"] |= {"model": identity.text, "sampling": self._sampling}
         return identity
@@ -208,8 +223,9 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         assert self.store is not None
         self._filtered = True
         self.store.collect(self._requests)
+        truncated = output_judge(public_args(self._metadata), self.config.generation_kwargs or {})
         answers = [
-            Answer.of(self.items[instance.doc["id"]], epoch, text)
+            Answer.of(self.items[instance.doc["id"]], epoch, text, truncated=truncated(text))
             for instance in self._requests
             for epoch, text in enumerate(instance.resps, start=1)
         ]

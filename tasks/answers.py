@@ -24,14 +24,18 @@ class Answer:
     text: str
     reasoning: str | None
     text_hash: str
+    truncated: bool | None = None
+    """Whether the token limit cut the output. None if unknown."""
 
     @classmethod
-    def of(cls, item: Item, epoch: int, written: str, thoughts: Sequence[str] = ()) -> Answer:
+    def of(
+        cls, item: Item, epoch: int, written: str, thoughts: Sequence[str] = (), truncated: bool | None = None
+    ) -> Answer:
         """Split the raw text. `thoughts` is reasoning that the harness has already removed."""
         text, reasoning = split_reasoning(
             well_formed(written), [well_formed(thought) for thought in thoughts]
         )
-        return cls(item, epoch, text, reasoning, text_hash(text))
+        return cls(item, epoch, text, reasoning, text_hash(text), truncated)
 
 
 def make_record(
@@ -78,5 +82,6 @@ def make_record(
         grades=tuple(grades),
         run=run,
         rubric_hash=words_hash(dataset.benchmark, dataset.prompt_revision, protocol),
+        truncated=answer.truncated,
         **derived(item.dimensions, weights, grades, judged=bool(judges)),
     )

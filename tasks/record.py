@@ -1,8 +1,8 @@
 """The sample-level record: one answer, its grades, and everything that makes runs comparable.
 
 Both harnesses write this record, lm-eval in ``filtered_resps`` of its samples file, Inspect in the
-score's metadata. Everything but the `RunInfo` block is a function of the item, the answer and the
-judge's replies, so the same answers and replies give the same bytes through either harness.
+score's metadata. Everything but the `RunInfo` block and ``truncated`` is a function of the item, the answer and
+the judge's replies, so the same answers and replies give the same bytes through either harness.
 """
 
 from __future__ import annotations
@@ -181,6 +181,8 @@ class AnswerRecord:
     rubric_hash: str = ""
     """SHA-256 of the judge prompt without question, answer and dimension. Empty in older records, ``unknown`` if a
     log of another eval does not tell."""
+    truncated: bool | None = None
+    """Whether the token limit cut the model's output. None if the harness does not tell, and in older records."""
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:

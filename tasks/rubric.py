@@ -103,6 +103,10 @@ def item_calls(dataset: Dataset, item: Item) -> int:
     return sum(len(variable_sets(dataset.dimensions[name], item)) for name in item.dimensions)
 
 
+CEILING_NOTE = "ceiling test, not a benchmark score"
+"""What tables and logs say of a run whose model was shown the criteria."""
+
+
 def ceiling_system_prompt(dataset: Dataset) -> str:
     """System prompt of the ceiling test: it shows the model the criteria of every dimension."""
     criteria = "\n\n".join(

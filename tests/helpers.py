@@ -241,6 +241,12 @@ class Server:
             counts: dict[str, Any] = json.load(reply)
             return counts
 
+    def asked(self) -> list[list[list[str]]]:
+        """Role and text of every message of each call to the model, in order."""
+        with urllib.request.urlopen(self.url.removesuffix("/v1") + "/asked") as reply:
+            calls: list[list[list[str]]] = json.load(reply)
+            return calls
+
     @property
     def environment(self) -> dict[str, str]:
         """Variables that let Inspect and lm-eval reach it."""

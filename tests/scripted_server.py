@@ -75,6 +75,7 @@ class Server:
         self.kinds: dict[str, int] = {}
         self.answered: dict[str, int] = {}
         self.order: list[str] = []
+        self.asked: list[list[list[str]]] = []
         self.in_flight = 0
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
@@ -102,6 +103,8 @@ class Server:
     def answer(self, body: dict[str, Any], text: str, judging: bool) -> dict[str, Any]:
         """Count a call and return the reply."""
         self.stats["judge" if judging else "model"] += 1
+        if not judging:
+            self.asked.append(roles_and_texts(body))
         self.order.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
         if judging:
             self.answered[text] = self.answered.get(text, 0) + 1
@@ -141,12 +144,27 @@ class Server:
         """SHA-256 of the last message of each answered call, in order."""
         return web.json_response(self.order)
 
+    async def get_asked(self, request: web.Request) -> web.Response:
+        """Role and text of every message of each call to the model, in order."""
+        return web.json_response(self.asked)
+
+
+def text_of(content: Any) -> str:
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def roles_and_texts(body: dict[str, Any]) -> list[list[str]]:
+    messages = body["messages"] if "messages" in body else body["input"]
+    return (
+        [["user", messages]]
+        if isinstance(messages, str)
+        else [[message["role"], text_of(message["content"])] for message in messages]
+    )
+
 
 def last_text(body: dict[str, Any]) -> str:
     """The last message of a call to either of OpenAI's APIs."""
-    messages = body["messages"] if "messages" in body else body["input"]
-    content = messages if isinstance(messages, str) else messages[-1]["content"]
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    return roles_and_texts(body)[-1][1]
 
 
 def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
@@ -213,6 +231,7 @@ async def serve(args: argparse.Namespace) -> None:
     app.router.add_get("/v1/models", server.get_models)
     app.router.add_get("/stats", server.get_stats)
     app.router.add_get("/calls", server.get_calls)
+    app.router.add_get("/asked", server.get_asked)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", args.port)

@@ -15,7 +15,8 @@ from helpers import PYTHON, ROOT, run
 
 Options = dict[str, dict[str, object]]
 LEFT_BEHIND = (".git", ".venv*", "build", "dist", "*-out", "__pycache__", ".*_cache", "*.egg-info")
-OURS = {"anima_2_2", "moru_multi", "moru_en", "moru_ms", "moru_hi"}
+ORDINARY = ("anima_2_2", "moru_multi", "moru_en", "moru_ms", "moru_hi")
+OURS = {*ORDINARY, *(f"{task}_ceiling" for task in ORDINARY)}
 
 FIND = """
 import json, sys

@@ -35,10 +35,12 @@ from inspect_ai.log import EvalLog, read_eval_log
 
 from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.adapters.logs.lm_eval_logs import read_samples
+from value_retention.analysis.runs.identity import identity_of
 from value_retention.tasks.benchmark import ANIMA_2_2, BENCHMARKS, MORU
 from value_retention.tasks.grading import benchmark_scores, questions_of
-from value_retention.tasks.load import SAMPLE
+from value_retention.tasks.load import SAMPLE, load
 from value_retention.tasks.record import AnswerRecord
+from value_retention.tasks.rubric import ceiling_system_prompt
 from value_retention.tasks.tables import folder_rows
 
 pytestmark = pytest.mark.slow
@@ -114,9 +116,10 @@ def inspect_records(out: Path, benchmark: str) -> list[AnswerRecord]:
 
 
 def but_run(records: list[AnswerRecord]) -> dict[tuple[str, int], str]:
-    """Item and epoch to the record's bytes without the block that names the harness."""
+    """Item and epoch to the record's bytes without what only the harness tells."""
+    without = {"run": None, "truncated": None}
     return {
-        (record.item, record.epoch): json.dumps({**record.to_dict(), "run": None}, ensure_ascii=False)
+        (record.item, record.epoch): json.dumps(record.to_dict() | without, ensure_ascii=False)
         for record in records
     }
 
@@ -246,6 +249,36 @@ def test_sample_rows_through_both_harnesses_and_upstream(data: Path, server: Ser
     assert_lm_evals_figures(tmp_path, "moru_multi", lm_records(tmp_path, "moru"))
     assert {record.run.harness for record in anima} == {"lm_eval"}
     assert any(record.reasoning for record in anima)
+
+
+# -- the ceiling test -------------------------------------------------------------------------------------
+
+
+def test_the_ceiling_test_sends_the_same_messages_through_both_harnesses(data: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        servers = [stack.enter_context(scripted_server()) for _ in range(2)]
+        tasks = [f"{task}_ceiling" for task in OURS]
+        together(
+            tmp_path,
+            (
+                servers[0],
+                ours_in_lm_eval(servers[0], "anima_2_2_ceiling,moru_multi_ceiling", data, 1, tmp_path),
+            ),
+            (servers[1], ours_in_inspect(servers[1], tasks, data, 1, tmp_path)),
+        )
+        lm_eval_asked, inspect_asked = (sorted(server.asked()) for server in servers)
+    assert lm_eval_asked == inspect_asked
+    assert len(lm_eval_asked) == 26 + 36
+    assert {tuple(role for role, _ in messages) for messages in lm_eval_asked} == {("system", "user")}
+    prompts = {messages[0][1] for messages in lm_eval_asked}
+    assert prompts == {ceiling_system_prompt(load(benchmark, str(data))) for benchmark in (ANIMA_2_2, MORU)}
+    for benchmark in ("anima_2_2", "moru"):
+        lm, inspect_ = lm_records(tmp_path, benchmark), inspect_records(tmp_path, benchmark)
+        assert but_run(lm) == but_run(inspect_)
+        assert {record.run.sampling.get("ceiling") for record in (*lm, *inspect_)} == {True}
+        assert {record.truncated for record in lm} == {None}
+        assert {record.truncated for record in inspect_} == {False}
+        assert identity_of(lm).aspects["system"] == identity_of(inspect_).aspects["system"] == "none"
 
 
 # -- replies that upstream does not survive ---------------------------------------------------------------

@@ -131,7 +131,9 @@ def _refuse_other_judging(records: Sequence[AnswerRecord], dataset: Dataset, jud
 def answers_of(records: Sequence[AnswerRecord], dataset: Dataset) -> list[Answer]:
     """The answers in records, already separated from their reasoning."""
     items = {item.id: item for item in dataset.items}
-    return [Answer(items[r.item], r.epoch, r.answer, r.reasoning, r.answer_hash) for r in records]
+    return [
+        Answer(items[r.item], r.epoch, r.answer, r.reasoning, r.answer_hash, r.truncated) for r in records
+    ]
 
 
 def _replies_in(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 RECORD = "record"
 """Key of the record in a score's metadata."""
 
-UNUSED = {"store", "messages", "output"}
+UNUSED = {"store", "messages"}
 EVENTS = {"events", "attachments"}
 
 

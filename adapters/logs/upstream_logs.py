@@ -24,6 +24,7 @@ from value_retention.adapters.logs.upstream_grades import (
     with_prompt,
 )
 from value_retention.adapters.settings import SAMPLING_ARGS, SCORING_ARGS
+from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks import upstream
 from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark, Dimension, Item
@@ -285,5 +286,6 @@ def _record(sample: EvalSample, run: _Run, where: str) -> AnswerRecord:
         rubric_hash=words_hash(benchmark, run.dataset.prompt_revision, "per_dimension")
         if run.known_prompt
         else UNKNOWN,
+        truncated=truncated_by_reason(sample.output.stop_reason) if sample.output.choices else None,
         **scores,
     )

@@ -1,0 +1,58 @@
+"""Whether the token limit cut an answer, as far as a harness tells. Unknown is None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+SURELY, HARDLY = 0.98, 0.8
+"""Shares of the limit, in tokens. An answer with at least the first was cut, one with less than the second was not.
+Between them it is unknown: a text can have fewer tokens when it is tokenized again than when it was generated."""
+
+_LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""lm-eval's names of the limit, in its order of precedence."""
+
+
+def truncated_by_reason(reason: str) -> bool | None:
+    """From Inspect's ``stop_reason``."""
+    return None if reason == "unknown" else reason in ("max_tokens", "model_length")
+
+
+def truncated_by_length(count: int, limit: int) -> bool | None:
+    """From the number of tokens in an output (answer and reasoning) and the limit."""
+    if count >= SURELY * limit:
+        return True
+    return False if count < HARDLY * limit else None
+
+
+def output_judge(
+    model_args: Mapping[str, Any], generation: Mapping[str, Any]
+) -> Callable[[str], bool | None]:
+    """A function from an lm-eval output to whether the limit cut it.
+
+    lm-eval's ``generate_until`` returns no finish reason, so the model's own tokenizer counts. It is the one that the
+    model arguments name (``tokenizer``, or ``pretrained`` of a local model). Without one, and where lm-eval removes
+    the reasoning itself, everything is unknown.
+
+    Args:
+        model_args: lm-eval's model arguments.
+        generation: Its generation settings.
+    """
+    limit = next((generation[name] for name in _LIMITS if generation.get(name) is not None), None)
+    name = model_args.get("tokenizer") or (
+        None if model_args.get("base_url") else model_args.get("pretrained")
+    )
+    hidden = model_args.get("enable_thinking") or model_args.get("think_end_token")
+    if not isinstance(limit, int) or not isinstance(name, str) or hidden:
+        return lambda _: None
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            name,
+            revision=str(model_args.get("revision") or "main"),
+            trust_remote_code=str(model_args.get("trust_remote_code", False)).lower() == "true",
+        )
+    except (OSError, ValueError, ImportError, KeyError):
+        return lambda _: None
+    return lambda text: truncated_by_length(len(tokenizer.encode(text, add_special_tokens=False)), limit)
