@@ -40,6 +40,13 @@ if TYPE_CHECKING:
     help="A difference between runs to allow: judge, judge-settings, prompt, parser, epochs, questions, "
     "version, revision, dropped, protocol, ceiling, system, chat-template, sampling or capability. Repeat for several.",
 )
+@click.option(
+    "--ceiling",
+    "ceilings",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Ceiling test of the run NAME: places its score between floor and ceiling. Repeat for several.",
+)
 @click.option("--full", is_flag=True, help="Print every figure: dimensions, languages, sources, all columns.")
 @click.option(
     "--trajectory",
@@ -57,6 +64,7 @@ def command(
     calibration: Path | None,
     allow: tuple[str, ...],
     capability: tuple[str, ...],
+    ceilings: tuple[str, ...],
     full: bool,
     settings: Settings,
     plots: Path | None,
@@ -85,7 +93,7 @@ def command(
     result = compare_runs(
         runs, settings, outputs, baseline=baseline, before=before, allow=allow,
         agreement=bool(plots or files["json"]), kept=kept, trajectory=trajectory,
-        capability=capability,
+        capability=capability, ceilings=ceilings,
     )  # fmt: skip
     if calibration is not None and kept is not None:
         result = with_labels(result, calibration, kept)

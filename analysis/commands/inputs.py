@@ -53,7 +53,9 @@ def read_scores(path: str, name: str | None = None, judge: str | None = None) ->
         InputError: what the reader raises, or several runs of one benchmark under one name.
     """
     found = [
-        scores for run in load_all([path], judge) for scores in reduce_run(run.name, run.files, run.records)
+        scores
+        for run in load_all([path], judge)
+        for scores in reduce_run(run.name, run.files, run.records, run.ceiling)
     ]
     if name is None:
         return found
@@ -98,7 +100,7 @@ def read_all(
                 kept.append(run)
             if others is not None:
                 others[run.name] = (*others.get(run.name, ()), *run.others)
-            scores += reduce_run(run.name, run.files, run.records)
+            scores += reduce_run(run.name, run.files, run.records, run.ceiling)
             if settings is not None and max(len(record.judges) for record in run.records) > 1:
                 from value_retention.analysis.judges.agreement import judge_agreement
 
@@ -126,6 +128,7 @@ def compare_runs(
     load: Callable[[Sequence[str]], list[Run]] = load_all,
     trajectory: bool = False,
     capability: Sequence[str] = (),
+    ceilings: Sequence[str] = (),
 ) -> Result:
     """Read the runs of a command line and compare them in pairs.
 
@@ -142,15 +145,19 @@ def compare_runs(
         load: Reads the runs at a path.
         trajectory: Whether the runs are checkpoints in the order of training, the first of them the baseline.
         capability: Other tasks of the runs, ``RUN=PATH``; besides those in the runs' own folders.
+        ceilings: ``NAME=PATH`` of ceiling tests.
     """
+    from value_retention.analysis.commands.ceilings import check_ceilings, with_ceilings
     from value_retention.analysis.commands.until import with_looks
     from value_retention.analysis.effects.compare import compare_pairs
     from value_retention.analysis.effects.trajectory import trajectories
 
+    load = with_ceilings(load, ceilings) if ceilings else load
     by_judge: list[tuple[str, JudgeScore]] = []
     others: dict[str, tuple[str, ...]] = {}
     scores, agreements = read_all(paths, settings if agreement else None, kept, load, by_judge, others)
-    check_written(outputs, paths, scores)
+    check_ceilings(ceilings, scores)
+    check_written(outputs, [*paths, *ceilings], scores)
     if baseline is None and (first or trajectory) and scores:
         baseline = scores[0].run
     result = compare_pairs(scores, settings, baseline=baseline, before=before, allow=allow)

@@ -107,7 +107,7 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
             expected="-o FOLDER",
         )
     price_given(options["price_in"], options["price_out"])  # checked with and without a budget
-    found = load_runs(runs, score=chosen(SCORE))
+    found = [part for run in load_runs(runs, score=chosen(SCORE)) for part in run.parts()]
     work = _distinct(_unfilled(found, options["output"]) if fill else found, fill)
     panels = [_panel(records, settings, fill) for _, records in work]
     for names, args, protocol in panels:  # before any call is paid for

@@ -40,6 +40,13 @@ ENDINGS = (".html", ".md", ".json")
     "--allow", multiple=True, metavar="ASPECT", help="A difference between runs to allow, as in compare."
 )
 @click.option(
+    "--ceiling",
+    "ceilings",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Ceiling test of the run NAME: places its score between floor and ceiling. Repeat for several.",
+)
+@click.option(
     "--trajectory",
     is_flag=True,
     help="The runs are checkpoints in the order of training: name the first shown loss.",
@@ -54,6 +61,7 @@ def command(
     before: str | None,
     allow: tuple[str, ...],
     capability: tuple[str, ...],
+    ceilings: tuple[str, ...],
     settings: Settings,
     trajectory: bool,
 ) -> None:
@@ -76,7 +84,7 @@ def command(
     kept: list[Run] = []
     result = compare_runs(
         runs, settings, {"-o": output}, baseline=baseline, first=True, before=before, allow=allow, kept=kept,
-        trajectory=trajectory, capability=capability,
+        trajectory=trajectory, capability=capability, ceilings=ceilings,
     )  # fmt: skip
     options = Options(
         result.runs[0].run if baseline is None else baseline, before, allow, trajectory, chosen(SCORE)

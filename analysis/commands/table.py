@@ -12,6 +12,7 @@ from value_retention.analysis.commands.options import reading_options
 
 if TYPE_CHECKING:
     from value_retention.analysis.runs.load import Run
+    from value_retention.analysis.runs.scores import RunScores
 
 
 @click.command("table")
@@ -45,14 +46,17 @@ def _show(runs: Sequence[Run]) -> None:
     from value_retention.analysis.report.cells import legend
     from value_retention.analysis.report.console import console, print_table, say
     from value_retention.analysis.report.grades import HEADINGS, score_tables
+    from value_retention.analysis.report.guards import GUARD_HEADINGS, GUARD_NOTE, GUARD_TITLE, guard_rows
 
     out = console()
     cells: list[str] = []
-    warnings, tables = score_tables(runs)
+    reduced: list[RunScores] = []
+    warnings, tables = score_tables(runs, reduced)
     for line in warnings:
         say(out, line, "bold red")
     for title, rows in tables:
         print_table(out, title, HEADINGS, rows)
         cells += [cell for row in rows for cell in row]
-    for line in legend(cells):
+    print_table(out, GUARD_TITLE, GUARD_HEADINGS, guard_rows(reduced, marked_only=True))
+    for line in (*legend(cells), GUARD_NOTE):
         say(out, line, "dim")

@@ -12,10 +12,12 @@ from value_retention.analysis.effects.caveats import (
     part_only,
     same_answers,
 )
+from value_retention.analysis.effects.ceilings import ceilings_of
 from value_retention.analysis.effects.comparisons import Comparison, comparisons_of, pairs
 from value_retention.analysis.effects.design import Arm
 from value_retention.analysis.effects.estimate import effects_of, run_scores
 from value_retention.analysis.effects.families import explored, judged
+from value_retention.analysis.effects.guards import guarded
 from value_retention.analysis.effects.language import language_contrasts, with_notes
 from value_retention.analysis.effects.provenance import judged_of, warnings_of
 from value_retention.analysis.effects.result import Result
@@ -144,9 +146,10 @@ def _compare(
         expected = "two runs of one benchmark" + (f", one of them {baseline}" if baseline else "")
         raise InputError("nothing to compare", found=listed or "no run", expected=expected)
     effects = judged(effects, settings)
+    forms = guarded(panels, runs, planned, effects, settings)
     provenance = judged_of(runs)
     return Result(
-        headline=(*warnings_of(provenance), *said, *missed, *fragile_verdicts(effects)),
+        headline=(*warnings_of(provenance), *said, *missed, *fragile_verdicts(effects), *forms.headline()),
         notes=notes,
         judged=provenance,
         scores=tuple(scores),
@@ -158,6 +161,8 @@ def _compare(
         runs=tuple(runs),
         settings=settings,
         arms=arms,
+        guarded=forms,
+        ceilings=tuple(ceilings_of(runs, settings, allow)),
     )
 
 

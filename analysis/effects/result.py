@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from value_retention.analysis.effects.capability import CapabilityEffect
+from value_retention.analysis.effects.ceilings import Ceiling
 from value_retention.analysis.effects.comparisons import Comparison
 from value_retention.analysis.effects.design import Arm
+from value_retention.analysis.effects.guards import Guarded
 from value_retention.analysis.effects.leave_out import WithoutLanguage, without_each_language
 from value_retention.analysis.effects.margins import smallest_margin
 from value_retention.analysis.effects.pooled import EXPLORATORY, PooledDimension, pooled_dimensions
@@ -58,6 +60,8 @@ class Result:
         judge_scores: Run and its score by part of the panel of judges; of runs judged by a panel, where requested.
         capability: Each metric of other tasks, such as IFEval, of each comparison; in no family of tests.
         capability_files: Run to the files behind ``capability``.
+        guarded: Whether the sides of a comparison differ in the form of their answers.
+        ceilings: Scores beside the ceiling of the same model, of runs with a ceiling test.
     """
 
     headline: tuple[str, ...]
@@ -79,6 +83,8 @@ class Result:
     judge_scores: tuple[tuple[str, JudgeScore], ...] = ()
     capability: tuple[CapabilityEffect, ...] = ()
     capability_files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    guarded: Guarded = field(default_factory=Guarded)
+    ceilings: tuple[Ceiling, ...] = ()
 
     def pooled(self) -> list[PooledDimension]:
         """The dimensions of every comparison, partially pooled: exploratory."""
@@ -157,6 +163,8 @@ class Result:
             "leave_one_language_out": [asdict(row) for row in self.without_language()],
             "judge_scores": [{"run": run, **asdict(row)} for run, row in self.judge_scores],
             "trajectory": [asdict(row) for row in self.trajectories],
+            "guards": self.guarded.to_dict(self.runs),
+            "ceilings": [asdict(row) for row in self.ceilings],
         }
 
     def to_frame(self) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from value_retention.analysis.report.cells import (
     sentence,
     share_cells,
 )
+from value_retention.analysis.report.guards import guard_lines
 from value_retention.analysis.report.notes import explained, language_notes
 from value_retention.analysis.report.pooled import pooled_cells
 from value_retention.analysis.report.sections import ADDED, TABLES
@@ -132,7 +133,13 @@ def print_result(
     for effect in result.effects:
         if effect.tier == "primary" or (full and effect.tier == "secondary" and effect.verdict in SHOWN):
             say(out, sentence(effect, result), "bold")
-            for line in filter(None, (estimands(effect), *judge_errors(effect, result), caution(effect))):
+            more = (
+                estimands(effect),
+                *judge_errors(effect, result),
+                caution(effect),
+                *guard_lines(effect, result),
+            )
+            for line in filter(None, more):
                 say(out, line)
 
 

@@ -13,7 +13,7 @@ from value_retention.analysis.effects.provenance import judged_of, warnings_of
 from value_retention.analysis.report.cells import interval, number, or_reason
 from value_retention.analysis.runs.align import ENGLISH, OTHER, OVERALL, align, metrics_of
 from value_retention.analysis.runs.load import Run
-from value_retention.analysis.runs.scores import reduce_run
+from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.errors import InputError
@@ -78,7 +78,7 @@ def grades_table(runs: Sequence[Run]) -> pd.DataFrame:
     rows: dict[str, list[Any]] = {column: [] for column in COLUMNS}
     for run in runs:
         files = ", ".join(run.files)
-        for record in run.records:
+        for record in (*run.records, *run.ceiling):
             for row in _rows(record):
                 for column, value in row.items():
                     rows[column].append(value)
@@ -166,13 +166,24 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         raise InputError("the file cannot be written", where=str(path), found=str(error)) from error
 
 
-def score_tables(runs: Sequence[Run]) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
+def score_tables(
+    runs: Sequence[Run], kept: list[RunScores] | None = None
+) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
     """Warnings for the head, and a title and rows (see `HEADINGS`) for each run and benchmark.
+
+    Args:
+        runs: The runs.
+        kept: Receives the reduced runs.
 
     Raises:
         InputError: an answer that occurs twice.
     """
-    reduced = [(run, part) for run in runs for part in reduce_run(run.name, run.files, run.records)]
+    reduced = [
+        (run, part)
+        for whole in runs
+        for run in whole.parts()
+        for part in reduce_run(run.name, run.files, run.records)
+    ]
     judged = judged_of([part for _, part in reduced])
     tables = []
     for (run, part), who in zip(reduced, judged, strict=True):
@@ -188,6 +199,8 @@ def score_tables(runs: Sequence[Run]) -> tuple[list[str], list[tuple[str, list[l
         )
         metrics = benchmark_scores(questions_of(records), BENCHMARKS[part.benchmark].weighted)
         tables.append((title, [_score_row(name, value, scores, records) for name, value in metrics.items()]))
+    if kept is not None:
+        kept += [part for _, part in reduced]
     return warnings_of(judged), tables
 
 

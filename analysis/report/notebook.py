@@ -171,6 +171,10 @@ def compare(
     """
     settings = checked_settings(level, resamples, seed, margin, equivalence, questions)
     reduced = [
-        part for run in runs for part in reduce_run(run.name, [str(file) for file in run.files], run.records)
+        part
+        for run in runs
+        for part in reduce_run(
+            run.name, [str(file) for file in run.files], run.records, getattr(run, "ceiling", ())
+        )
     ]
     return Report(**vars(compare_pairs(reduced, settings, baseline=baseline, before=before, allow=allow)))

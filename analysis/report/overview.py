@@ -22,6 +22,7 @@ from value_retention.analysis.report.cells import (
     share_cells,
     verdict_text,
 )
+from value_retention.analysis.report.guards import guard_lines
 from value_retention.analysis.report.sensitivity import caution, judge_errors
 from value_retention.analysis.report.tables import Table
 from value_retention.analysis.report.trajectory import first_losses
@@ -88,7 +89,7 @@ def _verdict(effect: Effect, result: Result) -> Verdict:
         f"{comparison}: {brief}, {figures}" + (f"; retained share {share}" if share else ""),
         f"retained share of the gain over {before}: {share}" if share else "",
         [line.strip() for line in (estimands(effect), *judge_errors(effect, result)) if line],
-        caution(effect).strip(),
+        " ".join(line.strip() for line in (caution(effect), *guard_lines(effect, result)) if line),
     )
 
 

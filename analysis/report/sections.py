@@ -11,6 +11,7 @@ from value_retention.analysis.effects.result import Result, question_rows
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.judges.leave_one_out import Score
 from value_retention.analysis.report.capability import capability_tables
+from value_retention.analysis.report.ceilings import ceiling_tables
 from value_retention.analysis.report.cells import (
     CONTRAST_TITLES,
     SHARE_TITLES,
@@ -25,6 +26,7 @@ from value_retention.analysis.report.cells import (
     share_cells,
     worst_text,
 )
+from value_retention.analysis.report.guards import guard_tables
 from value_retention.analysis.report.pooled import pooled_cells
 from value_retention.analysis.report.tables import Table, effect_tables
 from value_retention.analysis.report.trajectory import trajectory_tables
@@ -237,6 +239,8 @@ TABLES: dict[str, Callable[[Result], Iterable[Table]]] = {
     "pooled": pooled_tables,
     "contrasts": contrast_tables,
     "margins": margin_tables,
+    "ceilings": ceiling_tables,
+    "guards": guard_tables,
     "missing": missing_tables,
     "without-language": language_tables,
     "judges": judge_tables,
@@ -245,5 +249,5 @@ TABLES: dict[str, Callable[[Result], Iterable[Table]]] = {
 }
 """Key to the tables of a section. The keys are anchors of the page; a plot names the section with its figures."""
 
-ADDED = ("trajectory", "capability", "margins")
+ADDED = ("trajectory", "capability", "margins", "ceilings", "guards")
 """Sections that the terminal prints in full below the figures that it lays out itself."""

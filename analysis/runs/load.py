@@ -31,6 +31,14 @@ class Run:
     records: tuple[AnswerRecord, ...]
     others: tuple[str, ...] = ()
     """Files of other tasks from the same evaluation, such as IFEval."""
+    ceiling: tuple[AnswerRecord, ...] = ()
+    """Answers of the ceiling test, where the run holds ordinary answers to the same benchmark too."""
+
+    def parts(self) -> list[Run]:
+        """The ordinary answers, and those of the ceiling test, as runs."""
+        ordinary = replace(self, ceiling=())
+        apart = Run(f"{self.name} (ceiling test)", self.files, self.ceiling)
+        return [ordinary, apart] if self.ceiling else [ordinary]
 
     def __repr__(self) -> str:
         """One line: what it holds, not the answers themselves."""
@@ -44,6 +52,10 @@ class Run:
     def benchmarks(self) -> list[str]:
         """Names of the benchmarks it holds, in the order they were read."""
         return list(dict.fromkeys(record.benchmark for record in self.records))
+
+    def designs(self) -> list[tuple[str, bool]]:
+        """Benchmarks, each with whether the model was shown the criteria."""
+        return list(dict.fromkeys((record.benchmark, is_ceiling(record)) for record in self.records))
 
 
 def load_runs(paths: Sequence[str | Path], judge: str | None = None, score: str | None = None) -> list[Run]:
@@ -79,7 +91,7 @@ def load_runs(paths: Sequence[str | Path], judge: str | None = None, score: str 
                 hint="name them: first=PATH second=PATH",
             )
         seen[run.name] = run
-    return runs
+    return [_ceiling_apart(run) for run in runs]
 
 
 def _exists(place: Path) -> bool:
@@ -131,8 +143,8 @@ def _runs_at(place: Path, name: str | None, judge: str | None = None, score: str
 
 def _joined(name: str, units: Sequence[Run]) -> Run | None:
     """The units as one run; None if one of them, or two together, answer a benchmark twice."""
-    benchmarks = [benchmark for unit in units for benchmark in unit.benchmarks()]
-    if len(units) > 1 and len(set(benchmarks)) < len(benchmarks):
+    designs = [design for unit in units for design in unit.designs()]
+    if len(units) > 1 and len(set(designs)) < len(designs):
         return None
     return Run(
         name,
@@ -182,6 +194,19 @@ def _units(place: Path, score: str | None) -> tuple[list[Run], list[NoRecordsErr
             else:
                 units.append(Run(_stem(files[0]), (), (), (str(files[0]),)))
     return units, failed
+
+
+def is_ceiling(record: AnswerRecord) -> bool:
+    """Whether the model was shown the criteria."""
+    return bool(record.run.sampling.get("ceiling"))
+
+
+def _ceiling_apart(run: Run) -> Run:
+    """The run with its ceiling tests apart, of the benchmarks to which it has ordinary answers too."""
+    both = {r.benchmark for r in run.records if not is_ceiling(r)}
+    apart = tuple(r for r in run.records if is_ceiling(r) and r.benchmark in both)
+    ordinary = tuple(r for r in run.records if not (is_ceiling(r) and r.benchmark in both))
+    return replace(run, records=ordinary, ceiling=apart) if apart else run
 
 
 def _groups(place: Path) -> list[list[Path]]:

@@ -13,6 +13,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from value_retention.analysis.runs.guards import Marks, marks_of
 from value_retention.analysis.runs.identity import Identity, identity_of
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import Floats
@@ -74,6 +75,8 @@ class RunScores:
             question has two scored answers.
         judges: Counts of the judges' replies.
         fingerprint: Hash of every answer and grade by item and epoch; equal where two runs are the same.
+        guards: How many answers to each question are truncated, empty and so on.
+        ceiling: The same model's ceiling test on this benchmark, where there is one.
     """
 
     run: str
@@ -93,6 +96,8 @@ class RunScores:
     noise: Floats
     judges: tuple[JudgeCount, ...]
     fingerprint: str
+    guards: Marks
+    ceiling: RunScores | None = None
 
     def __repr__(self) -> str:
         """One line: what it holds, without the arrays."""
@@ -118,13 +123,16 @@ def filled(record: AnswerRecord, value: float) -> list[float]:
     return [value if overall is None else overall, *scores.values()]
 
 
-def reduce_run(name: str, files: Sequence[str], records: Sequence[AnswerRecord]) -> list[RunScores]:
+def reduce_run(
+    name: str, files: Sequence[str], records: Sequence[AnswerRecord], ceiling: Sequence[AnswerRecord] = ()
+) -> list[RunScores]:
     """Reduce a run to one `RunScores` per benchmark in it.
 
     Args:
         name: The run's name.
         files: Files the records came from, for messages.
         records: All its records, in any order.
+        ceiling: Those of the same model's ceiling test.
 
     Raises:
         InputError: no records, or an answer (item and epoch) that occurs twice.
@@ -132,7 +140,14 @@ def reduce_run(name: str, files: Sequence[str], records: Sequence[AnswerRecord])
     if not records:
         raise InputError("the run has no answers", where=", ".join(files) or name)
     benchmarks = dict.fromkeys(record.benchmark for record in records)
-    return [_reduce(name, files, b, [r for r in records if r.benchmark == b]) for b in benchmarks]
+    tops = {b: [r for r in ceiling if r.benchmark == b] for b in benchmarks}
+    return [
+        replace(
+            _reduce(name, files, b, [r for r in records if r.benchmark == b]),
+            ceiling=_reduce(name, files, b, tops[b]) if tops[b] else None,
+        )
+        for b in benchmarks
+    ]
 
 
 def _reduce(name: str, files: Sequence[str], benchmark: str, records: list[AnswerRecord]) -> RunScores:
@@ -173,6 +188,7 @@ def _reduce(name: str, files: Sequence[str], benchmark: str, records: list[Answe
         noise=_noise(list(by_item.values())),
         judges=_judge_counts(records),
         fingerprint=_fingerprint(records),
+        guards=marks_of(list(by_item.values())),
     )
 
 
