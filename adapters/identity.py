@@ -100,7 +100,7 @@ def model_identity(model_args: Mapping[str, Any]) -> Identity:
         main = _provided(str(args.get("model") or args.get("model_id") or args.get("engine") or "unknown"))
     others = {name: _loaded(args[name], revision) for name in _MODELS if name in args}
     skipped = {*_MODELS, "base_url", "model"}
-    rest = {key: args[key] for key in args.keys() - skipped if not _NOT_THE_MODEL.fullmatch(key)}
+    rest = {key: value for key, value in without_speed(args).items() if key not in skipped}
     content = [main.content, {name: part.content for name, part in others.items()}, rest]
     text = json.dumps(content, sort_keys=True, default=lambda value: type(value).__name__)
     return Identity(
@@ -109,6 +109,11 @@ def model_identity(model_args: Mapping[str, Any]) -> Identity:
         certain=main.certain and all(part.certain for part in others.values()),
         served_by=main.served_by,
     )
+
+
+def without_speed(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Model arguments without those for speed and connections, which do not change the model."""
+    return {key: value for key, value in args.items() if not _NOT_THE_MODEL.fullmatch(key)}
 
 
 # -- files and the hub ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,17 @@ def check(config: Any, manager: Any) -> None:
             "value_retention: without --output_path and --log_samples the answers and grades go to the journal "
             "only. To get them from there: value-retention journal export"
         )
+
+
+def unknown_tasks(names: Sequence[str], include_path: str | None = None) -> tuple[list[str], list[str]]:
+    """Names that are not tasks, groups or tags of lm-eval, and the nearest ones that are."""
+    import difflib
+
+    from lm_eval.tasks import TaskManager
+
+    known = set(TaskManager(include_path=include_path).all_tasks)
+    unknown = [name for name in names if name not in known]
+    return unknown, [match for name in unknown for match in difflib.get_close_matches(name, known, n=2)]
 
 
 def _is_ours(name: str, manager: Any) -> bool:

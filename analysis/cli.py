@@ -14,6 +14,7 @@ COMMANDS = {
     "journal": "List what is saved of your runs, write lost records again, free the space.",
     "table": "Scores of runs, or all their grades as one table.",
     "compare": "Is the value retained: paired differences between runs, with intervals.",
+    "audit": "One command from models to a verdict, a report and an exit status.",
     "report": "A comparison as one HTML file, or as a folder with its records.",
     "verify": "Check an evidence folder: hashes, records, every figure and page.",
     "export": "A run in the formats of Every Eval Ever and the Hugging Face Hub.",

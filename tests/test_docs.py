@@ -47,6 +47,11 @@ REPLACED = (
     Replaced(r"google/gemini-2.5-flash-lite", "openai/gemini", "only OpenAI's client is installed"),
     Replaced(r"(value-retention (plan|contamination)\b(?!.* --data).*)", r"\1 --data sample", "no hub"),
     Replaced(r"(inspect eval .*)", r"\1 --limit 6", "time"),
+    Replaced(
+        r"(value-retention audit .*)",
+        r"\1 --data sample --dry-run",
+        "no GPU and no hub: tests/test_audit.py runs audits",
+    ),
     Replaced(r"(--synthetic --draws) 20", r"\1 1 --resamples 1000", "time"),
     Replaced(r"(python tests/simulation.py)", r"\1 20", "time: 20 simulated runs, not 4,000"),
     Replaced(r"meta-llama/Llama-3.1-8B", "checkpoint", "no hub: the tokenizer of the tiny checkpoint"),

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "analysis": {"tasks", "adapters", "analysis"},
     "train": {"train"},
 }
-ROOMS = ("stats", "runs", "judges", "effects", "report", "planning", "examples", "commands")
+ROOMS = ("stats", "runs", "judges", "effects", "report", "planning", "examples", "audit", "commands")
 """Of `analysis`, along the way that data flows: a room imports rooms that stand before it."""
 HARNESSES = {"lm_eval", "inspect_ai", "inspect_evals"}
 

@@ -262,7 +262,7 @@ def _unfilled(runs: list[Run], output: Path | None) -> list[Run]:
 
 
 def _distinct(runs: list[Run], fill: bool) -> list[tuple[Run, list[AnswerRecord]]]:
-    """Each set of answers to one benchmark once, however often it was judged. With --fill, each with gaps.
+    """Each path's answers to one benchmark once, however often they were judged. With --fill, each with gaps.
 
     Raises:
         InputError: no answers.
@@ -276,7 +276,9 @@ def _distinct(runs: list[Run], fill: bool) -> list[tuple[Run, list[AnswerRecord]
             records = [r for r in run.records if r.benchmark == benchmark]
             answers = tuple(sorted((r.run.model, r.item, r.epoch, r.answer_hash) for r in records))
             if not fill:
-                work.setdefault((benchmark, answers), (run, records))
+                # Two checkpoints may give the same answers: each path gets its records.
+                path = run.name.partition("/")[0]
+                work.setdefault((benchmark, answers, path), (run, records))
             elif failed_grades(records):
                 work[benchmark, answers, run.name] = run, records
             else:

@@ -242,7 +242,8 @@ def is_json_log(file: Path, place: Path) -> bool:
         return True
     with file.open("rb") as content:
         head = content.read(400)
-    return b'"version"' in head and b'"status"' in head
+    # `inspect eval-set` leaves an index of its logs beside them, in which a file's name comes first.
+    return head.lstrip(b"{ \r\n\t").startswith(b'"version"') and b'"status"' in head
 
 
 def _stem(file: Path) -> str:

@@ -1,0 +1,1 @@
+"""An audit: from a base model and candidates to a verdict, step by step."""
