@@ -19,7 +19,7 @@ from made_records import run_of
 from test_table import write_records, write_samples
 
 from value_retention.analysis.cli import cli
-from value_retention.analysis.report.interchange_eee import WITHHELD
+from value_retention.analysis.exchange.every_eval_ever import WITHHELD
 from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import ANIMA_2_2, joint_revision
 from value_retention.tasks.errors import InputError

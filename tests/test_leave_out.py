@@ -16,7 +16,7 @@ from value_retention.analysis.cli import cli
 from value_retention.analysis.effects.margins import margin_p, smallest_margin
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
-from value_retention.analysis.report.plots import save_plots
+from value_retention.analysis.report.plots.comparison import save_plots
 
 LEVELS = {"base": 0.6, "tuned": 0.5}
 

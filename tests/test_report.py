@@ -26,7 +26,7 @@ from value_retention.analysis.examples.synthetic import anima_shape, moru_shape,
 from value_retention.analysis.report.cells import number
 from value_retention.analysis.report.console import print_result
 from value_retention.analysis.report.export import latex, tex
-from value_retention.analysis.report.plots import file_name, file_names, save_plots
+from value_retention.analysis.report.plots.comparison import file_name, file_names, save_plots
 from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load

@@ -17,9 +17,9 @@ from test_table import write_log, write_records, write_samples
 from value_retention.analysis.cli import cli
 from value_retention.analysis.commands.verify import verify
 from value_retention.analysis.examples.synthetic import Shape, synthetic_records
-from value_retention.analysis.report import plots
-from value_retention.analysis.report.bundle import CHECKSUM, MANIFEST, checksum_line
-from value_retention.analysis.report.bundle_check import check_files, differences, read_manifest
+from value_retention.analysis.exchange.bundle import CHECKSUM, MANIFEST, checksum_line
+from value_retention.analysis.exchange.bundle_check import check_files, differences, read_manifest
+from value_retention.analysis.report.plots import comparison as plots
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived
 from value_retention.tasks.record import AnswerRecord

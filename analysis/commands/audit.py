@@ -209,7 +209,7 @@ def _compare(audit: Audit, folder: Path) -> Result:
     """Compare the judged runs, and write the evidence folder in place of an earlier one."""
     from value_retention.analysis.audit.steps import capability_of, runs_of
     from value_retention.analysis.commands.inputs import compare_runs, load_all
-    from value_retention.analysis.report.bundle import Options, write_evidence
+    from value_retention.analysis.exchange.bundle import Options, write_evidence
     from value_retention.analysis.runs.load import Run
 
     paths = [f"{name}={path}" for name, found in runs_of(audit, folder).items() for path in found]

@@ -53,15 +53,15 @@ def command(
     the benchmark.
     """
     from value_retention.analysis.commands.inputs import load_all
-    from value_retention.analysis.report.interchange import parts_of
+    from value_retention.analysis.exchange.parts import parts_of
 
     parts = parts_of(load_all(runs))
     if form == "hub":
-        from value_retention.analysis.report.interchange_hub import write_hub
+        from value_retention.analysis.exchange.hub import write_hub
 
         written = write_hub(parts, output)
     else:
-        from value_retention.analysis.report.interchange_eee import write_every_eval_ever
+        from value_retention.analysis.exchange.every_eval_ever import write_every_eval_ever
 
         written = write_every_eval_ever(
             parts,

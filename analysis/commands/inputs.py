@@ -314,7 +314,7 @@ def write_result(
     check_outputs(outputs, [*run_inputs([run for arm in result.arms for run in arm.runs], ()), *result.files])
     written = write_files(result, files, more)
     if plots is not None:
-        from value_retention.analysis.report.plots import save_plots
+        from value_retention.analysis.report.plots.comparison import save_plots
 
         written.append(f"wrote {len(save_plots(result, plots))} figures to {plots}")
     return written

@@ -18,7 +18,7 @@ from value_retention.analysis.commands.options import (
 
 if TYPE_CHECKING:
     from value_retention.analysis.effects.result import Result
-    from value_retention.analysis.report.bundle import Options
+    from value_retention.analysis.exchange.bundle import Options
     from value_retention.analysis.runs.load import Run
     from value_retention.analysis.stats.settings import Settings
 
@@ -71,7 +71,7 @@ def command(
     `value-retention verify` checks. RUN is as in `value-retention compare`; the first one is the baseline.
     """
     from value_retention.analysis.commands.inputs import check_written, compare_runs
-    from value_retention.analysis.report.bundle import Options, check_folder
+    from value_retention.analysis.exchange.bundle import Options, check_folder
     from value_retention.tasks.errors import InputError
 
     if output.suffix not in (*ENDINGS, ""):
@@ -105,7 +105,7 @@ def write_report(result: Result, runs: Sequence[Run], options: Options, output: 
     Returns:
         Lines that say what was written.
     """
-    from value_retention.analysis.report.bundle import pages, write_evidence
+    from value_retention.analysis.exchange.bundle import pages, write_evidence
     from value_retention.analysis.report.export import writing
 
     if not output.suffix:

@@ -14,7 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from value_retention.analysis.effects.result import Result
-    from value_retention.analysis.report.bundle import Manifest
+    from value_retention.analysis.exchange.bundle import Manifest
     from value_retention.analysis.runs.load import Run
 
 SHOWN = 5
@@ -66,8 +66,8 @@ def verify(folder: Path) -> Verified:
     Raises:
         InputError: the folder does not exist.
     """
-    from value_retention.analysis.report.bundle import MANIFEST, files_in, measured
-    from value_retention.analysis.report.bundle_check import check_files, differing_versions, read_manifest
+    from value_retention.analysis.exchange.bundle import MANIFEST, files_in, measured
+    from value_retention.analysis.exchange.bundle_check import check_files, differing_versions, read_manifest
     from value_retention.tasks.errors import InputError
 
     if not folder.is_dir():
@@ -101,8 +101,8 @@ def _recomputed(folder: Path, manifest: Manifest, files: Sequence[str]) -> tuple
         InputError: what the reader or the comparison raises, or a run without files in the folder.
     """
     from value_retention.analysis.commands.inputs import compare_runs
-    from value_retention.analysis.report.bundle import with_files
-    from value_retention.analysis.report.bundle_check import restored
+    from value_retention.analysis.exchange.bundle import with_files
+    from value_retention.analysis.exchange.bundle_check import restored
     from value_retention.analysis.stats.settings import checked_settings
     from value_retention.tasks.errors import InputError
 
@@ -125,7 +125,7 @@ def _recomputed(folder: Path, manifest: Manifest, files: Sequence[str]) -> tuple
 
 def _unread(folder: Path, manifest: Manifest, runs: Sequence[Run], result: Result) -> list[str]:
     """Records that the manifest lists and that no figure rests on."""
-    from value_retention.analysis.report.bundle_check import fault
+    from value_retention.analysis.exchange.bundle_check import fault
     from value_retention.analysis.runs.names import LOOKS
 
     read = {Path(file) for run in runs for file in run.files}
@@ -140,7 +140,7 @@ def _unread(folder: Path, manifest: Manifest, runs: Sequence[Run], result: Resul
 
 def _figures(folder: Path, result: Result) -> Iterator[str]:
     """Faults of ``report.json``."""
-    from value_retention.analysis.report.bundle_check import differences
+    from value_retention.analysis.exchange.bundle_check import differences
     from value_retention.analysis.report.export import json_text
 
     name = "report.json"
@@ -163,8 +163,8 @@ def _figures(folder: Path, result: Result) -> Iterator[str]:
 
 def _pages(folder: Path, manifest: Manifest, result: Result, runs: Sequence[Run]) -> Iterator[str]:
     """Faults of the pages. Plots are compared where the drawing libraries are those of the manifest."""
-    from value_retention.analysis.report.bundle import pages, versions
-    from value_retention.analysis.report.bundle_check import fault, same_drawing
+    from value_retention.analysis.exchange.bundle import pages, versions
+    from value_retention.analysis.exchange.bundle_check import fault, same_drawing
 
     ours = manifest.versions.get("value-retention", "unknown")
     hint = "" if ours == versions()["value-retention"] else f" (written by value-retention {ours})"
@@ -195,7 +195,7 @@ def _text(path: Path) -> str | None:
 
 def _counts(runs: Sequence[Run], result: Result) -> list[str]:
     """What was read and computed again."""
-    from value_retention.analysis.report.bundle_check import TOLERANCE, numbers
+    from value_retention.analysis.exchange.bundle_check import TOLERANCE, numbers
 
     answers = sum(len(run.records) for run in runs)
     grades = sum(len(record.grades) for run in runs for record in run.records)

@@ -98,7 +98,7 @@ class Report(Result):
         """
         from matplotlib import rc_context
 
-        from value_retention.analysis.report.plots import forest
+        from value_retention.analysis.report.plots.comparison import forest
 
         chosen = [e for e in self.effects if benchmark in (None, e.benchmark) and run in (None, e.run)]
         if not chosen:

@@ -166,7 +166,7 @@ def _basis(result: Result) -> Table:
 
 def _pictures(result: Result) -> list[Picture]:
     """Every plot of the result."""
-    from value_retention.analysis.report.plots import save_plots
+    from value_retention.analysis.report.plots.comparison import save_plots
 
     counts = Counter(effect.benchmark for effect in result.effects if effect.tier == "primary")
     most = 1 if max(counts.values(), default=0) > CLOSE else CLOSE

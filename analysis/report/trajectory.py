@@ -10,8 +10,8 @@ import numpy as np
 from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.trajectory import Trajectory
-from value_retention.analysis.report.canvas import INK, SOFT, canvas
 from value_retention.analysis.report.cells import interval, number, p_text
+from value_retention.analysis.report.plots.canvas import INK, SOFT, canvas
 from value_retention.analysis.report.tables import Table
 from value_retention.analysis.runs.names import title_of
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from value_retention.analysis.effects.provenance import warnings_of
 from value_retention.analysis.effects.rows import Score
+from value_retention.analysis.exchange.parts import Part
 from value_retention.analysis.report.export import json_text, writing
-from value_retention.analysis.report.interchange import Part
 from value_retention.analysis.runs.align import NORMALIZED, OVERALL
 from value_retention.analysis.runs.identity import SAMPLING_NAMES
 from value_retention.tasks import upstream

@@ -13,12 +13,12 @@ import numpy as np
 from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result, question_rows
 from value_retention.analysis.effects.rows import Effect
-from value_retention.analysis.report.canvas import INK, SOFT, canvas, legend_above, save
 from value_retention.analysis.report.cells import SECTIONS, UNADJUSTED, interval_text, number
 from value_retention.analysis.report.overview import worst_first
-from value_retention.analysis.report.plots_agreement import agreement_figure
-from value_retention.analysis.report.plots_groups import judges, slope
-from value_retention.analysis.report.plots_sensitivity import (
+from value_retention.analysis.report.plots.agreement import agreement_figure
+from value_retention.analysis.report.plots.canvas import INK, SOFT, canvas, legend_above, save
+from value_retention.analysis.report.plots.groups import judges, slope
+from value_retention.analysis.report.plots.sensitivity import (
     margin_curve,
     missing_bounds,
     panel_scores,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from value_retention.analysis.report.canvas import INK, PALE, SOFT, canvas, legend_above
 from value_retention.analysis.report.cells import number
+from value_retention.analysis.report.plots.canvas import INK, PALE, SOFT, canvas, legend_above
 from value_retention.analysis.runs.names import title_of
 
 if TYPE_CHECKING:

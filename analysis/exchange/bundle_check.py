@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from value_retention.analysis.report.bundle import (
+from value_retention.analysis.exchange.bundle import (
     CHECKSUM,
     MANIFEST,
     PAGES,

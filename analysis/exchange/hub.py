@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_retention.analysis.exchange.parts import Part
 from value_retention.analysis.report.cells import interval, number
 from value_retention.analysis.report.export import writing
-from value_retention.analysis.report.interchange import Part
 from value_retention.tasks.benchmark import BENCHMARKS
 from value_retention.tasks.errors import InputError
 

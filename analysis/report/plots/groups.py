@@ -11,8 +11,8 @@ import numpy as np
 from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Score
-from value_retention.analysis.report.canvas import INK, MARKERS, PALE, SOFT, canvas, legend_above
 from value_retention.analysis.report.cells import number
+from value_retention.analysis.report.plots.canvas import INK, MARKERS, PALE, SOFT, canvas, legend_above
 from value_retention.analysis.runs.align import ENGLISH, OTHER
 from value_retention.analysis.runs.names import title_of
 

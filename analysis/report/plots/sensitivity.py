@@ -13,9 +13,9 @@ from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.judges.leave_one_out import JudgeScore
-from value_retention.analysis.report.canvas import INK, PALE, SOFT, canvas
 from value_retention.analysis.report.cells import UNADJUSTED, number
-from value_retention.analysis.report.plots_groups import DASHES
+from value_retention.analysis.report.plots.canvas import INK, PALE, SOFT, canvas
+from value_retention.analysis.report.plots.groups import DASHES
 from value_retention.analysis.runs.names import title_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Results for others: evidence that can be checked, and other projects' formats."""

@@ -1,0 +1,1 @@
+"""Figures of a comparison, as SVG."""
