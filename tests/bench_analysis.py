@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ordinary_answers import ANSWERS
 
 from value_retention.analysis.effects.compare import compare_pairs
 from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
@@ -95,7 +96,7 @@ def write_runs(folder: Path, count: int) -> list[Path]:
         with paths[-1].open("w", encoding="utf-8") as file:
             for record in records:
                 grades = tuple(replace(grade, rationale=RATIONALE) for grade in record.grades)
-                answer = f"{record.answer}. {RATIONALE * 2}"
+                answer = f"{record.answer}. {ANSWERS.get(record.language, ANSWERS['en'])}"
                 made = replace(record, grades=grades, answer=answer, answer_hash=text_hash(answer))
                 file.write(made.to_json() + "\n")
     return paths

@@ -132,7 +132,7 @@ def test_the_exit_status_is_the_verdict(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"judge": "openai-api/lab/other"}, "judge of anima_2_2"),
+        ({"judge": "openai-api/lab/other"}, "no answers by this judge"),
         ({"epochs": 5}, "epochs of anima_2_2"),
         ({"tasks": "anima_2_2,moru_multi"}, "lacks a benchmark"),
     ],
@@ -295,6 +295,12 @@ def test_killed_in_every_step_it_goes_on_and_finds_the_planted_loss(tmp_path: Pa
         }
         assert verdicts["worse", "anima_2_2"] == verdicts["worse", "moru"] == "degraded beyond the margin"
         assert verdicts["same", "anima_2_2"] == verdicts["same", "moru"] == "retained"
+        assert {path.name for path in (tmp_path / "audit").iterdir()} >= {
+            "answers",
+            "grades",
+            "report",
+            "steps",
+        }
         again = run(*command(file), **variables)
         assert again.returncode == 1
         assert server.stats() == stats, "a finished audit asked again"

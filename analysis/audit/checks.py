@@ -83,7 +83,7 @@ def check_runs(audit: Audit, name: str, model: Model, content: dict[str, str]) -
     """
     found: dict[str, list[RunScores]] = {}
     for path in model.runs:
-        for run in load_runs([path]):
+        for run in load_runs([path], audit.judge_read):
             for scores in reduce_run(run.name, run.files, run.records):
                 found.setdefault(scores.benchmark, []).append(scores)
     for task in audit.tasks:
@@ -97,7 +97,6 @@ def check_runs(audit: Audit, name: str, model: Model, content: dict[str, str]) -
             )  # fmt: skip
         identity = own[0].identity
         for aspect, had, wanted in (
-            ("judge", identity.aspects["judge"], " + ".join(audit.judge)),
             ("revision", identity.content, content[benchmark.name]),
             ("epochs", identity.aspects["epochs"], str(audit.epochs or benchmark.epochs)),
         ):

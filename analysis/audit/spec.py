@@ -210,6 +210,11 @@ class Audit(Strict):
         return first | self.candidates
 
     @property
+    def judge_read(self) -> str | None:
+        """The judge whose grades are read where a folder holds several; None: any, since they may differ."""
+        return None if "judge" in self.allow else " + ".join(self.judge)
+
+    @property
     def paid(self) -> bool:
         """Whether the judge is asked over a network or on a GPU, and not the phrase matcher."""
         return any(name != "lexical" for name in self.judge)

@@ -12,8 +12,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,9 @@ class Step:
         command: The command.
         part: Folder that the command writes to.
         keep: Whether the command resumes from what it left in `part`.
+        again: Whether a finished step with another key is done again instead of refused. What it asked is in the
+            journal, so nothing is lost.
+        copies: Folders that are copied into `part` before the command runs, by name.
     """
 
     title: str
@@ -50,6 +53,8 @@ class Step:
     command: tuple[str, ...]
     part: Path
     keep: bool = False
+    again: bool = False
+    copies: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -58,16 +63,12 @@ class Step:
         Raises:
             InputError: something else was asked when it was done.
         """
-        if not self.folder.exists():
+        key = self.finished_key
+        if key is None:
             return False
-        try:
-            key = json.loads((self.folder / STEP).read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(
-                "this folder is not a step of an audit", where=str(self.folder), found=str(error),
-                hint="choose another folder (-o), or move this one away",
-            ) from error  # fmt: skip
         changed = [name for name in self.key.keys() | key.keys() if key.get(name) != self.key.get(name)]
+        if changed and self.again:
+            return False
         if changed:
             raise InputError(
                 f"the {self.title} were made with other settings",
@@ -78,11 +79,27 @@ class Step:
             )
         return True
 
+    @property
+    def finished_key(self) -> dict[str, Any] | None:
+        """What was asked by the step that made the folder; None if there is no folder."""
+        if not self.folder.exists():
+            return None
+        try:
+            key: dict[str, Any] = json.loads((self.folder / STEP).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                "this folder is not a step of an audit", where=str(self.folder), found=str(error),
+                hint="choose another folder (-o), or move this one away",
+            ) from error  # fmt: skip
+        return key
+
     def begin(self) -> None:
         """Make the folder that the command writes to, and its configuration."""
         if self.part.exists() and not self.keep:
             shutil.rmtree(self.part)
         self.part.parent.mkdir(parents=True, exist_ok=True)
+        for name, place in self.copies.items():
+            shutil.copytree(place, self.part / name)
         if self.config:
             write_json(config_file(self.part), self.config)
 
@@ -91,6 +108,8 @@ class Step:
         self.part.mkdir(parents=True, exist_ok=True)
         write_json(self.part / STEP, self.key)
         config_file(self.part).unlink(missing_ok=True)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
         self.part.replace(self.folder)
 
 
@@ -125,12 +144,24 @@ def answer_steps(audit: Audit, folder: Path) -> list[Step]:
     return found
 
 
-def judge_command(audit: Audit, folder: Path) -> tuple[str, ...]:
-    """The command that judges every saved answer. It writes beside the answers, and asks nothing twice."""
-    runs = [f"{name}={folder / 'answers' / name}" for name, model in audit.models.items() if model.model]
+def judge_step(audit: Audit, folder: Path, answers: Sequence[Step]) -> Step | None:
+    """The step that judges the answers of all models, under one budget. None if finished runs stand for all of them.
+
+    It works on copies of the answers, because `value-retention judge` writes beside them.
+    """
+    own = {step.folder.name: step for step in answers if step.folder.parent.name == "answers"}
+    if not own:
+        return None
+    part = folder / "grades.part"
     command = [
-        sys.executable, "-m", "value_retention.analysis.cli", "judge", *runs, "--judge", ",".join(audit.judge),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "value_retention.analysis.cli",
+        "judge",
+        "--judge",
+        ",".join(audit.judge),
+    ]
+    command += [f"{name}={part / name}" for name in own]
     if audit.judge_args:
         command += ["--judge-args", json.dumps(audit.judge_args)]
     if audit.data not in ("hub", "sample") and not audit.data.startswith("hub:"):
@@ -139,7 +170,23 @@ def judge_command(audit: Audit, folder: Path) -> tuple[str, ...]:
         price = audit.price
         command += ["--budget", str(audit.budget)]
         command += ["--price-in", str(price.input), "--price-out", str(price.output)]
-    return tuple(command)
+    key = {
+        "judge": list(audit.judge),
+        "judge_args": audit.judge_args,
+        "answers": {name: step.key for name, step in own.items()},
+    }
+    copies = {name: step.folder for name, step in own.items()}
+    return Step("grades", folder / "grades", key, {}, tuple(command), part, again=True, copies=copies)
+
+
+def ungraded(step: Step | None) -> list[str]:
+    """Models whose answers a judge step has yet to judge."""
+    if step is None or step.done:
+        return []
+    old = step.finished_key or {}
+    if any(old.get(name) != step.key[name] for name in ("judge", "judge_args")):
+        old = {}
+    return [name for name, key in step.key["answers"].items() if old.get("answers", {}).get(name) != key]
 
 
 def _lm_eval(audit: Audit, name: str, model: Model, folder: Path, title: str, capability: bool) -> Step:
@@ -227,7 +274,7 @@ def free_folder(folder: Path) -> None:
     Raises:
         InputError: it is a file, cannot be written, or holds something other than an audit.
     """
-    known = {"answers", "capability", "report", "report.part", "steps", ".lock"}
+    known = {"answers", "capability", "grades", "grades.part", "report", "report.part", "steps", ".lock"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         others = sorted(entry.name for entry in folder.iterdir() if entry.name not in known)
@@ -247,7 +294,7 @@ def free_folder(folder: Path) -> None:
 def runs_of(audit: Audit, folder: Path) -> dict[str, list[str]]:
     """Paths of each model's judged answers."""
     return {
-        name: list(model.runs) if model.runs else [str(folder / "answers" / name)]
+        name: list(model.runs) if model.runs else [str(folder / "grades" / name)]
         for name, model in audit.models.items()
     }
 

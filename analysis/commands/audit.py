@@ -14,7 +14,6 @@ from value_retention.analysis.commands.options import Amount
 
 if TYPE_CHECKING:
     from value_retention.analysis.audit.spec import Audit
-    from value_retention.analysis.audit.steps import Step
     from value_retention.analysis.effects.result import Result
 
 RETAINED, DEGRADED, INCONCLUSIVE, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -124,41 +123,36 @@ def _run(audit: Audit, folder: Path, dry_run: bool, yes: bool) -> int:
     from value_retention.analysis.audit.checks import check_audit
     from value_retention.analysis.audit.estimate import estimate, lines
     from value_retention.analysis.audit.run import Progress, locked, run_command
-    from value_retention.analysis.audit.steps import answer_steps, free_folder, judge_command
+    from value_retention.analysis.audit.steps import answer_steps, free_folder, judge_step, ungraded
 
     check_audit(audit)
     folder = folder.resolve()
     free_folder(folder)
     with locked(folder) as held:
-        steps = answer_steps(audit, folder)
-        open_ = [step for step in steps if not step.done]
-        answering = [step.folder.name for step in open_ if step.folder.parent.name == "answers"]
-        judging = sorted({*answering, *_unjudged(audit, steps)})
-        found = estimate(audit, answering, judging)
+        answers = answer_steps(audit, folder)
+        judge = judge_step(audit, folder, answers)
+        steps = [*answers, *([judge] if judge else [])]
+        left = [step for step in steps if not step.done]
+        unanswered = [step.folder.name for step in left if step.folder.parent.name == "answers"]
+        found = estimate(audit, unanswered, ungraded(judge))
         said = lines(audit, found)
-        judge = judge_command(audit, folder)
         if dry_run:
             for line in said or ["nothing is left to ask"]:
                 click.echo(line)
-            for command in (*(step.command for step in open_), *([judge] if judging else [])):
-                click.echo(" ".join(command))
+            for step in left:
+                click.echo(" ".join(step.command))
             return RETAINED
         _agree(audit, said, found.usd, yes)
-        with Progress(len(steps) + 2) as progress:
+        with Progress(len(steps) + 1) as progress:
             for step in steps:
-                progress.begin(step.title)
-                if step not in open_:
+                if step not in left:
                     progress.done(step.title)
                     continue
+                progress.begin(step.title)
                 step.begin()
-                log = folder / "steps" / f"{step.folder.parent.name}-{step.folder.name}.log"
+                log = folder / "steps" / f"{step.title.replace(' ', '-')}.log"
                 run_command(step.title, step.command, log, held, progress)
                 step.finish()
-            progress.begin("judging")
-            if judging:
-                run_command("judging", judge, folder / "steps" / "judge.log", held, progress)
-            else:
-                progress.done("judging")
             progress.begin("comparison and report")
             began = time.monotonic()
             result = _compare(audit, folder)
@@ -189,22 +183,6 @@ def _agree(audit: Audit, said: list[str], usd: float | None, yes: bool) -> None:
         raise InputError("stopped before anything was spent")
 
 
-def _unjudged(audit: Audit, steps: list[Step]) -> list[str]:
-    """Models whose finished answers have no grades of the audit's judge."""
-    from value_retention.analysis.runs.load import load_runs
-
-    open_ = []
-    for step in steps:
-        if step.folder.parent.name != "answers" or not step.done:
-            continue
-        names = {
-            tuple(judge.name for judge in r.judges) for run in load_runs([step.folder]) for r in run.records
-        }
-        if tuple(audit.judge) not in names:
-            open_.append(step.folder.name)
-    return open_
-
-
 def _compare(audit: Audit, folder: Path) -> Result:
     """Compare the judged runs, and write the evidence folder in place of an earlier one."""
     from value_retention.analysis.audit.steps import capability_of, runs_of
@@ -216,7 +194,7 @@ def _compare(audit: Audit, folder: Path) -> Result:
     before, kept = "before" if audit.before else None, list[Run]()
     result = compare_runs(
         paths, audit.settings(), {}, baseline="base", before=before, allow=audit.allow, kept=kept,
-        load=lambda places: load_all(places, " + ".join(audit.judge)), capability=capability_of(audit, folder),
+        load=lambda places: load_all(places, audit.judge_read), capability=capability_of(audit, folder),
     )  # fmt: skip
     options = Options("base", before, audit.allow)
     report, part = folder / "report", folder / "report.part"
