@@ -85,7 +85,7 @@ def become(job: dict[str, Any]) -> None:
     os.environ.update(job["environment"])
     if any(word.startswith("value_retention.train.") for word in job["argv"]):
         forget_ours()
-    else:
+    elif "audit" not in job["argv"]:  # an audit checks the names of lm-eval's tasks
         read_our_tasks_only()
 
 

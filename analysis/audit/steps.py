@@ -22,6 +22,8 @@ from value_retention.analysis.audit.spec import Audit, Model
 from value_retention.tasks.errors import InputError
 
 STEP = "step.json"
+PYTHON = (sys.executable, "-P", "-m")
+"""Runs a module. Without the working folder, in which a clone's metadata would hide those that are installed."""
 CHAT = ("completions", "anthropic-chat", "textsynth", "watsonx_llm")
 """Endings of lm-eval's names of engines that call a server; these name the model ``model``, not ``pretrained``."""
 
@@ -153,14 +155,7 @@ def judge_step(audit: Audit, folder: Path, answers: Sequence[Step]) -> Step | No
     if not own:
         return None
     part = folder / "grades.part"
-    command = [
-        sys.executable,
-        "-m",
-        "value_retention.analysis.cli",
-        "judge",
-        "--judge",
-        ",".join(audit.judge),
-    ]
+    command = [*PYTHON, "value_retention.analysis.cli", "judge", "--judge", ",".join(audit.judge)]
     command += [f"{name}={part / name}" for name in own]
     if audit.judge_args:
         command += ["--judge-args", json.dumps(audit.judge_args)]
@@ -210,7 +205,7 @@ def _lm_eval(audit: Audit, name: str, model: Model, folder: Path, title: str, ca
     config |= {"log_samples": True, "output_path": str(part)}
     if capability:
         config["use_cache"] = str(folder.with_name(f"{name}.cache"))
-    start = shlex.split(audit.command) if audit.command else [sys.executable, "-m", "lm_eval"]
+    start = shlex.split(audit.command) if audit.command else [*PYTHON, "lm_eval"]
     command = (*start, "run", "--config", str(config_file(part)))
     return Step(title, folder, key, config, command, part)
 
@@ -234,7 +229,7 @@ def _inspect(audit: Audit, name: str, model: Model, folder: Path, title: str, ca
         "harness": "inspect", "tasks": names, "model": model.model, "options": given, "config": own,
         "content": _content(model),
     }  # fmt: skip
-    command = [sys.executable, "-m", "inspect_ai", "eval-set", *names, "--model", str(model.model), *given]
+    command = [*PYTHON, "inspect_ai", "eval-set", *names, "--model", str(model.model), *given]
     command += ["--log-dir", str(part), "--display", "plain", "--log-dir-allow-dirty"]
     command += ["--run-config", str(config_file(part))] if own else []
     return Step(title, folder, key, own, tuple(command), part, keep=True)
