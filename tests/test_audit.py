@@ -17,7 +17,8 @@ import yaml
 from click.testing import CliRunner
 from helpers import BIN, JUDGE, PYTHON, RUN, Server, environment, run, scripted_server
 
-from value_retention.analysis.audit.steps import STEP
+from value_retention.analysis.audit.spec import checked_audit
+from value_retention.analysis.audit.steps import STEP, answer_steps
 from value_retention.analysis.cli import cli
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import ANIMA_2_2
@@ -219,6 +220,23 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "audit" / "thesis.txt").touch()
     done = audit(write(tmp_path, data="sample", **GOOD), "--yes")
     assert (done.exit_code, "thesis.txt" in done.output) == (3, True)
+
+
+def test_what_changes_an_answer_is_part_of_a_steps_key() -> None:
+    def steps(**lm_eval: Any) -> list[Any]:
+        content = GOOD | {"capability": {"tasks": ["ifeval"], "limit": 5, "lm_eval": {"num_fewshot": 2}}}
+        return answer_steps(checked_audit(content | {"lm_eval": lm_eval}, "test"), Path("audit"))
+
+    value, other = steps(model="vllm", model_args={"dtype": "float32"})[:2]
+    assert value.config["model_args"] == {"dtype": "float32", "pretrained": "lab/base"}
+    assert (value.config["tasks"], value.config["metadata"]["judge"]) == (["anima_2_2", "moru_multi"], "none")
+    assert (other.config["tasks"], other.config["limit"], other.config["num_fewshot"]) == (["ifeval"], 5, 2)
+    assert "metadata" not in other.config
+    quicker = steps(
+        model="vllm", model_args={"dtype": "float32", "tensor_parallel_size": 2}, batch_size="auto"
+    )
+    assert [step.key for step in quicker[:2]] == [value.key, other.key]
+    assert steps(model="vllm", model_args={"dtype": "bfloat16"})[0].key != value.key
 
 
 def test_a_failed_step_says_what_it_printed(tmp_path: Path) -> None:

@@ -67,10 +67,12 @@ def guard_lines(e: Effect, result: Result) -> list[str]:
     for rest in result.guarded.without:
         if (rest.benchmark, rest.statement) != key:
             continue
-        figure = f"{number(rest.difference, sign=True)} points {interval(rest.low, rest.high)}".strip()
-        shown = "too few clusters for an interval" if rest.low is None else rest.verdict or ""
-        lines.append(
-            f"    without the {rest.left_out} questions with such an answer: {figure or 'no question is left'}, "
-            f"{rest.questions} questions in {rest.clusters} clusters{f': {shown}' if shown else ''}"
-        )
+        found = "no question is left"
+        if rest.difference is not None:
+            shown = "too few clusters for an interval" if rest.low is None else rest.verdict or ""
+            found = (
+                f"{number(rest.difference, sign=True)} points {interval(rest.low, rest.high)}".strip()
+                + f", {rest.questions} questions in {rest.clusters} clusters{f': {shown}' if shown else ''}"
+            )
+        lines.append(f"    without the {rest.left_out} questions with such an answer: {found}")
     return lines

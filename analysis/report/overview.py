@@ -89,7 +89,7 @@ def _verdict(effect: Effect, result: Result) -> Verdict:
         f"{comparison}: {brief}, {figures}" + (f"; retained share {share}" if share else ""),
         f"retained share of the gain over {before}: {share}" if share else "",
         [line.strip() for line in (estimands(effect), *judge_errors(effect, result)) if line],
-        " ".join(line.strip() for line in (caution(effect), *guard_lines(effect, result)) if line),
+        "; ".join(line.strip() for line in (caution(effect), *guard_lines(effect, result)) if line),
     )
 
 
