@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 
 from value_retention.analysis.audit.spec import TASKS, Audit, Model
+from value_retention.analysis.audit.steps import CHAT
 from value_retention.analysis.runs.load import load_runs
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import load
+from value_retention.tasks.load import Dataset, load
 
 
-def check_audit(audit: Audit) -> None:
+def check_audit(audit: Audit) -> list[Dataset]:
     """Check everything that a later step would refuse.
+
+    Returns:
+        The rows of the benchmarks.
 
     Raises:
         InputError: a judge without a package or key, data that cannot be read, a model that cannot exist, an unknown
@@ -30,17 +34,19 @@ def check_audit(audit: Audit) -> None:
             _check_model(name, model, audit)
     if audit.capability and audit.inspect is None:
         _check_tasks(audit)
-    found = {name: load(TASKS[name], audit.data, audit.languages) for name in audit.tasks}
-    content = {data.benchmark.name: data.info.content_hash for data in found.values()}
+    datasets = [load(TASKS[name], audit.data, audit.languages) for name in audit.tasks]
+    content = {data.benchmark.name: data.info.content_hash for data in datasets}
     for name, model in audit.models.items():
         if model.runs:
             check_runs(audit, name, model, content)
+    return datasets
 
 
 def _check_model(name: str, model: Model, audit: Audit) -> None:
     """Refuse a path that does not exist: lm-eval would look for it on the hub once the base has been evaluated."""
     text = str(model.model)
-    if os.path.exists(text) or audit.inspect is not None or not _loads(str(audit.lm_eval.get("model", "hf"))):
+    served = str(audit.lm_eval.get("model", "hf")).endswith(CHAT)
+    if os.path.exists(text) or audit.inspect is not None or served:
         return
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
@@ -52,12 +58,6 @@ def _check_model(name: str, model: Model, audit: Audit) -> None:
             "the model does not exist", where=name, found=text,
             expected="a folder with a checkpoint, or OWNER/NAME on the Hugging Face hub",
         ) from error  # fmt: skip
-
-
-def _loads(engine: str) -> bool:
-    from value_retention.analysis.audit.steps import CHAT
-
-    return not engine.endswith(CHAT)
 
 
 def _check_tasks(audit: Audit) -> None:

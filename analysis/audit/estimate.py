@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from value_retention.analysis.audit.spec import TASKS, Audit
+from value_retention.analysis.audit.spec import Audit
 from value_retention.analysis.planning.plan import estimate_tokens, plan
-from value_retention.tasks.load import load
+from value_retention.tasks.load import Dataset
 
 ANSWER_TOKENS = 600
 """Assumed tokens of an answer, as in `value-retention plan`."""
@@ -39,29 +39,23 @@ class Estimate:
     minutes_judge: float
     usd: float | None
 
-    @property
-    def nothing(self) -> bool:
-        """Whether nothing is left to ask."""
-        return not (self.answers or self.calls)
 
-
-def estimate(audit: Audit, unanswered: Sequence[str], unjudged: Sequence[str]) -> Estimate:
+def estimate(
+    audit: Audit, datasets: Sequence[Dataset], unanswered: Sequence[str], unjudged: Sequence[str]
+) -> Estimate:
     """Count what is left.
 
     Args:
         audit: The audit.
+        datasets: Its benchmarks' rows.
         unanswered: Models without finished answers.
         unjudged: Models whose answers are not judged.
-
-    Raises:
-        InputError: data that cannot be read.
     """
     paid = [name for name in audit.judge if name != "lexical"]
     protocol = audit.judge_args.get("protocol", "per_dimension")
     plans = []
-    for task in audit.tasks:
-        dataset = load(TASKS[task], audit.data, audit.languages)
-        epochs = audit.epochs or TASKS[task].epochs
+    for dataset in datasets:
+        epochs = audit.epochs or dataset.benchmark.epochs
         plans.append(plan(dataset, epochs, len(paid), ANSWER_TOKENS, estimate_tokens, protocol))
     calls = sum(p.calls for p in plans) * len(unjudged)
     read, written = (sum(getattr(p, name) for p in plans) * len(unjudged) * bool(paid)

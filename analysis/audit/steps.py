@@ -83,7 +83,7 @@ class Step:
 
     @property
     def finished_key(self) -> dict[str, Any] | None:
-        """What was asked by the step that made the folder; None if there is no folder."""
+        """What was asked by the step that made the folder; None without a folder."""
         if not self.folder.exists():
             return None
         try:

@@ -125,7 +125,7 @@ def _run(audit: Audit, folder: Path, dry_run: bool, yes: bool) -> int:
     from value_retention.analysis.audit.run import Progress, locked, run_command
     from value_retention.analysis.audit.steps import answer_steps, free_folder, judge_step, ungraded
 
-    check_audit(audit)
+    datasets = check_audit(audit)
     folder = folder.resolve()
     free_folder(folder)
     with locked(folder) as held:
@@ -134,7 +134,7 @@ def _run(audit: Audit, folder: Path, dry_run: bool, yes: bool) -> int:
         steps = [*answers, *([judge] if judge else [])]
         left = [step for step in steps if not step.done]
         unanswered = [step.folder.name for step in left if step.folder.parent.name == "answers"]
-        found = estimate(audit, unanswered, ungraded(judge))
+        found = estimate(audit, datasets, unanswered, ungraded(judge))
         said = lines(audit, found)
         if dry_run:
             for line in said or ["nothing is left to ask"]:

@@ -10,6 +10,7 @@ import click
 from value_retention.analysis.commands.options import (
     as_options,
     capability_option,
+    ceiling_option,
     output_options,
     reading_options,
     settings_options,
@@ -40,13 +41,7 @@ if TYPE_CHECKING:
     help="A difference between runs to allow: judge, judge-settings, prompt, parser, epochs, questions, "
     "version, revision, dropped, protocol, ceiling, system, chat-template, sampling or capability. Repeat for several.",
 )
-@click.option(
-    "--ceiling",
-    "ceilings",
-    multiple=True,
-    metavar="NAME=PATH",
-    help="Ceiling test of the run NAME: places its score between floor and ceiling. Repeat for several.",
-)
+@ceiling_option
 @click.option("--full", is_flag=True, help="Print every figure: dimensions, languages, sources, all columns.")
 @click.option(
     "--trajectory",

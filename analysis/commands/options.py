@@ -121,6 +121,15 @@ capability_option = click.option(
 )
 
 
+ceiling_option = click.option(
+    "--ceiling",
+    "ceilings",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="Ceiling test of the run NAME: places its score between floor and ceiling. Repeat for several.",
+)
+
+
 def output_options(command: F) -> F:
     """Add an option per kind of output file, and --plots."""
     file = click.Path(dir_okay=False, path_type=Path)

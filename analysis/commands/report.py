@@ -11,6 +11,7 @@ import click
 from value_retention.analysis.commands.options import (
     SCORE,
     capability_option,
+    ceiling_option,
     chosen,
     reading_options,
     settings_options,
@@ -39,13 +40,7 @@ ENDINGS = (".html", ".md", ".json")
 @click.option(
     "--allow", multiple=True, metavar="ASPECT", help="A difference between runs to allow, as in compare."
 )
-@click.option(
-    "--ceiling",
-    "ceilings",
-    multiple=True,
-    metavar="NAME=PATH",
-    help="Ceiling test of the run NAME: places its score between floor and ceiling. Repeat for several.",
-)
+@ceiling_option
 @click.option(
     "--trajectory",
     is_flag=True,
