@@ -16,7 +16,7 @@ from typing import Any
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ContentReasoning, GenerateConfig, ModelOutput, model_roles
+from inspect_ai.model import ChatMessageUser, ContentReasoning, GenerateConfig, ModelOutput, model_roles
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver, system_message
 
@@ -30,9 +30,11 @@ from value_retention.adapters.private import in_inspect_eval, inspect_sampling
 from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, read_settings
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks.answers import Answer
-from value_retention.tasks.benchmark import ANIMA_2_2, BENCHMARKS, MORU, Benchmark
+from value_retention.tasks.batched import check_protocol
+from value_retention.tasks.benchmark import Item
+from value_retention.tasks.definition import benchmark_of, find_benchmark
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
-from value_retention.tasks.grading import benchmark_scores, questions_of
+from value_retention.tasks.grading import benchmark_scores, questions_of, split_reasoning
 from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
 from value_retention.tasks.rubric import CEILING_NOTE, ceiling_system_prompt
@@ -63,7 +65,7 @@ def anima_2_2(
         ceiling: Show the model the criteria in a system prompt, for the highest score it can reach. Not a
             benchmark score.
     """
-    return _task(ANIMA_2_2, data, languages, judge, judge_args, ceiling)
+    return _task("anima_2_2", data, languages, judge, judge_args, ceiling)
 
 
 @task
@@ -86,7 +88,29 @@ def moru_multi(
         ceiling: Show the model the criteria in a system prompt, for the highest score it can reach. Not a
             benchmark score.
     """
-    return _task(MORU, data, languages, judge, judge_args, ceiling)
+    return _task("moru_multi", data, languages, judge, judge_args, ceiling)
+
+
+@task
+def benchmark(
+    path: str,
+    data: str | None = None,
+    languages: str | list[str] | None = None,
+    judge: str | list[str] | None = None,
+    judge_args: dict[str, Any] | str | None = None,
+    ceiling: bool = False,
+) -> Task:
+    """A benchmark of your own, from its ``benchmark.yaml``.
+
+    Args:
+        path: The file, or its folder.
+        data: Default: the tables that the file names.
+        languages: As for `anima_2_2`.
+        judge: As for `anima_2_2`.
+        judge_args: As for `anima_2_2`.
+        ceiling: As for `anima_2_2`.
+    """
+    return _task(str(Path(path).expanduser().resolve()), data, languages, judge, judge_args, ceiling)
 
 
 @task
@@ -104,7 +128,7 @@ def anima_2_2_ceiling(
         judge: As for `anima_2_2`.
         judge_args: As for `anima_2_2`.
     """
-    return _task(ANIMA_2_2, data, languages, judge, judge_args, ceiling=True)
+    return _task("anima_2_2", data, languages, judge, judge_args, ceiling=True)
 
 
 @task
@@ -122,11 +146,11 @@ def moru_multi_ceiling(
         judge: As for `moru_multi`.
         judge_args: As for `moru_multi`.
     """
-    return _task(MORU, data, languages, judge, judge_args, ceiling=True)
+    return _task("moru_multi", data, languages, judge, judge_args, ceiling=True)
 
 
 def _task(
-    benchmark: Benchmark,
+    name: str,
     data: str | None,
     languages: str | list[str] | None,
     judge: str | list[str] | None,
@@ -136,6 +160,8 @@ def _task(
     show_input_errors_plainly()
     values = {"data": data, "languages": languages, "judge": judge, "judge_args": judge_args}
     settings = read_settings(values, os.environ)
+    benchmark = find_benchmark(name, "-T path")
+    check_protocol(benchmark, settings.judge_args.get("protocol", "per_dimension"))
     dataset = load_for_run(benchmark, settings.data, settings.languages)
     # Inside an eval the roles are bound by now. A task made in Python may still get them from `eval()`.
     role = model_roles().get("grader")
@@ -147,13 +173,14 @@ def _task(
         raise two_judges()
     if settings.judges is None and not role and in_inspect_eval():
         raise no_judge()
-    _read[benchmark.name, settings.data, settings.languages] = dataset
+    _read[name, settings.data, settings.languages] = dataset
     samples = [
         Sample(
             id=item.id,
             input=item.question,
             target=list(item.dimensions),
-            metadata={"language": item.language, "cluster": item.cluster, "source": item.source},
+            metadata={"language": item.language, "cluster": item.cluster, "source": item.source}
+            | ({"turns": list(item.turns)} if item.turns else {}),
         )
         for item in dataset.items
     ]
@@ -163,15 +190,16 @@ def _task(
     notes = caveats(dataset.info, [LexicalJudge().info] if lexical.NAME in (settings.judges or ()) else [])
     notes += [CEILING_NOTE] if ceiling else []
     return Task(
+        name=benchmark.task_name if benchmark.definition else None,
         # Inspect prints the name above the scores.
         dataset=MemoryDataset(
             samples, name=f"{benchmark.name} ({'; '.join(notes)})" if notes else benchmark.name
         ),
         setup=setup,
-        solver=generate(),
+        solver=conversation() if any(item.turns for item in dataset.items) else generate(),
         # Plain values. The log keeps them, and `inspect score` makes the scorer from them.
         scorer=judged(
-            benchmark.name,
+            name if benchmark.definition else benchmark.name,
             settings.data,
             None if settings.languages is None else list(settings.languages),
             None if settings.judges is None else list(settings.judges) or ["none"],
@@ -233,6 +261,22 @@ def require_judge(named: bool) -> Solver:
     return solve
 
 
+@solver
+def conversation() -> Solver:
+    """Ask the question, then say the user's further turns, each after the model's answer."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        state = await generate(state)
+        for text in state.metadata.get("turns", ()):
+            if state.completed:
+                break
+            state.messages.append(ChatMessageUser(content=text))
+            state = await generate(state)
+        return state
+
+    return solve
+
+
 @metric(scores="unreduced")
 def scores_by_name() -> Metric:
     """Every figure of the benchmark, from the records of all epochs. Missing grades are left out and counted."""
@@ -243,7 +287,7 @@ def scores_by_name() -> Metric:
             return {}
         if records[0].status == "not_judged":
             return {"not_judged": 1.0}
-        weighted = records[0].benchmark == ANIMA_2_2.name
+        weighted = benchmark_of(records[0]).weighted
         figures = benchmark_scores(questions_of(records), weighted)
         return {name: value for name, value in figures.items() if value is not None}
 
@@ -269,7 +313,7 @@ def judged(
     the item lacks the dimension or no grade could be read. The metadata holds the record.
 
     Args:
-        benchmark: ``anima_2_2`` or ``moru``.
+        benchmark: Name of a benchmark of this package, or the path of a definition.
         data: As for the tasks.
         languages: As for the tasks.
         judge: Names. By default, the models with the role ``grader``.
@@ -280,7 +324,7 @@ def judged(
     values = {"data": data, "languages": languages, "judge": judge, "judge_args": judge_args}
     settings = read_settings(values, {})
     dataset = _read.pop((benchmark, settings.data, settings.languages), None) or load_for_run(
-        BENCHMARKS[benchmark], settings.data, settings.languages
+        find_benchmark(benchmark, "scorer"), settings.data, settings.languages
     )
     panel = _Panel(settings.judges, settings.judge_args)
     items = {item.id: item for item in dataset.items}
@@ -290,7 +334,9 @@ def judged(
         item = items.get(str(state.sample_id))
         if item is None or item.question != state.input_text:
             raise _other_data(state)
-        answer = Answer.of(item, state.epoch, written, thoughts, _truncated(state.output))
+        answer = Answer.of(
+            item, state.epoch, written, thoughts, _truncated(state.output), _turns(state, item)
+        )
         run = _run_info(state, ceiling)
         options = Options.of(settings.judge_args, journal=panel.journal)
         (record,) = await judge_answers(dataset, [answer], panel.judges(), run, options)
@@ -373,6 +419,21 @@ def _written(output: ModelOutput) -> tuple[list[str], str]:
     return [c.reasoning for c in content if isinstance(c, ContentReasoning)], output.completion
 
 
+def _turns(state: TaskState, item: Item) -> list[str]:
+    """The conversation before the last answer. Empty for a question alone."""
+    if not item.turns:
+        return []
+    said = [message for message in state.messages if message.role in ("user", "assistant")]
+    if [message.text for message in said[::2]] != [item.question, *item.turns]:
+        raise InputError(
+            "the conversation ended early",
+            where=f"sample {state.sample_id}",
+            found=f"{len(said) // 2} answers",
+            expected=f"{1 + len(item.turns)} answers",
+        )
+    return [split_reasoning(m.text)[0] if m.role == "assistant" else m.text for m in said[:-1]]
+
+
 def _truncated(output: ModelOutput) -> bool | None:
     return truncated_by_reason(output.stop_reason) if output.choices else None
 
@@ -414,4 +475,4 @@ def _explanation(record: AnswerRecord) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["anima_2_2", "anima_2_2_ceiling", "moru_multi", "moru_multi_ceiling"]
+__all__ = ["anima_2_2", "anima_2_2_ceiling", "benchmark", "moru_multi", "moru_multi_ceiling"]

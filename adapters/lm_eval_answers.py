@@ -40,6 +40,7 @@ class AnswerStore:
         self.journal = journal
         self.run = run
         self.resumed: str | None = None
+        self._about = (identity, sampling)
         self._lock = lock
         self._certain = identity.certain
         self._calls = digest(identity.digest, sampling, run.generation)
@@ -82,6 +83,12 @@ class AnswerStore:
         run = journal.start(answers_of, about, identity.certain, resume)
         store = cls(journal, run, identity, sampling, lock)
         _listen()
+        _open_stores.append(store)
+        return store
+
+    def follow_up(self) -> AnswerStore:
+        """A store for the next turn of conversations: the same run, and answers of its own."""
+        store = AnswerStore(self.journal, self.run, *self._about, self._lock)
         _open_stores.append(store)
         return store
 

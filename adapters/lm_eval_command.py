@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from value_retention.adapters.lm_eval_answers import stop
+from value_retention.adapters.lm_eval_turns import require_template
+from value_retention.tasks.definition import FILE
 from value_retention.tasks.errors import InputError
 
 logger = logging.getLogger("lm_eval.value_retention")
@@ -28,7 +30,9 @@ def check(config: Any, manager: Any) -> None:
     if not ours:
         return
     try:
-        manager.load(ours)  # reads settings and data, and makes the judges
+        tasks = manager.load(ours)["tasks"]  # reads settings and data, and makes the judges
+        for task in tasks.values():
+            require_template(task.loaded.items, config.apply_chat_template)
         if config.output_path:
             _check_folder(Path(str(config.output_path)))
     except InputError as error:
@@ -55,8 +59,11 @@ def _is_ours(name: str, manager: Any) -> bool:
     import value_retention.tasks
 
     path = getattr(manager.task_index.get(name), "yaml_path", None)
+    if path is None:
+        return False
     folder = Path(next(iter(value_retention.tasks.__path__))).resolve()
-    return path is not None and Path(path).resolve().is_relative_to(folder)
+    own = Path(path).with_name(FILE).is_file() and Path(path).with_name("task.py").is_file()
+    return own or Path(path).resolve().is_relative_to(folder)
 
 
 def _check_folder(path: Path) -> None:

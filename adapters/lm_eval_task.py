@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import datasets
 from lm_eval.api.task import ConfigurableTask
@@ -19,11 +20,14 @@ from value_retention.adapters.identity import Identity, model_identity
 from value_retention.adapters.judges.judging import Options, Tally, judge_batch, request_count
 from value_retention.adapters.judges.models import describe, make_judges
 from value_retention.adapters.lm_eval_answers import AnswerStore
+from value_retention.adapters.lm_eval_turns import Talk, converse, require_template
 from value_retention.adapters.sampling import engine_of, recorded_values, request_values
 from value_retention.adapters.settings import TRANSPORT_ARGS, public_args, read_settings
 from value_retention.adapters.truncation import output_judge
 from value_retention.tasks.answers import Answer
-from value_retention.tasks.benchmark import BENCHMARKS, Benchmark
+from value_retention.tasks.batched import check_protocol
+from value_retention.tasks.benchmark import Benchmark
+from value_retention.tasks.definition import packaged, read_definition
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import aggregate_metric, metric_values, question_scores
 from value_retention.tasks.languages import is_english, language_tag
@@ -44,16 +48,25 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
     """A task with open-ended questions, graded by judges.
 
     Args:
-        config: The YAML with lm-eval's metadata. ``dataset_path`` selects the benchmark, and
-            ``dataset_kwargs: {language: ms}`` selects one language. ``dataset_kwargs: {ceiling: true}`` shows the
-            model the criteria in a system prompt.
+        config: The YAML with lm-eval's metadata. ``dataset_path`` names a benchmark of this package (see
+            `benchmark_task` for others), and ``dataset_kwargs: {language: ms}`` selects one language.
+            ``dataset_kwargs: {ceiling: true}`` shows the model the criteria in a system prompt. What the YAML leaves
+            out comes from the benchmark's definition.
+
+    Attributes:
+        definition: The ``benchmark.yaml`` of a benchmark that is not of this package.
 
     Raises:
         InputError: no judge, or invalid data or settings. Raised before anything is generated.
     """
 
+    definition: ClassVar[Path | None] = None
+
     def __init__(self, config: dict[str, Any]) -> None:
-        config = {key: value for key, value in config.items() if key != "class"}
+        self.benchmark = (
+            read_definition(self.definition) if self.definition else _packaged(config.get("dataset_path"))
+        )
+        config = _defaults(self.benchmark) | {key: value for key, value in config.items() if key != "class"}
         self._metadata: dict[str, Any] = dict(config.get("metadata") or {})
         self.settings = read_settings(self._metadata, os.environ).require_judge()
         self.language: str | None = (config.get("dataset_kwargs") or {}).get("language")
@@ -61,6 +74,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         config["repeats"] = self.settings.epochs or config.get("repeats", 1)
         # Check the judges before anything is generated. Judging makes new ones: a client belongs to its loop.
         judges = [judge.info for judge in make_judges(self.settings.judges or (), self.settings.judge_args)]
+        check_protocol(self.benchmark, self.settings.judge_args.get("protocol", "per_dimension"))
         super().__init__(config=config)
         self.items = {item.id: item for item in self.loaded.items}
         self._label(judges)
@@ -69,6 +83,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         self.identity: Identity | None = None
         self._world = (0, 1)
         self._filtered = False
+        self._chat: tuple[Any, str | None] = (None, None)
         self.store: AnswerStore | None = None
 
     def _label(self, judges: Sequence[JudgeInfo]) -> None:
@@ -102,7 +117,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Load the items. Items in a folder never go through the cache of `datasets`."""
-        self.loaded = self._load(_benchmark(self.config.dataset_path))
+        self.loaded = self._load(self.benchmark)
         rows = [
             {"id": item.id, "question": item.question, "language": item.language, "cluster": item.cluster}
             for item in self.loaded.items
@@ -119,7 +134,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
                 where=f"task {self.config.task}, key 'languages'",
                 found=", ".join(languages),
                 expected=self.language,
-                hint="choose the tasks of those languages (moru_en, moru_ms, moru_hi)",
+                hint="choose the tasks of those languages",
             )
         return load_for_run(benchmark, self.settings.data, (self.language,))
 
@@ -134,7 +149,10 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             # lm-eval's cache is keyed by the task's name, not by data, languages and epochs.
             logger.warning("%s: ignoring --cache_requests: it may return other data", self.task_name)
             kwargs |= {"cache_requests": False, "rewrite_requests_cache": False}
-        super().build_all_requests(**(kwargs | self._shown_criteria(kwargs)))
+        require_template(self.loaded.items, kwargs.get("chat_template"))
+        shown = kwargs | self._shown_criteria(kwargs)
+        self._chat = (shown.get("chat_template"), shown.get("system_instruction"))
+        super().build_all_requests(**shown)
         self._report_start()
         self._world = (int(kwargs.get("rank", 0)), int(kwargs.get("world_size", 1)))
         identity = self._identify(kwargs)
@@ -224,10 +242,13 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         self._filtered = True
         self.store.collect(self._requests)
         truncated = output_judge(public_args(self._metadata), self.config.generation_kwargs or {})
+        asked = [(i, epoch, text) for i in self._requests for epoch, text in enumerate(i.resps, start=1)]
+        talks = [Talk(self.items[instance.doc["id"]], text) for instance, _, text in asked]
+        if any(talk.item.turns for talk in talks):
+            converse(talks, *self._chat, self._requests[0].args[1], self.store)
         answers = [
-            Answer.of(self.items[instance.doc["id"]], epoch, text, truncated=truncated(text))
-            for instance in self._requests
-            for epoch, text in enumerate(instance.resps, start=1)
+            Answer.of(talk.item, epoch, talk.text, truncated=truncated(talk.text), turns=talk.turns)
+            for talk, (_, epoch, _) in zip(talks, asked, strict=True)
         ]
         records, tally = self._judge(answers)
         texts = [record.to_json() for record in records]
@@ -329,13 +350,42 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         return {name: name not in ("unscored", "missing_grades", "not_judged") for name in self.aggregation()}
 
 
-def _benchmark(dataset_path: str | None) -> Benchmark:
-    for benchmark in BENCHMARKS.values():
-        if benchmark.questions.repo == dataset_path:
+def benchmark_task(definition: Path) -> type[JudgedTask]:
+    """The task of a ``benchmark.yaml``, for the ``class`` of a task's YAML.
+
+    lm-eval does not tell a task where its YAML lies. A module beside it (``task.py``) knows its own folder.
+    """
+    return type("Task", (JudgedTask,), {"definition": definition})
+
+
+def _defaults(benchmark: Benchmark) -> dict[str, Any]:
+    """lm-eval's settings of a benchmark's task."""
+    return {
+        "dataset_path": benchmark.questions.repo or benchmark.name,
+        "test_split": "test",
+        "output_type": "generate_until",
+        "doc_to_text": "{{question}}",
+        "doc_to_target": "",
+        "num_fewshot": 0,
+        "repeats": benchmark.epochs,
+        "generation_kwargs": {
+            # No stop sequence. Without this key lm-eval stops at the first blank line.
+            "until": [],
+            "do_sample": benchmark.temperature > 0,
+            # top_k, top_p, min_p and penalties are switched off for each engine (see `sampling`). Set here, a value
+            # would reach APIs that refuse it.
+            "temperature": benchmark.temperature,
+            "max_gen_toks": benchmark.max_tokens,
+        },
+        "metadata": {"version": benchmark.version},
+    }
+
+
+def _packaged(name: str | None) -> Benchmark:
+    """The benchmark that a task's ``dataset_path`` names: its name, or the dataset of its questions."""
+    for benchmark in packaged().values():
+        if name in (benchmark.name, benchmark.questions.repo):
             return benchmark
     raise InputError(
-        "unknown benchmark",
-        where="dataset_path",
-        found=repr(dataset_path),
-        expected=", ".join(benchmark.questions.repo for benchmark in BENCHMARKS.values()),
+        "unknown benchmark", where="dataset_path", found=repr(name), expected=", ".join(packaged())
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from value_retention.tasks import upstream
 from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import Item
 from value_retention.tasks.grading import derived, split_reasoning
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo, RunInfo, text_hash, well_formed
 from value_retention.tasks.rubric import item_calls
+from value_retention.tasks.scale import parser_name
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,25 @@ class Answer:
     text_hash: str
     truncated: bool | None = None
     """Whether the token limit cut the output. None if unknown."""
+    turns: tuple[str, ...] = ()
+    """The conversation before the answer, from the question on. Empty for a question alone."""
 
     @classmethod
     def of(
-        cls, item: Item, epoch: int, written: str, thoughts: Sequence[str] = (), truncated: bool | None = None
+        cls,
+        item: Item,
+        epoch: int,
+        written: str,
+        thoughts: Sequence[str] = (),
+        truncated: bool | None = None,
+        turns: Sequence[str] = (),
     ) -> Answer:
         """Split the raw text. `thoughts` is reasoning that the harness has already removed."""
         text, reasoning = split_reasoning(
             well_formed(written), [well_formed(thought) for thought in thoughts]
         )
-        return cls(item, epoch, text, reasoning, text_hash(text), truncated)
+        before = tuple(well_formed(turn) for turn in turns)
+        return cls(item, epoch, text, reasoning, text_hash(text), truncated, before)
 
 
 def make_record(
@@ -76,12 +86,14 @@ def make_record(
         dimensions=item.dimensions,
         weights=weights,
         protocol=protocol,
-        parser=upstream.parser_version(),
+        parser=parser_name(dataset.benchmark.scale),
         judges=tuple(judges),
         grades_expected=item_calls(dataset, item) * len(judges),
         grades=tuple(grades),
         run=run,
         rubric_hash=words_hash(dataset.benchmark, dataset.prompt_revision, protocol),
         truncated=answer.truncated,
+        definition=json.loads(dataset.benchmark.definition) if dataset.benchmark.definition else None,
+        turns=answer.turns or None,
         **derived(item.dimensions, weights, grades, judged=bool(judges)),
     )

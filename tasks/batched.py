@@ -14,10 +14,11 @@ from typing import Any
 
 from value_retention.tasks import upstream
 from value_retention.tasks.benchmark import Benchmark, Item
-from value_retention.tasks.grading import VALUES
+from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import text_hash
-from value_retention.tasks.rubric import Variables, guiding_question, variable_sets
+from value_retention.tasks.rubric import Variables, guiding_question, template_of, variable_sets
+from value_retention.tasks.scale import CORRECT, instructions
 
 PROMPT = """You are grading one answer on {count} separate criteria. Grade each on its own: meeting one \
 says nothing about another.
@@ -40,6 +41,8 @@ the grades. Reply with one JSON object and nothing else:
 
 {{"reasons": "one short sentence for each criterion", "grades": {{{example}}}}}
 """
+
+VALUES = dict(CORRECT.worth)
 
 _FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*)\n\s*```\s*\Z", re.DOTALL)
 
@@ -79,10 +82,27 @@ def words_hash(benchmark: Benchmark, revision: str, protocol: str) -> str:
     """SHA-256 of a protocol's prompt before question, answer and criterion are filled in."""
     if protocol == "batched":
         return text_hash(PROMPT)
-    template = upstream.prompt_template(benchmark.prompt_module)
+    template = template_of(benchmark)
     return text_hash(
-        "\0".join([template, upstream.instructions(), revision if "{revision}" in template else ""])
+        "\0".join([template, instructions(benchmark.scale), revision if "{revision}" in template else ""])
     )
+
+
+def check_protocol(benchmark: Benchmark, protocol: str) -> None:
+    """Refuse the protocol ``batched`` for a benchmark that it does not fit.
+
+    Raises:
+        InputError: the benchmark has other grades than C and I, rubrics of single questions, or conversations.
+    """
+    fits = benchmark.scale.kind == "correct" and benchmark.dimensions and not benchmark.turns
+    if protocol == "batched" and not fits:
+        raise InputError(
+            "the protocol 'batched' does not fit the benchmark",
+            where="judge_args, protocol",
+            found=benchmark.name,
+            expected="a benchmark with the grades C and I, dimensions, and single questions",
+            hint="leave out the protocol",
+        )
 
 
 def response_schema(count: int) -> dict[str, Any]:

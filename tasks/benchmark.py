@@ -1,13 +1,17 @@
-"""The two benchmarks as two values: pinned revisions, column names, and how rows are read.
+"""What a benchmark is once its definition has been read: tables, dimensions, items, judging.
 
-Figures, names and revisions come from the dataset cards and from Inspect Evals 0.26.0 (``anima`` 6-D, ``moru``
-3-B). No text of either is copied here: the judge prompts are imported (see `rubric`).
+`definition` makes these values from a ``benchmark.yaml``. Nothing here or after it knows a benchmark by its name.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from value_retention.tasks.scale import Scale
+
+RUBRIC = "rubric"
+"""Name of the one dimension of a benchmark whose questions bring a rubric each."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Item:
 
     id: str
     cluster: str
-    """The unit of resampling: a question and its translations. See `load.english_cluster` for ANIMA."""
+    """The unit of resampling: the renderings of one question, say. See `Benchmark.cluster`."""
     question: str
     language: str
     """BCP-47 tag."""
@@ -37,114 +41,116 @@ class Item:
     """Placeholder name and its values, in the data's order."""
     source: str | None = None
     translation: str | None = None
+    rubric: str | None = None
+    """What the judge is told about this question alone."""
+    turns: tuple[str, ...] = ()
+    """What the user says after each answer. The last answer is judged."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Where one of the two tables of a benchmark lives, on the hub and in a folder."""
+    """Where one of the two tables of a benchmark lives: on the hub or in a folder, and its columns."""
 
-    repo: str
-    config: str | None
-    revision: str
-    """A commit. Tags move."""
     folder: str
-    """Path below the data folder: the repository's name, then the config's."""
+    """Path below the data folder: a file, or a folder with the hub's files (repository's name, then the config's)."""
+    names: tuple[tuple[str, str], ...]
+    """Field and its column. A column that the data lack counts as empty, unless it is in `columns`."""
     columns: tuple[str, ...]
     """Required columns."""
+    repo: str | None = None
+    """Dataset on the hub. None for a table that is in a folder only."""
+    config: str | None = None
+    revision: str = ""
+    """A commit. Tags move."""
+
+    def column(self, name: str) -> str:
+        """Column of a field."""
+        return dict(self.names)[name]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The judge prompt: imported from Inspect or Inspect Evals, or a text."""
+
+    module: str = ""
+    """Module of the imported prompt. Empty for a text."""
+    name: str = ""
+    sha256: str = ""
+    """Hash of the imported prompt."""
+    text: str = ""
+
+    @property
+    def source(self) -> str:
+        """Module and name, or empty for a text."""
+        return f"{self.module}:{self.name}" if self.module else ""
+
+    @property
+    def known(self) -> dict[str, str]:
+        """The hash that an imported prompt should have, by `source`. Empty for a text."""
+        return {self.source: self.sha256} if self.module else {}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Everything that differs between benchmarks. They share one code path."""
+
+    name: str
+    """Name in records and reports."""
+    task_name: str
+    """Name of the task in both harnesses."""
+    title: str
+    short_title: str
+    version: str
+    """Comparability number and interface letter, as Inspect Evals numbers them (``6-D``). The number changes if
+    scores can change."""
+    questions: Table
+    dimensions: Table | tuple[Dimension, ...]
+    """A table, or the dimensions themselves. Empty if each question has a rubric instead."""
+    prompt: Prompt
+    scale: Scale
+    epochs: int
+    default_language: str | None
+    """Language of a row whose language is null. If None, null is an error."""
+    cluster: Literal["id", "english_text", "column"]
+    """Which questions are resampled together: those with one id (the translations of a question), those with one
+    English text (see `load.english_cluster`), or those with one value in `cluster_column`."""
+    cluster_column: str
+    row_problem: Literal["drop", "error"]
+    """What happens to a row without a question or without a known dimension."""
+    unknown_tag: Literal["drop_row", "drop_name"]
+    translated: bool
+    """True if each language of a question is a separate row with the same id."""
+    fold_names: bool
+    """Whether dimension names are lower-cased, including those in the judge prompt."""
+    turns: tuple[str, ...] = ()
+    """What the user says after each answer, in questions that bring no turns of their own."""
+    size: int | None = None
+    """Questions that are scored. None if the definition does not say."""
+    temperature: float = 1.0
+    """Temperature of the tested model, in both harnesses."""
+    max_tokens: int = 2048
+    """Maximum length of an answer in tokens."""
+    upstream_names: tuple[str, ...] = ()
+    """Names of the same benchmark in Inspect Evals, whose logs are read."""
+    definition: str = ""
+    """The definition as JSON, which records carry. Empty for a benchmark of this package."""
+    home: str = field(default="", compare=False)
+    """Folder of the definition and its tables. Empty for a benchmark of this package, and one read from a record."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether dimensions have weights, so that ``dimension_normalized_avg`` is reported."""
+        if isinstance(self.dimensions, Table):
+            return "weight" in dict(self.dimensions.names)
+        return len({dimension.weight for dimension in self.dimensions}) > 1
+
+    @property
+    def pinned(self) -> str:
+        """The data revision of a record with the pinned tables: one commit if both share it, otherwise both."""
+        own = self.dimensions.revision if isinstance(self.dimensions, Table) else ""
+        return joint_revision(self.questions.revision, own or self.questions.revision)
 
 
 def joint_revision(questions: str, dimensions: str) -> str:
     """The data revision in a record: one commit if both tables share it, otherwise both."""
     return questions if questions == dimensions else f"{questions}+{dimensions}"
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """Everything that differs between the benchmarks. They share one code path."""
-
-    name: str
-    title: str
-    version: str
-    """Upstream's comparability number and interface letter. The number changes if scores can change."""
-    questions: Table
-    dimensions: Table
-    prompt_module: str
-    """Module of Inspect Evals whose ``PER_DIMENSION_PROMPT`` is the judge prompt."""
-    epochs: int
-    tag_column: str
-    default_language: str | None
-    """Language of a row whose language is null. If None, null is an error."""
-    row_problem: Literal["drop", "raise"]
-    """How upstream handles a row without a question or without tags."""
-    unknown_tag: Literal["drop_row", "drop_tag"]
-    translated: bool
-    """True if each language of a question is a separate row with the same id."""
-    fold_names: bool
-    """Whether dimension names are lower-cased, including those in the judge prompt."""
-    weighted: bool
-    """Whether `Dimension.weight` is read, and ``dimension_normalized_avg`` reported."""
-    temperature: float = 1.0
-    """Temperature of the tested model, in both harnesses. Upstream uses the provider's default (usually 1)."""
-    max_tokens: int = 2048
-    """Maximum length of an answer in tokens."""
-
-
-ANIMA_2_2 = Benchmark(
-    name="anima_2_2",
-    title="ANIMA 2.2 (Animal Norms In Moral Assessment)",
-    version="6-D",
-    questions=Table(
-        repo="CompassioninMachineLearning/anima",
-        config="questions",
-        revision="c658f00e80529c8b2d81bb89d95df6af4d4b5bf6",
-        folder="anima/questions",
-        columns=("id", "question", "tags", "variables", "language"),
-    ),
-    dimensions=Table(
-        repo="CompassioninMachineLearning/anima",
-        config="dimensions",
-        revision="c658f00e80529c8b2d81bb89d95df6af4d4b5bf6",
-        folder="anima/dimensions",
-        columns=("dimension", "guiding_question", "observable_indicators", "default_weighting"),
-    ),
-    prompt_module="inspect_evals.anima.scorer",
-    epochs=5,
-    tag_column="tags",
-    default_language="English",
-    row_problem="drop",
-    unknown_tag="drop_row",
-    translated=False,
-    fold_names=False,
-    weighted=True,
-)
-
-MORU = Benchmark(
-    name="moru",
-    title="MORU (Moral Reasoning under Uncertainty)",
-    version="3-B",
-    questions=Table(
-        repo="CompassioninMachineLearning/moru-benchmark",
-        config=None,
-        revision="b85acdedd780e804012a2709bf7ccfba10a03f00",
-        folder="moru-benchmark",
-        columns=("id", "question", "dimension_tags", "language"),
-    ),
-    dimensions=Table(
-        repo="CompassioninMachineLearning/moru-benchmark-dimensions",
-        config=None,
-        revision="2801a72fb050ee180036f1fe587c9812cfa1bfe7",
-        folder="moru-benchmark-dimensions",
-        columns=("dimension", "guiding_question", "observable_indicators"),
-    ),
-    prompt_module="inspect_evals.moru.scorer",
-    epochs=5,
-    tag_column="dimension_tags",
-    default_language=None,
-    row_problem="raise",
-    unknown_tag="drop_tag",
-    translated=True,
-    fold_names=True,
-    weighted=False,
-)
-
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (ANIMA_2_2, MORU)}

@@ -5,18 +5,20 @@ Without these checks, a record that was edited by hand or mixed from two would p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from value_retention.tasks import upstream
 from value_retention.tasks.batched import Criterion, criteria, parse_batched
-from value_retention.tasks.benchmark import BENCHMARKS
+from value_retention.tasks.benchmark import Benchmark
+from value_retention.tasks.definition import benchmark_of, packaged
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import VALUES, derived, parse_grade
+from value_retention.tasks.grading import derived
 from value_retention.tasks.load import Dataset, clustered, load
 from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, text_hash
+from value_retention.tasks.scale import Scale, parse_grade, parser_name
 
 TOLERANCE = 1e-9
 """Scores closer than this are equal: older versions added the grades in another order."""
@@ -46,11 +48,12 @@ def checked(record: AnswerRecord, where: str) -> AnswerRecord:
             the item, the value found and the value expected.
     """
     where = f"{where}, item {record.item} epoch {record.epoch}"
+    benchmark = _benchmark(record, where)
     _check_answer(record, where)
     _check_panel(record, where)
     parser = upstream.current_parser(record.parser)
-    reread = parser == upstream.KNOWN_PARSER and upstream.reads_known_grades()
-    _check_grades(record, _reread(record) if reread else None, where)
+    reread = _rereads(benchmark.scale, parser)
+    _check_grades(record, _reread(record, benchmark.scale) if reread else None, benchmark.scale, where)
     record = clustered(record)
     _check_data(record, where)
     changes = _checked_scores(record, where)
@@ -63,10 +66,17 @@ def _refuse(what: str, where: str, found: object, expected: object, hint: str = 
     return InputError(what, where=where, found=found, expected=str(expected), hint=hint)
 
 
+def _benchmark(record: AnswerRecord, where: str) -> Benchmark:
+    if record.benchmark not in packaged() and record.definition is None:
+        raise _refuse("unknown benchmark", where, record.benchmark, " or ".join(packaged()))
+    benchmark = benchmark_of(record)
+    if benchmark.name != record.benchmark or (record.definition is not None and benchmark.name in packaged()):
+        raise _refuse("benchmark and definition do not match", where, record.benchmark, benchmark.name)
+    return benchmark
+
+
 def _check_answer(record: AnswerRecord, where: str) -> None:
-    """Check benchmark, epoch, weights, and the hash of the answer."""
-    if record.benchmark not in BENCHMARKS:
-        raise _refuse("unknown benchmark", where, record.benchmark, " or ".join(BENCHMARKS))
+    """Check epoch, weights, and the hash of the answer."""
     if record.epoch < 1:
         raise _refuse("epoch out of range", where, record.epoch, "1 or more")
     if (digest := text_hash(record.answer)) != record.answer_hash:
@@ -112,10 +122,17 @@ def _check_panel(record: AnswerRecord, where: str) -> None:
         raise _refuse("missing or additional grades", where, f"{len(record.grades)} grades", expected)
 
 
-def _reread(record: AnswerRecord) -> list[float | None]:
+def _rereads(scale: Scale, parser: str) -> bool:
+    """Whether the installed parser of the scale is the one that the record names."""
+    if scale.kind == "correct":
+        return parser == upstream.KNOWN_PARSER and upstream.reads_known_grades()
+    return parser == parser_name(scale)
+
+
+def _reread(record: AnswerRecord, scale: Scale) -> list[float | None]:
     """The grade in each rationale, in the order of the grades."""
     if record.protocol != "batched":
-        return [None if g.rationale is None else parse_grade(g.rationale) for g in record.grades]
+        return [None if g.rationale is None else parse_grade(g.rationale, scale) for g in record.grades]
     count = len(record.grades) // max(1, len(record.judges))  # each judge grades all criteria in one reply
     values: list[float | None] = []
     for start in range(0, len(record.grades), count or 1):
@@ -124,12 +141,13 @@ def _reread(record: AnswerRecord) -> list[float | None]:
     return values
 
 
-def _check_grades(record: AnswerRecord, reread: list[float | None] | None, where: str) -> None:
+def _check_grades(record: AnswerRecord, reread: list[float | None] | None, scale: Scale, where: str) -> None:
     """Check grades against outcomes, and against the rationales if these can be read again."""
     values = reread if reread is not None else [grade.grade for grade in record.grades]
+    offered = (*scale.values, None)
     for grade, value in zip(record.grades, values, strict=True):
-        if (value is None) == (grade.outcome == "graded") or grade.grade != value or value not in _GRADES:
-            raise _bad_grade(grade, value, where)
+        if (value is None) == (grade.outcome == "graded") or grade.grade != value or value not in offered:
+            raise _bad_grade(grade, value, offered, where)
         if reread is not None and (grade.rationale is None) != (grade.outcome == "judge_error"):
             found = (
                 f"outcome {grade.outcome}, rationale {'missing' if grade.rationale is None else 'present'}"
@@ -142,18 +160,17 @@ def _check_grades(record: AnswerRecord, reread: list[float | None] | None, where
             )
 
 
-_GRADES = (*VALUES.values(), None)
-
-
 def _of(grade: GradeRecord, where: str) -> str:
     variables = "".join(f", {name} = {value}" for name, value in grade.variables.items())
     return f"{where}, dimension {grade.dimension}{variables}, judge {grade.judge}"
 
 
-def _bad_grade(grade: GradeRecord, value: float | None, where: str) -> InputError:
+def _bad_grade(
+    grade: GradeRecord, value: float | None, offered: Sequence[float | None], where: str
+) -> InputError:
     found = f"grade {grade.grade!r}, outcome {grade.outcome}"
-    if grade.grade == value or grade.grade not in _GRADES:
-        known = " or ".join(map(str, VALUES.values()))
+    if grade.grade == value or grade.grade not in offered:
+        known = " or ".join(str(worth) for worth in reversed(offered) if worth is not None)
         expected = f"{known} if the outcome is 'graded', otherwise None"
         return _refuse("invalid grade", _of(grade, where), found, expected)
     outcome = "graded" if value is not None else "unparsed" if grade.rationale is not None else "judge_error"
@@ -225,7 +242,7 @@ def _short(value: object) -> str:
 @cache
 def sample(benchmark: str) -> Dataset:
     """The bundled items of a benchmark."""
-    return load(BENCHMARKS[benchmark], "sample")
+    return load(packaged()[benchmark], "sample")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""From judge replies to grades, and from grades to scores. A missing value is None, never 0 or NaN, and is counted."""
+"""From grades to scores, and from a model's text to its answer. A missing value is None, never 0, and is counted."""
 
 from __future__ import annotations
 
@@ -11,30 +11,10 @@ from value_retention.tasks import upstream
 from value_retention.tasks.languages import UNDETERMINED, is_english
 from value_retention.tasks.record import AnswerRecord, GradeRecord, Status
 
-VALUES = {"C": 1.0, "I": 0.0}
-"""The grades and their values. (The upstream README reverses the polarity; its code does not.)"""
-
 _THINK_END = "</think>"
 _THINK_START = re.compile(r"\A\s*<think(?:\s[^>]*)?>")
 
 T = TypeVar("T")
-
-
-def parse_grade(reply: str) -> float | None:
-    """Grade of a judge's reply: 1.0, 0.0, or None if the reply has no readable grade.
-
-    The last ``GRADE:`` decides. Letters and spelled-out words are accepted in any case. With any other word after
-    it, the grade is None: an earlier ``GRADE:`` does not count. Pattern and words are those of Inspect's
-    ``model_graded_qa``.
-    """
-    # The pattern begins with ".*" over line breaks, so `match` and `search` find the same. On a long reply
-    # without a grade, `search` would start again at every character (minutes for 100 kB).
-    match = upstream.grade_pattern().match(reply)
-    if match is None:
-        return None
-    verdict = match.group(1).strip()
-    letter = upstream.grade_words().get(verdict.lower(), verdict.upper() if len(verdict) == 1 else "")
-    return VALUES.get(letter)
 
 
 def split_reasoning(text: str, thoughts: Sequence[str] = ()) -> tuple[str, str | None]:

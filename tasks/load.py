@@ -1,17 +1,19 @@
-"""From rows to items: one path for both benchmarks. Every dropped row is counted and named."""
+"""From rows to items: one path for all benchmarks. Every dropped row is counted and named."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from value_retention.tasks import upstream
-from value_retention.tasks.benchmark import BENCHMARKS, Benchmark, Dimension, Item, joint_revision
+from value_retention.tasks.benchmark import RUBRIC, Benchmark, Dimension, Item, Table, joint_revision
+from value_retention.tasks.definition import benchmark_of, packaged_prompts
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import TAGS, choose_languages, language_tag
 from value_retention.tasks.record import AnswerRecord, DataInfo, DroppedRow, canonical_json, text_hash
@@ -34,7 +36,7 @@ class Dataset:
     """By name, in the data's order."""
     info: DataInfo
     prompt_revision: str
-    """The revision named in ANIMA's judge prompt."""
+    """The revision that a prompt may name."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -46,7 +48,7 @@ def load_for_run(benchmark: Benchmark, data: str = "hub", languages: Sequence[st
     Raises:
         InputError: as `load`, or an unknown judge prompt or grade parser (see `upstream.require_known`).
     """
-    upstream.require_known(benchmark.prompt_module)
+    upstream.require_known(benchmark.prompt.known, packaged_prompts())
     return load(benchmark, data, languages)
 
 
@@ -54,9 +56,10 @@ def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | Non
     """Read a benchmark.
 
     Args:
-        benchmark: `ANIMA_2_2` or `MORU`.
-        data: ``hub`` (the pinned commits), ``hub:REPO@COMMIT`` (another dataset in the same layout, such as the
-            held-out one), ``sample`` (the bundled items, not a benchmark) or a folder in the hub's layout.
+        benchmark: A benchmark (see `definition.find_benchmark`).
+        data: ``hub`` (the pinned commits; for a benchmark whose tables lie beside its definition, these),
+            ``hub:REPO@COMMIT`` (another dataset in the same layout, such as a held-out one), ``sample`` (the bundled
+            items, not a benchmark) or a folder in the hub's layout.
         languages: Names or BCP-47 tags. None for all.
 
     Returns:
@@ -65,52 +68,88 @@ def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | Non
     Raises:
         InputError: missing or malformed data, or a language that is not in the data.
     """
-    prompt_revision = benchmark.questions.revision
-    if data == "hub" or data.startswith("hub:"):
-        source = "hub"
-        repo, prompt_revision = hub_source(benchmark, data)
-        # ANIMA keeps both tables in one repository, so another repository brings its own dimensions. MORU keeps
-        # them in two, so the pinned dimensions stay.
-        same = benchmark.dimensions.repo == benchmark.questions.repo
-        dim_repo = repo if same else benchmark.dimensions.repo
-        dim_revision = prompt_revision if same else benchmark.dimensions.revision
-        raw = _numbered(hub_rows(benchmark.questions, repo, prompt_revision), repo)
-        raw_dims = _numbered(hub_rows(benchmark.dimensions, dim_repo, dim_revision), dim_repo)
-        revision = joint_revision(prompt_revision, dim_revision)
-    else:
-        source = "sample" if data == "sample" else "folder"
-        root = SAMPLE if data == "sample" else Path(data).expanduser()
-        raw = folder_rows(benchmark.questions, root)
-        raw_dims = folder_rows(benchmark.dimensions, root)
-        if source == "sample":
-            prompt_revision = revision = "sample"
-        else:
-            revision = ""
-    check_columns(benchmark.questions, raw)
-    check_columns(benchmark.dimensions, raw_dims)
-    dimensions = _read_dimensions(benchmark, raw_dims)
-    items, dropped = _read_items(benchmark, raw, dimensions)
+    raw = _read(benchmark, data)
+    check_columns(benchmark.questions, raw.questions)
+    if isinstance(benchmark.dimensions, Table):
+        check_columns(benchmark.dimensions, raw.dimensions)
+    dimensions = _read_dimensions(benchmark, raw.dimensions)
+    items, dropped = _read_items(benchmark, raw.questions, dimensions)
     if not items:
         raise InputError(
             "every row of the data was dropped", where=data, found=f"{len(dropped)} dropped rows"
         )
-    # Hash all items, before languages are chosen: runs on parts of the same data stay comparable. The hash takes an
-    # ANIMA item's id for its cluster, as in older records: the content is the same.
-    hashed = items if benchmark.translated else [replace(item, cluster=item.id) for item in items]
+    # Hash all items, before languages are chosen: runs on parts of the same data stay comparable.
     content = text_hash(
-        canonical_json([[asdict(i) for i in hashed], [asdict(d) for d in dimensions.values()]])
+        canonical_json([[_hashed(benchmark, i) for i in items], [asdict(d) for d in dimensions.values()]])
     )
     if languages is not None:
         chosen = choose_languages(languages, (item.language for item in items), "languages")
         items = [item for item in items if item.language in chosen]
     info = DataInfo(
-        source=source,
-        revision=revision or f"sha256:{content}",
+        source=raw.source,
+        revision=raw.revision or f"sha256:{content}",
         content_hash=content,
         dropped=tuple(dropped),
-        is_benchmark=source != "sample",
+        is_benchmark=raw.source != "sample",
     )
-    return Dataset(benchmark, tuple(items), dimensions, info, prompt_revision)
+    return Dataset(benchmark, tuple(items), dimensions, info, raw.prompt_revision)
+
+
+def _hashed(benchmark: Benchmark, item: Item) -> dict[str, Any]:
+    """What is hashed of an item. An item clustered by its English text has its id for its cluster, and fields that
+    came later are left out where they are empty: the hashes of older records stay right."""
+    values = asdict(item)
+    if benchmark.cluster == "english_text":
+        values["cluster"] = item.id
+    return {name: value for name, value in values.items() if value or name not in ("rubric", "turns")}
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """The rows of both tables, each with its place, and their origin."""
+
+    questions: list[tuple[str, Row]]
+    dimensions: list[tuple[str, Row]]
+    source: str
+    revision: str
+    """Empty for a folder, whose content is hashed."""
+    prompt_revision: str
+
+
+def _read(benchmark: Benchmark, data: str) -> _Raw:
+    questions, dimensions = benchmark.questions, benchmark.dimensions
+    if data == "hub" and questions.repo is None and benchmark.home:
+        data = benchmark.home
+    if data == "hub" or data.startswith("hub:"):
+        repo, commit = hub_source(benchmark, data)
+        rows = _numbered(hub_rows(questions, repo, commit), repo)
+        if not isinstance(dimensions, Table):
+            return _Raw(rows, [], "hub", commit, commit)
+        if dimensions.repo is None:
+            found = folder_rows(dimensions, Path(benchmark.home))
+            return _Raw(rows, found, "hub", commit, commit)
+        # Where one repository holds both tables, another repository brings its own dimensions. Where there are two,
+        # the pinned dimensions stay.
+        same = dimensions.repo == questions.repo
+        where, own = (repo, commit) if same else (dimensions.repo, dimensions.revision)
+        found = _numbered(hub_rows(dimensions, where, own), where)
+        return _Raw(rows, found, "hub", joint_revision(commit, own), commit)
+    sample = data == "sample"
+    if sample and benchmark.definition:
+        raise InputError(
+            "this benchmark has no sample items",
+            where="data",
+            found="sample",
+            expected="a folder, or no setting for the benchmark's own tables",
+        )
+    root = SAMPLE if sample else Path(data).expanduser()
+    return _Raw(
+        folder_rows(questions, root),
+        folder_rows(dimensions, root) if isinstance(dimensions, Table) else [],
+        "sample" if sample else "folder",
+        "sample" if sample else "",
+        "sample" if sample else questions.revision,
+    )
 
 
 def _numbered(rows: list[Row], repo: str) -> list[tuple[str, Row]]:
@@ -134,25 +173,33 @@ def _text(row: Row, column: str, where: str) -> str:
 
 
 def _read_dimensions(benchmark: Benchmark, rows: list[tuple[str, Row]]) -> dict[str, Dimension]:
+    if not isinstance(benchmark.dimensions, Table):
+        listed = benchmark.dimensions or (Dimension(RUBRIC, "", ""),)
+        if len({dimension.name for dimension in listed}) < len(listed):
+            raise InputError(
+                "duplicate dimension", where=benchmark.name, found=", ".join(d.name for d in listed)
+            )
+        return {dimension.name: dimension for dimension in listed}
+    column = dict(benchmark.dimensions.names)
     dimensions: dict[str, Dimension] = {}
     for where, row in rows:
-        name = _printable(_text(row, "dimension", where).strip(), "dimension", where)
-        guiding = _text(row, "guiding_question", where)
+        name = _printable(_text(row, column["name"], where).strip(), column["name"], where)
+        guiding = _text(row, column["guiding_question"], where)
         if not name or not guiding:
-            column = "guiding_question" if name else "dimension"
-            raise _bad(where, column, row.get(column), "a text")
+            empty = column["guiding_question" if name else "name"]
+            raise _bad(where, empty, row.get(empty), "a text")
         name = name.lower() if benchmark.fold_names else name
         if name in dimensions:
             raise InputError("duplicate dimension", where=where, found=name)
         weight = 1.0
-        if benchmark.weighted and row.get("default_weighting") is not None:
+        if "weight" in column and row.get(column["weight"]) is not None:
             try:
-                weight = float(row["default_weighting"])
+                weight = float(row[column["weight"]])
             except (TypeError, ValueError):
-                raise _bad(where, "default_weighting", row["default_weighting"], "a number") from None
+                raise _bad(where, column["weight"], row[column["weight"]], "a number") from None
             if not 0 < weight < math.inf:
-                raise _bad(where, "default_weighting", weight, "a finite number above 0")
-        dimensions[name] = Dimension(name, guiding, _text(row, "observable_indicators", where), weight)
+                raise _bad(where, column["weight"], weight, "a finite number above 0")
+        dimensions[name] = Dimension(name, guiding, _text(row, column["indicators"], where), weight)
     return dimensions
 
 
@@ -174,7 +221,7 @@ def _read_items(
             seen[key] = (where, outcome)
             items.append(outcome)
         elif benchmark.translated and before[1] == outcome:
-            # MORU's hub file has exact duplicates. Any other duplicate is a mistake in the data.
+            # The hub file of MORU has exact duplicates. Any other duplicate is a mistake in the data.
             dropped.append(DroppedRow(outcome.id, "exact duplicate of an earlier row"))
         else:
             raise InputError(
@@ -189,24 +236,28 @@ def _read_items(
 def _read_item(
     benchmark: Benchmark, row: Row, where: str, dimensions: dict[str, Dimension]
 ) -> Item | DroppedRow:
-    key = _row_id(row, where)
-    raw_language = _text(row, "language", where).strip() or None
+    column = dict(benchmark.questions.names)
+    key = _row_id(row, column["id"], where)
+    raw_language = _text(row, column["language"], where).strip() or None
     tag = language_tag(raw_language or benchmark.default_language or "")
     if tag is None:
         raise _bad(
             where,
-            "language",
+            column["language"],
             raw_language,
             "a BCP-47 tag, or an English name such as " + ", ".join(list(TAGS)[:5]),
         )
     item_id = f"{key}_{raw_language}" if benchmark.translated else key
-    question = _text(row, "question", where)
-    tags = _tags(row, benchmark, where)
+    question = _text(row, column["question"], where)
+    rubric = _text(row, column["rubric"], where).strip() or None
+    tags = _tags(row, benchmark, dimensions, where)
     problem = None
     if not question.strip():
         problem = "no question"
     elif not tags:
         problem = "no dimension tags"
+    elif not benchmark.dimensions and not rubric:
+        problem = "no rubric"
     unknown = [name for name in tags if name not in dimensions]
     if unknown and benchmark.unknown_tag == "drop_row" and problem is None:
         # Reasons are compared between runs: another wording would make old runs incomparable.
@@ -218,22 +269,46 @@ def _read_item(
         if benchmark.row_problem == "drop":
             return DroppedRow(item_id, problem)
         raise InputError(f"invalid row: {problem}", where=where, found=f"id {item_id}")
-    translation = _text(row, "translation", where).strip() or None
+    translation = _text(row, column["translation"], where).strip() or None
     return Item(
         id=item_id,
-        cluster=key if benchmark.translated else english_cluster(question, translation),
+        cluster=_cluster(benchmark, row, key, question, translation, where),
         question=question,
         language=tag,
         language_raw=raw_language,
         dimensions=known,
-        variables=_variables(_text(row, "variables", where), where),
-        source=_text(row, "source", where) or None,
+        variables=_variables(_text(row, column["variables"], where), column["variables"], where),
+        source=_text(row, column["source"], where) or None,
         translation=translation,
+        rubric=rubric,
+        turns=_turns(row.get(column["turns"]), column["turns"], where) or benchmark.turns,
     )
 
 
+def _cluster(
+    benchmark: Benchmark, row: Row, key: str, question: str, translation: str | None, where: str
+) -> str:
+    if benchmark.cluster == "english_text":
+        return english_cluster(question, translation)
+    return _row_id(row, benchmark.cluster_column, where) if benchmark.cluster == "column" else key
+
+
+def _turns(value: Any, column: str, where: str) -> tuple[str, ...]:
+    """A list of texts, or one as JSON text."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
+    if value in (None, ""):
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
+        raise _bad(where, column, value, "a list of texts")
+    return tuple(value)
+
+
 def english_cluster(question: str, translation: str | None) -> str:
-    """Cluster of an ANIMA item: a short hash of its English text, whatever its case and spacing.
+    """Cluster of an item by its English text: a short hash of it, whatever its case and spacing.
 
     Several rows render one English text in several languages. A model's errors on them go together, so they count
     as one question. The hash depends on the row alone: a run on some languages gives the same clusters.
@@ -246,20 +321,20 @@ def english_cluster(question: str, translation: str | None) -> str:
 
 
 def clustered(record: AnswerRecord) -> AnswerRecord:
-    """The record with the cluster that `load` gives its item; ANIMA's older records have the item there."""
-    if BENCHMARKS[record.benchmark].translated:
+    """The record with the cluster that `load` gives its item. Older records have the item instead of the text."""
+    if benchmark_of(record).cluster != "english_text":
         return record
     cluster = english_cluster(record.question, record.translation)
     return record if record.cluster == cluster else replace(record, cluster=cluster)
 
 
-def _row_id(row: Row, where: str) -> str:
-    value = row.get("id")
+def _row_id(row: Row, column: str, where: str) -> str:
+    value = row.get(column)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | str) or str(value).strip() == "":
-        raise _bad(where, "id", value, "a number or a text")
-    return _printable(str(value).strip(), "id", where)
+        raise _bad(where, column, value, "a number or a text")
+    return _printable(str(value).strip(), column, where)
 
 
 def _printable(name: str, column: str, where: str) -> str:
@@ -269,17 +344,20 @@ def _printable(name: str, column: str, where: str) -> str:
     return name
 
 
-def _tags(row: Row, benchmark: Benchmark, where: str) -> list[str]:
+def _tags(row: Row, benchmark: Benchmark, dimensions: Iterable[str], where: str) -> list[str]:
     """Tags from a list or from text (comma-separated, or a list literal as in CSV).
 
     An empty tag in a list is kept, so that its row is dropped as upstream drops it. In comma-separated text it is
-    ignored.
+    ignored. If the definition names no column of tags, a row without tags has all dimensions.
     """
-    value: Any = row.get(benchmark.tag_column)
+    column = benchmark.questions.column("dimensions")
+    value: Any = row.get(column)
+    if not benchmark.dimensions or (not value and column not in benchmark.questions.columns):
+        return list(dimensions)
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = _written_list(value)
         if value is None:
-            raise _bad(where, benchmark.tag_column, row[benchmark.tag_column], "a list of dimension names")
+            raise _bad(where, column, row[column], "a list of dimension names")
     if value is None:
         return []
     if isinstance(value, str):
@@ -287,9 +365,7 @@ def _tags(row: Row, benchmark: Benchmark, where: str) -> list[str]:
     elif isinstance(value, list) and all(isinstance(tag, str) for tag in value):
         tags = value
     else:
-        raise _bad(
-            where, benchmark.tag_column, value, "a list of dimension names, or names separated by commas"
-        )
+        raise _bad(where, column, value, "a list of dimension names, or names separated by commas")
     return [tag.lower() for tag in tags] if benchmark.fold_names else tags
 
 
@@ -304,13 +380,13 @@ def _written_list(text: str) -> Any:
         return [name[1:-1] for name in _QUOTED_NAME.findall(body)]
 
 
-def _variables(text: str, where: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _variables(text: str, column: str, where: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Parse lines of ``name:value,value``. A name on two lines gets the values of both."""
     variables: dict[str, list[str]] = {}
     for line in filter(None, (part.strip() for part in text.split("\n"))):
         name, colon, values = (part.strip() for part in line.partition(":"))
         found = [value.strip() for value in values.split(",") if value.strip()]
         if not colon or not name or not found or ":" in values:
-            raise _bad(where, "variables", line, "lines of name:value,value")
+            raise _bad(where, column, line, "lines of name:value,value")
         variables.setdefault(name, []).extend(found)
     return tuple((name, tuple(values)) for name, values in variables.items())

@@ -107,7 +107,7 @@ class GradeRecord:
     judge: str
     outcome: Outcome
     grade: float | None
-    """1.0 or 0.0 if ``outcome`` is ``graded``, otherwise None. Between them only if `judge` ends in `MEAN`."""
+    """Worth of the grade in [0, 1] (1.0 for C, 0.0 for I) if ``outcome`` is ``graded``, otherwise None."""
     rationale: str | None
     """The judge's whole reply, or None if there was none."""
     prompt_hash: str
@@ -145,21 +145,21 @@ class AnswerRecord:
     __pydantic_config__ = {"strict": True, "extra": "forbid", "allow_inf_nan": False}  # noqa: RUF012
 
     benchmark: str
-    """``anima_2_2`` or ``moru``."""
+    """Name of the benchmark: ``anima_2_2``, ``moru``, or that of `definition`."""
     benchmark_version: str
     """Comparability number and interface letter, numbered as upstream does (``6-D``)."""
     data: DataInfo
     item: str
     cluster: str
-    """The question: the unit of resampling. In MORU the translations of a question share one cluster."""
+    """The unit of resampling: the renderings of one question, say (see `benchmark.Benchmark.cluster`)."""
     language: str
     """BCP-47 tag."""
     language_raw: str | None
     """The language's name in the data, or None if the data has null (English)."""
     source: str | None
-    """MORU's source of the question. None in ANIMA."""
+    """Source of the question, where the data name one."""
     translation: str | None
-    """ANIMA's English translation of a non-English question. Rows with the same one are matched translations."""
+    """English text of a question in another language, where the data have it. Rows that share it render one text."""
     epoch: int
     """From 1."""
     question: str
@@ -189,11 +189,20 @@ class AnswerRecord:
     log of another eval does not tell."""
     truncated: bool | None = None
     """Whether the token limit cut the model's output. None if the harness does not tell, and in older records."""
+    definition: dict[str, Any] | None = None
+    """The benchmark's definition (see `definition.Definition`). None for a benchmark of this package."""
+    turns: tuple[str, ...] | None = None
+    """The conversation before the answer: user, model, user, and so on, from the question on. None for a question
+    alone."""
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON values, keys in the order of the fields."""
-        return asdict(self)
+        """The record as JSON values, keys in the order of the fields. `definition` and `turns` only where they are."""
+        values = asdict(self)
+        for name in ("definition", "turns"):
+            if values[name] is None:
+                del values[name]
+        return values
 
     def to_json(self) -> str:
         """The record on one line. The field order is fixed, so equal records give equal text."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
 from value_retention.tasks import upstream
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item
+from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import text_hash
+from value_retention.tasks.scale import instructions
 
 _PLACEHOLDER = re.compile(r"\{\{([^}]+)\}\}")
+_FIELD = re.compile(r"\{(\w+)\}")
 
 Variables = tuple[tuple[str, str], ...]
 
@@ -52,14 +55,20 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
+def template_of(benchmark: Benchmark) -> str:
+    """The judge prompt before anything is filled in."""
+    prompt = benchmark.prompt
+    return upstream.imported(prompt.source) if prompt.module else prompt.text
+
+
 @cache
 def _template(benchmark: Benchmark, revision: str, name: str, guiding: str, indicators: str) -> str:
-    """The prompt with the dimension filled in, but not question, answer and instructions.
+    """A prompt of Inspect Evals with the dimension filled in, but not question, answer and instructions.
 
     Upstream formats twice, so it reads a brace in a dimension's text as a field. Here the text is literal. Without
     braces, as in the pinned data, both give the same prompt.
     """
-    return upstream.prompt_template(benchmark.prompt_module).format(
+    return template_of(benchmark).format(
         revision=_literal(revision),
         dimension=_literal(name),
         guiding_question=_literal(guiding),
@@ -67,34 +76,72 @@ def _template(benchmark: Benchmark, revision: str, name: str, guiding: str, indi
     )
 
 
+def asked(item: Item, turns: Sequence[str] = ()) -> str:
+    """What the judge sees as the question: the question, or the conversation up to the answer.
+
+    Args:
+        item: The item.
+        turns: The conversation before the answer, from the question on. Empty for a question alone.
+    """
+    if not turns:
+        return item.question
+    return "\n\n".join(f"{'Assistant' if n % 2 else 'User'}: {text}" for n, text in enumerate(turns))
+
+
 def judge_prompt(
-    dataset: Dataset, item: Item, dimension: Dimension, variables: Variables, answer: str
+    dataset: Dataset,
+    item: Item,
+    dimension: Dimension,
+    variables: Variables,
+    answer: str,
+    turns: Sequence[str] = (),
 ) -> str:
-    """The prompt as upstream renders it. Markers in question and answer are defused. Substitution is one pass, so
-    braces and field names in them stay unchanged."""
-    template = _template(
-        dataset.benchmark,
-        dataset.prompt_revision,
-        dimension.name,
-        guiding_question(dimension, variables),
-        dimension.indicators,
-    )
-    return template.format(
-        question=upstream.neutralize(item.question),
-        answer=upstream.neutralize(answer),
-        instructions=upstream.instructions(),
-    )
+    """The prompt for one dimension. An imported one is as upstream renders it.
+
+    Markers in question and answer are defused. Substitution is one pass, so braces and field names in the texts stay
+    unchanged.
+    """
+    benchmark, guiding = dataset.benchmark, guiding_question(dimension, variables)
+    filled = {
+        "question": upstream.neutralize(asked(item, turns)),
+        "answer": upstream.neutralize(answer),
+        "instructions": instructions(benchmark.scale),
+    }
+    template, indicators = template_of(benchmark), indicators_of(item, dimension)
+    if benchmark.prompt.module and "{{question}}" in template:
+        return _template(benchmark, dataset.prompt_revision, dimension.name, guiding, indicators).format(
+            **filled
+        )
+    filled |= {
+        "rubric": item.rubric or "",
+        "criterion": indicators or guiding,
+        "dimension": dimension.name,
+        "guiding_question": guiding,
+        "indicators": dimension.indicators,
+    }
+    return _FIELD.sub(lambda match: filled.get(match[1], match[0]), template)
 
 
-def judge_calls(dataset: Dataset, item: Item, answer: str) -> Iterator[JudgeCall]:
+def indicators_of(item: Item, dimension: Dimension) -> str:
+    """What a judge looks for: the dimension's indicators and the question's own rubric."""
+    return "\n".join(filter(None, (dimension.indicators, item.rubric)))
+
+
+def judge_calls(dataset: Dataset, item: Item, answer: str, turns: Sequence[str] = ()) -> Iterator[JudgeCall]:
     """The calls that one answer needs, in the order of the item's dimensions and their variable sets.
 
     Calls with the same question and answer are adjacent, so a judge's prefix cache can serve them.
+
+    Args:
+        dataset: The dataset of the item.
+        item: The item.
+        answer: The answer.
+        turns: The conversation before the answer, if there was one.
     """
     for name in item.dimensions:
         dimension = dataset.dimensions[name]
         for variables in variable_sets(dimension, item):
-            prompt = judge_prompt(dataset, item, dimension, variables, answer)
+            prompt = judge_prompt(dataset, item, dimension, variables, answer, turns)
             yield JudgeCall(name, variables, prompt, text_hash(prompt))
 
 
@@ -108,7 +155,17 @@ CEILING_NOTE = "ceiling test, not a benchmark score"
 
 
 def ceiling_system_prompt(dataset: Dataset) -> str:
-    """System prompt of the ceiling test: it shows the model the criteria of every dimension."""
+    """System prompt of the ceiling test: it shows the model the criteria of every dimension.
+
+    Raises:
+        InputError: the criteria are rubrics of single questions.
+    """
+    if not dataset.benchmark.dimensions:
+        raise InputError(
+            "the ceiling test needs dimensions that hold for every question",
+            where=dataset.benchmark.name,
+            found="one rubric per question",
+        )
     criteria = "\n\n".join(
         f"{dimension.name}: {_PLACEHOLDER.sub(lambda match: match[1], dimension.guiding_question)}"
         for dimension in dataset.dimensions.values()

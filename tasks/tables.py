@@ -45,7 +45,8 @@ def hub_rows(table: Table, repo: str, revision: str) -> list[Row]:
 def folder_rows(table: Table, root: Path) -> list[tuple[str, Row]]:
     """Rows of a table in a folder, each with its place (``file, row N``). Never through a cache.
 
-    Reads ``DIR/anima/questions/*.parquet`` (or ``.jsonl``, ``.csv``) or a single file ``DIR/anima/questions.jsonl``.
+    Reads the table's own path if that is a file, ``DIR/anima/questions/*.parquet`` (or ``.jsonl``, ``.csv``), or a
+    single file ``DIR/anima/questions.jsonl``.
     If files are named by split, only ``train`` is read.
 
     Raises:
@@ -56,11 +57,11 @@ def folder_rows(table: Table, root: Path) -> list[tuple[str, Row]]:
             "the data folder does not exist",
             where="data (or VALUE_RETENTION_DATA)",
             found=str(root),
-            expected="'sample', 'hub', 'hub:REPO@COMMIT', or a folder with anima/, moru-benchmark/ and "
-            "moru-benchmark-dimensions/",
+            expected="'sample', 'hub', 'hub:REPO@COMMIT', or a folder in the hub's layout, with "
+            f"{table.folder}",
         )
     place = root / table.folder
-    files = _data_files(place) if place.is_dir() else []
+    files = _data_files(place) if place.is_dir() else [place] if _is_table(place) else []
     if not files:
         files = [f for f in (place.with_name(place.name + ext) for ext in EXTENSIONS) if f.is_file()]
     if not files:
@@ -68,8 +69,12 @@ def folder_rows(table: Table, root: Path) -> list[tuple[str, Row]]:
             "the data folder lacks a table of the benchmark",
             where=str(root),
             found=", ".join(sorted(p.name for p in root.iterdir())[:12]) or "an empty folder",
-            expected=f"{table.folder}/ with .parquet, .jsonl or .csv files, as on the hub ({table.repo})",
-            hint="name the folder ABOVE the dataset's folder" if root.name == "anima" else None,
+            expected=f"{table.folder}/ with .parquet, .jsonl or .csv files, as on the hub ({table.repo})"
+            if table.repo
+            else f"{table.folder}: a .parquet, .jsonl or .csv file, or a folder of them",
+            hint="name the folder ABOVE the dataset's folder"
+            if root.name == table.folder.partition("/")[0]
+            else None,
         )
     suffixes = sorted({file.suffix for file in files})
     if len(suffixes) > 1:
@@ -100,6 +105,10 @@ def check_columns(table: Table, rows: list[tuple[str, Row]]) -> None:
             found=", ".join(map(str, first)),
             expected=", ".join(table.columns),
         )
+
+
+def _is_table(place: Path) -> bool:
+    return place.suffix in EXTENSIONS and place.is_file()
 
 
 def _data_files(place: Path) -> list[Path]:
@@ -173,9 +182,16 @@ def hub_source(benchmark: Benchmark, spec: str) -> tuple[str, str]:
     """Repository and revision of ``hub`` or ``hub:REPO@REVISION``.
 
     Raises:
-        InputError: missing repository or revision.
+        InputError: missing repository or revision, or a benchmark whose questions are not on the hub.
     """
     if spec == "hub":
+        if benchmark.questions.repo is None:
+            raise InputError(
+                "the questions of this benchmark are in a folder, not on the hub",
+                where="data",
+                found=spec,
+                expected=f"the folder with {benchmark.questions.folder}",
+            )
         return benchmark.questions.repo, benchmark.questions.revision
     repo, _, revision = spec.removeprefix("hub:").partition("@")
     if not repo or not revision:

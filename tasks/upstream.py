@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -33,10 +33,9 @@ KNOWN = {
     "grade words": "f90851ccd92c5e2872a82cfe93e6521ec92ae3723e984acb283d02e351dbdcd1",
     "data markers": "c5732c4fe0f8e84bcb7ec8768e825510b1ed940ea29177f8104b807d8c71ae65",
     "thinking blocks": "218189893a61ca1a153f51f1f0ca130e4fb659b389627364b25549382091586a",
-    "inspect_evals.anima.scorer": "0eace5fa1563c6f36d8df8f7255259929914cb7f100fb44f325ba46123c6a806",
-    "inspect_evals.moru.scorer": "d484184ca592d3fac3ee3e43edc43ae70e078ba685333c916198ea26040d2538",
 }
-"""SHA-256 of each part. For a function, the hash of its results for `PROBES`."""
+"""SHA-256 of each part of Inspect. For a function, the hash of its results for `PROBES`. The prompts' hashes are in the
+definitions of the benchmarks."""
 
 READING = ("grade pattern", "grade words", "data markers", "thinking blocks")
 """The parts that process texts of models and judges. Together they are the parser that a record names."""
@@ -60,10 +59,11 @@ _OLD_PARSER = re.compile(r"1\+inspect_ai-(\S+)")
 
 
 @cache
-def prompt_template(module: str) -> str:
-    """``PER_DIMENSION_PROMPT`` of an Inspect Evals scorer module."""
-    template: str = import_module(module).PER_DIMENSION_PROMPT
-    return template
+def imported(source: str) -> str:
+    """A prompt of Inspect or Inspect Evals, by ``MODULE:NAME``."""
+    module, _, name = source.partition(":")
+    text: str = getattr(import_module(module), name)
+    return text
 
 
 @cache
@@ -143,10 +143,10 @@ def _part(name: str) -> object:
         case "thinking blocks":
             return canonical_json([take_thought(text) for text in PROBES])
         case _:
-            return prompt_template(name)
+            return imported(name)
 
 
-def installed(parts: Iterable[str] = KNOWN) -> dict[str, str]:
+def installed(parts: Iterable[str]) -> dict[str, str]:
     """Hash of each part in the installed packages, or ``missing`` if they lack it or its name."""
     found = {}
     for name in parts:
@@ -197,38 +197,44 @@ def current_parser(name: str) -> str:
     return KNOWN_PARSER if match and was_tried("inspect_ai", match[1]) else name
 
 
-def same_words(versions: dict[str, str]) -> bool:
-    """Whether the installed packages render the same prompts as these versions (package to version)."""
+def same_words(versions: dict[str, str], prompts: Mapping[str, str]) -> bool:
+    """Whether the installed packages render the same prompts as these versions (package to version).
+
+    Args:
+        versions: Version of each package.
+        prompts: Imported prompts, and the hash that each should have.
+    """
     return all(
         versions.get(package) == version(package)
-        or (was_tried(package, versions.get(package, "")) and not changed())
+        or (was_tried(package, versions.get(package, "")) and not changed(prompts))
         for package in TRIED
     )
 
 
-def changed(template: str | None = None) -> list[str]:
+def changed(prompts: Mapping[str, str]) -> list[str]:
     """The parts whose installed hash differs from the known one.
 
     Args:
-        template: The benchmark's prompt module. None for both benchmarks.
+        prompts: Imported prompts, and the hash that each should have.
     """
-    parts = [name for name in KNOWN if template is None or name == template or "inspect_evals" not in name]
-    return [name for name, found in installed(parts).items() if found != KNOWN[name]]
+    known = KNOWN | dict(prompts)
+    return [name for name, found in installed(known).items() if found != known[name]]
 
 
-def require_known(template: str) -> None:
+def require_known(prompts: Mapping[str, str], others: Mapping[str, str]) -> None:
     """Refuse to start a run with unknown prompts or parser, unless `ACCEPT` holds their hash.
 
     Args:
-        template: The benchmark's prompt module.
+        prompts: The benchmark's imported prompt, if it has one, and the hash that it should have.
+        others: The prompts of other benchmarks, which are accepted together with it.
 
     Raises:
         InputError: names the changed parts, the versions that were tried, and the switch.
     """
-    unknown = changed(template)
+    unknown = changed(prompts)
     if not unknown:
         return
-    hashes = installed()
+    hashes = installed([*KNOWN, *dict.fromkeys([*others, *prompts])])
     joint = text_hash(canonical_json(hashes))[:12]
     missing = [name for name in unknown if hashes[name] == "missing"]
     if not missing and os.environ.get(ACCEPT) == joint:

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from helpers import ANIMA_2_2
 from vllm_server import VllmServer, vllm_server
 
-from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.rubric import judge_calls
 from value_retention.train.tiny import make_tiny, sample_texts

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from helpers import ANIMA_2_2, MORU
+
 from value_retention.analysis.planning.plan import CountTokens, plan
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.load import load
 
 

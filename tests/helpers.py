@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item
+from value_retention.tasks.definition import packaged
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import DataInfo, GradeRecord, RunInfo
 
@@ -28,6 +29,8 @@ PYTHON = sys.executable
 BIN = Path(PYTHON).parent
 REAL = Path(os.environ.get("VALUE_RETENTION_TEST_ROWS") or ROOT.parent / "shared" / "data" / "hub").resolve()
 """The gated rows, where they are at hand; the project ships none of them."""
+
+ANIMA_2_2, MORU = (packaged()[name] for name in ("anima_2_2", "moru"))
 
 RUN = RunInfo("lm_eval", "0", "model")
 

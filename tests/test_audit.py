@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from helpers import BIN, JUDGE, PYTHON, RUN, Server, environment, run, scripted_server
+from helpers import ANIMA_2_2, BIN, JUDGE, PYTHON, RUN, Server, environment, run, scripted_server
 
 from value_retention.analysis.audit.spec import checked_audit
 from value_retention.analysis.audit.steps import STEP, answer_steps
 from value_retention.analysis.cli import cli
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo
 from value_retention.tasks.rubric import judge_calls

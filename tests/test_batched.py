@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from helpers import RUN
+from helpers import ANIMA_2_2, RUN
 from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai.scorer._model import neutralize_structural_delimiters
@@ -16,7 +16,6 @@ from value_retention.adapters.judges.journal import Journal, Reply
 from value_retention.adapters.judges.judging import Options, judge_answers, request_count
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.batched import batched_prompt, criteria, parse_batched, response_schema
-from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo
 from value_retention.tasks.rubric import item_calls

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from helpers import ANIMA_2_2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from panel_records import judged, label_row, run_of, write_run
@@ -38,7 +39,6 @@ from value_retention.analysis.stats.misclassification import (
 )
 from value_retention.analysis.stats.tipping import Tipping, tipping
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo, RunInfo, canonical_json

@@ -11,6 +11,7 @@ import made_records
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from helpers import ANIMA_2_2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from value_retention.analysis.runs.load import load_runs
 from value_retention.analysis.runs.scores import reduce_run
 from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import RUN, anima_rows, grade, write_anima
+from helpers import ANIMA_2_2, MORU, RUN, anima_rows, grade, write_anima
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +18,6 @@ from value_retention.analysis.runs.load import load_runs
 from value_retention.analysis.runs.scores import reduce_run
 from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset, load

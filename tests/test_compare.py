@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from helpers import REAL, real_rows
+from helpers import ANIMA_2_2, MORU, REAL, real_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_records import Grades, MadeRun, run_of
@@ -23,9 +23,8 @@ from value_retention.analysis.effects.rows import CONSTANT, FEW, INFINITE, NO_SC
 from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
 from value_retention.analysis.report.console import print_result
 from value_retention.analysis.report.export import latex
-from value_retention.analysis.runs.identity import QUESTIONS, identity_of
+from value_retention.analysis.runs.identity import identity_of
 from value_retention.analysis.runs.scores import reduce_run
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.load import load
@@ -372,19 +371,19 @@ def test_a_stop_sequence_is_shown_on_one_line() -> None:
 
 
 def test_the_whole_of_the_pinned_commits_is_known() -> None:
-    """The numbers in `QUESTIONS` are counted on these commits: count again when one changes."""
+    """The sizes in the definitions are counted on these commits: count again when one changes."""
     pinned = {b.name: b.questions.revision[:7] for b in (ANIMA_2_2, MORU)}
     assert pinned == {"anima_2_2": "c658f00", "moru": "b85acde"}
     for benchmark in (ANIMA_2_2, MORU):
         revisions = dict.fromkeys((benchmark.questions.revision, benchmark.dimensions.revision))
         run = simple("a", [0.1] * 8, benchmark=benchmark.name, revision="+".join(revisions))
-        assert identity_of(run.records).total == QUESTIONS[benchmark.name]
+        assert identity_of(run.records).total == benchmark.size
     assert identity_of(simple("a", [0.1] * 8).records).total is None
 
 
 @real_rows
 def test_the_whole_of_the_rows_at_hand_is_what_is_said() -> None:
-    assert len(load(ANIMA_2_2, str(REAL))) == QUESTIONS["anima_2_2"]
+    assert len(load(ANIMA_2_2, str(REAL))) == ANIMA_2_2.size
 
 
 def both(name: str, score: float, benchmarks: Sequence[str]) -> MadeRun:

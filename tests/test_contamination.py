@@ -24,6 +24,7 @@ from value_retention.analysis.planning.contamination import (
     texts_of,
     tokens,
 )
+from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
 from value_retention.train.data import Report, Rows
@@ -105,13 +106,12 @@ def sample_rows(tmp_path: Path) -> Path:
 
 
 def load_sample() -> list[str]:
-    from value_retention.analysis.planning.contamination import BENCHMARKS
 
-    return [item.question for benchmark in BENCHMARKS.values() for item in load(benchmark, "sample").items]
+    return [item.question for benchmark in packaged().values() for item in load(benchmark, "sample").items]
 
 
 def test_every_question_in_every_language_is_found_in_a_training_row() -> None:
-    questions, sources = read_questions("sample")
+    questions, sources = read_questions("sample", packaged())
     asked = load_sample()
     assert sum(source.questions for source in sources) == len(asked) > 40
     lines = [json.dumps({"text": f"Before. {text} After."}).encode() for text in asked]
@@ -218,7 +218,7 @@ def trained(file: Path) -> Rows:
 
 
 def test_the_hash_depends_on_the_questions_and_not_on_their_order() -> None:
-    questions, sources = read_questions("sample")
+    questions, sources = read_questions("sample", packaged())
     shuffled = random.Random(0).sample(questions, len(questions))
     one = check_rows([b'"a"'], questions, sources).questions_sha256
     assert check_rows([b'"a"'], shuffled, sources).questions_sha256 == one
@@ -226,7 +226,7 @@ def test_the_hash_depends_on_the_questions_and_not_on_their_order() -> None:
 
 
 def test_the_shipped_training_rows_share_nothing_with_the_sample_items() -> None:
-    questions, sources = read_questions("sample")
+    questions, sources = read_questions("sample", packaged())
     for path in sorted(SAMPLES.glob("*.jsonl")):
         check = check_rows(path.read_bytes().splitlines(), questions, sources, path.name)
         assert check.rows >= 80

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import real_rows
+from helpers import ANIMA_2_2, MORU, real_rows
 
 from value_retention.adapters.inspect_tasks import anima_2_2
 from value_retention.tasks import upstream
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU
+from value_retention.tasks.definition import packaged_prompts
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load, load_for_run
 
@@ -78,8 +78,8 @@ def test_only_hashes_are_stored() -> None:
 def change(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let one part be another than in the installed packages."""
     if part.startswith("inspect_evals"):
-        template = upstream.prompt_template
-        monkeypatch.setattr(upstream, "prompt_template", lambda name: template(name) + "!" * (name == part))
+        template = upstream.imported
+        monkeypatch.setattr(upstream, "imported", lambda name: template(name) + "!" * (name == part))
         return
     name, other = {
         "grading instructions": ("instructions", lambda: "Grade it."),
@@ -92,15 +92,15 @@ def change(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_installed_words_are_known() -> None:
-    assert upstream.changed() == []
+    assert upstream.changed(packaged_prompts()) == []
     assert upstream.parser_version() == upstream.KNOWN_PARSER
 
 
-@pytest.mark.parametrize("part", upstream.KNOWN)
+@pytest.mark.parametrize("part", [*upstream.KNOWN, ANIMA_2_2.prompt.source, MORU.prompt.source])
 def test_an_unknown_part_stops_the_benchmarks_that_use_it(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     change(part, monkeypatch)
     for benchmark in (ANIMA_2_2, MORU):
-        if part.startswith("inspect_evals") and part != benchmark.prompt_module:
+        if part.startswith("inspect_evals") and part != benchmark.prompt.source:
             load_for_run(benchmark, "sample")
             continue
         with pytest.raises(InputError, match=part) as caught:

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import RUN, grade
+from helpers import ANIMA_2_2, RUN, grade
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspect_ai.scorer import SampleScore, Score
@@ -16,7 +16,7 @@ from inspect_evals.anima.types import AnimaDimension
 from inspect_evals.moru.metrics import overall_mean as moru_overall_mean
 
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.benchmark import ANIMA_2_2, Dimension, Item
+from value_retention.tasks.benchmark import Dimension, Item
 from value_retention.tasks.grading import (
     aggregate_metric,
     benchmark_scores,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from click.testing import CliRunner
+from helpers import ANIMA_2_2, MORU
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ordinary_answers import ANSWERS, REFUSALS, SHORT
@@ -31,7 +32,6 @@ from value_retention.analysis.runs.guards import (
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord
 

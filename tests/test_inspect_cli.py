@@ -15,7 +15,7 @@ from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, get_model, m
 
 from value_retention.adapters.inspect_tasks import anima_2_2, moru_multi
 from value_retention.adapters.logs.inspect_logs import read_log
-from value_retention.tasks.benchmark import BENCHMARKS
+from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
 
@@ -40,7 +40,7 @@ def figures(log: EvalLog) -> dict[str, float]:
 def assert_figures_are_the_records(path: Path) -> None:
     """The log's results hold what the core computes from the records in the log."""
     records = list(read_log(path))
-    expected = benchmark_scores(questions_of(records), BENCHMARKS[records[0].benchmark].weighted)
+    expected = benchmark_scores(questions_of(records), packaged()[records[0].benchmark].weighted)
     known = {name: value for name, value in expected.items() if value is not None}
     assert figures(read_eval_log(path)) == pytest.approx(known, abs=1e-12)
     assert any(0 < value < 1 for value in known.values())

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from helpers import ANIMA_2_2
 from huggingface_hub import parse_eval_result_entries
 from made_records import run_of
 from test_table import write_records, write_samples
@@ -21,7 +22,7 @@ from test_table import write_records, write_samples
 from value_retention.analysis.cli import cli
 from value_retention.analysis.exchange.every_eval_ever import WITHHELD
 from value_retention.tasks.batched import words_hash
-from value_retention.tasks.benchmark import ANIMA_2_2, joint_revision
+from value_retention.tasks.benchmark import joint_revision
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, DataInfo, JudgeInfo
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from helpers import RUN, journal_counts
+from helpers import ANIMA_2_2, MORU, RUN, journal_counts
 
 from value_retention.adapters.judges import models as judges_module
 from value_retention.adapters.judges.journal import Reply
@@ -22,7 +22,7 @@ from value_retention.analysis.commands import judge as cmd_judge
 from value_retention.analysis.planning.spending import Budget, Price, read_prices
 from value_retention.analysis.runs.load import failed_grades, load_runs, read_records
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark
+from value_retention.tasks.benchmark import Benchmark
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, canonical_json

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import anyio
 import pytest
-from helpers import RUN, journal_counts
+from helpers import ANIMA_2_2, RUN, journal_counts
 
 from value_retention.adapters.judges.journal import Journal, Reply
 from value_retention.adapters.judges.judging import Options, judge_answers, request_count, run_async
 from value_retention.adapters.judges.models import LexicalJudge
 from value_retention.tasks.answers import Answer
-from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo

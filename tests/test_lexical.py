@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from helpers import ANIMA_2_2, MORU
 from hypothesis import given
 from hypothesis import strategies as st
 
 from value_retention.adapters.judges.lexical import indicator_phrases, lexical_reply
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU
-from value_retention.tasks.grading import parse_grade
 from value_retention.tasks.load import load
+from value_retention.tasks.scale import parse_grade
 
 INDICATORS = (
     'It says "their own interests" or “Mitgefühl”, «la souffrance», 「道德」, "نیاز", "करुणा", "harm".'

@@ -33,7 +33,7 @@ from helpers import (
 )
 
 from value_retention.adapters.identity import model_identity
-from value_retention.tasks.benchmark import BENCHMARKS
+from value_retention.tasks.definition import packaged
 from value_retention.tasks.grading import benchmark_scores, questions_of
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.slow
 def assert_figures_are_the_records(folder: Path, task: str) -> None:
     """lm-eval's table holds what the core computes from the records of its samples file."""
     of = records(folder, task)
-    expected = benchmark_scores(questions_of(of), BENCHMARKS[of[0].benchmark].weighted)
+    expected = benchmark_scores(questions_of(of), packaged()[of[0].benchmark].weighted)
     shown = figures(results(folder), task)
     known = {name: value for name, value in expected.items() if value is not None}
     assert {name: value for name, value in shown.items() if value == value and name != "sample_len"} == (

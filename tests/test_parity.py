@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 from helpers import (
+    ANIMA_2_2,
     BIN,
     JUDGE,
     MODEL,
+    MORU,
     REAL,
     Server,
     figures,
@@ -36,7 +38,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.adapters.logs.lm_eval_logs import read_samples
 from value_retention.analysis.runs.identity import identity_of
-from value_retention.tasks.benchmark import ANIMA_2_2, BENCHMARKS, MORU
+from value_retention.tasks.definition import packaged
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.load import SAMPLE, load
 from value_retention.tasks.record import AnswerRecord
@@ -131,7 +133,7 @@ def upstream(log: EvalLog) -> dict[str, float]:
 
 
 def ours(records: list[AnswerRecord]) -> dict[str, float | None]:
-    return benchmark_scores(questions_of(records), BENCHMARKS[records[0].benchmark].weighted)
+    return benchmark_scores(questions_of(records), packaged()[records[0].benchmark].weighted)
 
 
 def assert_upstreams_figures(records: list[AnswerRecord], log: EvalLog) -> None:

@@ -20,7 +20,7 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Score, Target, model_graded_qa, value_to_float
 from inspect_ai.solver import TaskState
 
-from value_retention.tasks.grading import parse_grade
+from value_retention.tasks.scale import parse_grade
 
 
 class Replies(ModelAPI):

@@ -6,14 +6,14 @@ import dataclasses
 import json
 
 import pytest
-from helpers import RUN, dataset_of, grade
+from helpers import ANIMA_2_2, RUN, dataset_of, grade
 from hypothesis import given
 from hypothesis import strategies as st
 
 from value_retention.analysis.runs.identity import identity_of
 from value_retention.tasks import upstream
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.benchmark import ANIMA_2_2, Dimension
+from value_retention.tasks.benchmark import Dimension
 from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import clustered
@@ -138,4 +138,7 @@ def test_canonical_json_is_one_text_for_equal_values() -> None:
 
 
 def test_json_keeps_the_order_of_the_fields() -> None:
-    assert list(json.loads(record().to_json())) == [field.name for field in dataclasses.fields(AnswerRecord)]
+    fields = [field.name for field in dataclasses.fields(AnswerRecord)]
+    assert list(json.loads(record().to_json())) == [n for n in fields if n not in ("definition", "turns")]
+    whole = dataclasses.replace(record(), definition={"name": "x"}, turns=("Q?", "A.", "Sure?"))
+    assert list(json.loads(whole.to_json())) == fields

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from helpers import ANIMA_2_2
 from made_records import MadeRun, run_of
 from rich.console import Console
 
@@ -27,7 +28,6 @@ from value_retention.analysis.report.cells import number
 from value_retention.analysis.report.console import print_result
 from value_retention.analysis.report.export import latex, tex
 from value_retention.analysis.report.plots.comparison import file_name, file_names, save_plots
-from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo

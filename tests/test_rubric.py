@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers import dataset_of
+from helpers import ANIMA_2_2, MORU, dataset_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspect_ai.model import ModelOutput
@@ -13,7 +13,7 @@ from inspect_evals.anima.scorer import get_variable_sets
 from inspect_evals.anima.types import AnimaDimension
 from inspect_evals.moru.scorer import PER_DIMENSION_PROMPT as MORU_PROMPT
 
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark, Dimension, Item
+from value_retention.tasks.benchmark import Benchmark, Dimension, Item
 from value_retention.tasks.record import text_hash
 from value_retention.tasks.rubric import (
     ceiling_system_prompt,

@@ -15,12 +15,22 @@ import made_records
 import pytest
 import zipfile_zstd  # noqa: F401  lets zipfile read Inspect's logs
 from click.testing import CliRunner
-from helpers import BIN, JUDGE, MODEL, anima_rows, lm_eval, metadata, run, scripted_server, write_anima
+from helpers import (
+    ANIMA_2_2,
+    BIN,
+    JUDGE,
+    MODEL,
+    anima_rows,
+    lm_eval,
+    metadata,
+    run,
+    scripted_server,
+    write_anima,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from value_retention.analysis.cli import cli
-from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo

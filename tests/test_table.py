@@ -13,7 +13,7 @@ import made_records
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from helpers import RUN, anima_rows, grade, table_rows, write_anima
+from helpers import ANIMA_2_2, RUN, anima_rows, grade, table_rows, write_anima
 from inspect_ai.log import (
     EvalConfig,
     EvalDataset,
@@ -33,7 +33,6 @@ from value_retention.analysis.cli import cli
 from value_retention.analysis.report.grades import COLUMNS, grades_table, score_tables, write_table
 from value_retention.analysis.runs.load import Run, load_runs
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.benchmark import ANIMA_2_2
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived
 from value_retention.tasks.load import Dataset, load

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers import PYTHON, anima_rows, run, write_rows
+from helpers import ANIMA_2_2, MORU, PYTHON, anima_rows, run, write_rows
 
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.tables import check_columns, folder_rows, hub_source
 
@@ -75,7 +74,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, text: str | bytes, e
 
 def test_a_missing_folder_says_what_may_stand_there(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"(?s)does not exist.*VALUE_RETENTION_DATA.*nowhere.*'sample'.*moru-benchmark"
+        InputError, match=r"(?s)does not exist.*VALUE_RETENTION_DATA.*nowhere.*'sample'.*anima/questions"
     ):
         folder_rows(TABLE, tmp_path / "nowhere")
 
@@ -132,10 +131,10 @@ def test_a_hub_data_set_without_a_commit_is_refused(spec: str) -> None:
 @pytest.mark.slow
 def test_an_unreachable_hub_with_an_empty_cache_says_how_to_use_a_folder(tmp_path: Path) -> None:
     script = (
-        "from value_retention.tasks.benchmark import ANIMA_2_2, MORU\n"
+        "from value_retention.tasks.definition import packaged\n"
         "from value_retention.tasks.load import load\n"
         "from value_retention.tasks.errors import InputError\n"
-        "for benchmark in (ANIMA_2_2, MORU):\n"
+        "for benchmark in packaged().values():\n"
         "    try: load(benchmark)\n"
         "    except InputError as error: print(error)\n"
     )

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from helpers import (
+    ANIMA_2_2,
     BIN,
     JUDGE,
     MODEL,
+    MORU,
     PYTHON,
     anima_rows,
     assert_plain_refusal,
@@ -32,7 +34,6 @@ from value_retention.analysis.report.cells import number
 from value_retention.analysis.runs.identity import differences, identity_of
 from value_retention.tasks import upstream
 from value_retention.tasks.batched import words_hash
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord, text_hash

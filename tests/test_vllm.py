@@ -15,12 +15,12 @@ from typing import Any
 
 import helpers
 import pytest
+from helpers import ANIMA_2_2, MORU
 from vllm_server import VllmServer, run_logged, vllm_server
 
 from value_retention.adapters.identity import model_identity
 from value_retention.analysis.runs.identity import identity_of
 from value_retention.analysis.runs.load import load_runs
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord

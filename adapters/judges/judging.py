@@ -17,13 +17,19 @@ from value_retention.adapters.judges.journal import CallKey, Journal, Reply
 from value_retention.adapters.judges.models import Judge
 from value_retention.adapters.settings import REPEAT
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.batched import batched_prompt, criteria, parse_batched, response_schema
+from value_retention.tasks.batched import (
+    batched_prompt,
+    check_protocol,
+    criteria,
+    parse_batched,
+    response_schema,
+)
 from value_retention.tasks.benchmark import Item
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import parse_grade
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import AnswerRecord, GradeRecord, RunInfo, text_hash
-from value_retention.tasks.rubric import Variables, judge_calls
+from value_retention.tasks.rubric import Variables, indicators_of, judge_calls
+from value_retention.tasks.scale import Scale, parse_grade
 
 T = TypeVar("T")
 
@@ -147,16 +153,18 @@ async def judge_answers(
         stopped the batch (`Tally.stopped`), the calls that were not made count as missing.
     """
     options = options or Options()
+    check_protocol(dataset.benchmark, options.protocol)
     grades: list[dict[tuple[int, int], GradeRecord]] = [{} for _ in answers]
 
     async def work(judge: Judge, requests: Iterator[_Request]) -> None:
         for request in requests:
             replies = _saved(request.key, judge, options)
-            reply = await _reply(request, judge, answers[request.answer].text, dataset, replies, options)
+            reply = await _reply(request, judge, answers[request.answer], dataset, replies, options)
             if reply is None:
                 options.tally.stopped = True
                 return
-            for number, grade in enumerate(_grades(request, judge, reply, len(replies))):
+            found = _grades(request, judge, reply, dataset.benchmark.scale, len(replies))
+            for number, grade in enumerate(found):
                 _count(options.tally, grade)
                 grades[request.answer][request.position, number] = grade
             options.advance()
@@ -228,16 +236,16 @@ def _saved(key: CallKey, judge: Judge, options: Options) -> list[Reply]:
 
 
 async def _reply(
-    request: _Request, judge: Judge, answer: str, dataset: Dataset, replies: list[Reply], options: Options
+    request: _Request, judge: Judge, answer: Answer, dataset: Dataset, replies: list[Reply], options: Options
 ) -> Reply | None:
     """The last reply to a request, from the journal or the judge. None if the budget forbids the call."""
-    reply = replies[-1] if replies else None
+    reply, scale = replies[-1] if replies else None, dataset.benchmark.scale
     options.tally.reused += reply is not None
-    while reply is None or (_parse(request, reply) is None and len(replies) <= options.parse_retries):
+    while reply is None or (_parse(request, reply, scale) is None and len(replies) <= options.parse_retries):
         if options.spending and not options.spending.allows(judge.info.name, request.prompt):
             return None
-        indicators = dataset.dimensions[request.grades[0][0]].indicators
-        reply = await judge.ask(request.prompt, answer, indicators, request.schema)
+        indicators = indicators_of(answer.item, dataset.dimensions[request.grades[0][0]])
+        reply = await judge.ask(request.prompt, answer.text, indicators, request.schema)
         options.tally.asked += reply.requested
         options.tally.retries += reply.retries
         if options.spending:
@@ -264,7 +272,7 @@ def _requests(
         else:
             prompts = [
                 (((call.dimension, call.variables),), call.prompt, call.prompt_hash)
-                for call in judge_calls(dataset, answer.item, answer.text)
+                for call in judge_calls(dataset, answer.item, answer.text, answer.turns)
             ]
         for position, (wanted, prompt, prompt_hash) in enumerate(prompts):
             batched = protocol == "batched"
@@ -283,18 +291,20 @@ def _requests(
             yield _Request(index, place, wanted, prompt, prompt_hash, key, schema)
 
 
-def _parse(request: _Request, reply: Reply) -> list[float] | None:
+def _parse(request: _Request, reply: Reply, scale: Scale) -> list[float] | None:
     """Grades of a reply, one per grade of the request. None if the reply is unreadable."""
     if reply.text is None:
         return None
     if request.schema is not None:
         return parse_batched(reply.text, len(request.grades))
-    grade = parse_grade(reply.text)
+    grade = parse_grade(reply.text, scale)
     return None if grade is None else [grade]
 
 
-def _grades(request: _Request, judge: Judge, reply: Reply, attempts: int) -> Iterator[GradeRecord]:
-    grades = _parse(request, reply)
+def _grades(
+    request: _Request, judge: Judge, reply: Reply, scale: Scale, attempts: int
+) -> Iterator[GradeRecord]:
+    grades = _parse(request, reply, scale)
     for number, (dimension, variables) in enumerate(request.grades):
         yield GradeRecord(
             dimension=dimension,

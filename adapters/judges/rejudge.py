@@ -13,7 +13,7 @@ from value_retention.adapters.logs.upstream_grades import UNKNOWN
 from value_retention.adapters.settings import REPEAT, SCORING_ARGS
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.batched import words_hash
-from value_retention.tasks.benchmark import BENCHMARKS
+from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, canonical_json
@@ -41,7 +41,7 @@ def dataset_of(records: Sequence[AnswerRecord], data: str | None) -> Dataset:
             hint="judge the runs one by one",
         )
     info = next(iter(infos.values()))
-    benchmark = BENCHMARKS[records[0].benchmark]
+    benchmark = benchmark_of(records[0])
     if data is None:
         if info.source == "folder":
             raise InputError(
@@ -62,7 +62,7 @@ def dataset_of(records: Sequence[AnswerRecord], data: str | None) -> Dataset:
 
 
 def _hub(record: AnswerRecord) -> str:
-    benchmark = BENCHMARKS[record.benchmark]
+    benchmark = benchmark_of(record)
     revision = record.data.revision.partition("+")[0]
     if revision == benchmark.questions.revision:
         return "hub"
@@ -132,7 +132,8 @@ def answers_of(records: Sequence[AnswerRecord], dataset: Dataset) -> list[Answer
     """The answers in records, already separated from their reasoning."""
     items = {item.id: item for item in dataset.items}
     return [
-        Answer(items[r.item], r.epoch, r.answer, r.reasoning, r.answer_hash, r.truncated) for r in records
+        Answer(items[r.item], r.epoch, r.answer, r.reasoning, r.answer_hash, r.truncated, r.turns or ())
+        for r in records
     ]
 
 

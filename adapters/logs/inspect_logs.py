@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from value_retention.adapters.logs.upstream_logs import upstream_benchmark, upstream_records
 from value_retention.tasks.check import checked
+from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalLog
+    from inspect_ai.log import EvalLog, EvalSpec
 
 RECORD = "record"
 """Key of the record in a score's metadata."""
@@ -33,7 +34,7 @@ class NoRecordsError(InputError):
 
     def __init__(self, log: EvalLog, path: Path, **expected: str) -> None:
         self.path = str(path)
-        self.status, self.ours = log.status, is_our_task(log.eval.task)
+        self.status, self.ours = log.status, is_our_task(log.eval)
         self.about = f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples"
         super().__init__("no records in the Inspect log", where=str(path), found=self.about, **expected)
 
@@ -83,8 +84,7 @@ def read_log(path: Path, score: str | None = None) -> Iterator[AnswerRecord]:
         raise NoRecordsError(
             log,
             path,
-            expected="scored samples of value_retention/anima_2_2, value_retention/moru_multi, "
-            "inspect_evals/anima, ahb or moru",
+            expected="scored samples of a task value_retention/..., or of the same benchmarks in inspect_evals",
         )
 
 
@@ -110,10 +110,14 @@ def _with_score(log: EvalLog, name: str | None, path: Path) -> EvalLog:
     return log
 
 
-def is_our_task(task: str) -> bool:
-    """Whether a task's name is that of one of our tasks or of the upstream evals."""
-    name = task.rpartition("/")[2]
-    return upstream_benchmark(task) is not None or name.startswith(("anima_2_2", "moru_"))
+def is_our_task(spec: EvalSpec) -> bool:
+    """Whether an eval is one of ours, or of the same benchmarks in Inspect Evals."""
+    names = {benchmark.task_name for benchmark in packaged().values()}
+    return (
+        spec.task.rpartition("/")[2].removesuffix("_ceiling") in names
+        or any(scorer.name.rpartition("/")[2] == "judged" for scorer in spec.scorers or ())
+        or upstream_benchmark(spec.task) is not None
+    )
 
 
 def open_log(path: Path, events: bool = False, header: bool = False) -> EvalLog:

@@ -27,7 +27,8 @@ from value_retention.adapters.settings import SAMPLING_ARGS, SCORING_ARGS
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks import upstream
 from value_retention.tasks.batched import words_hash
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark, Dimension, Item
+from value_retention.tasks.benchmark import Benchmark, Dimension, Item, Table
+from value_retention.tasks.definition import packaged, packaged_prompts
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived
 from value_retention.tasks.languages import UNDETERMINED, language_tag
@@ -45,9 +46,6 @@ from value_retention.tasks.record import (
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
-
-NAMES = {"anima": ANIMA_2_2, "ahb": ANIMA_2_2, "moru": MORU}
-"""Names of the upstream tasks, without the package."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,8 @@ class _Run:
 def upstream_benchmark(task: str) -> Benchmark | None:
     """The benchmark of an upstream task, or None for any other task."""
     package, _, name = task.rpartition("/")
-    return NAMES.get(name) if package in ("", "inspect_evals") else None
+    known = (b for b in packaged().values() if name in b.upstream_names)
+    return next(known, None) if package in ("", "inspect_evals") else None
 
 
 def upstream_records(
@@ -117,7 +116,7 @@ def _run(log: EvalLog, benchmark: Benchmark) -> _Run:
         parser=upstream.parser_of(made_with),
         judges=_judges(log, options),
         info=RunInfo("inspect_ai", made_with, str(spec.model), sampling=config),
-        known_prompt=bool(dimensions) and upstream.same_words(spec.packages),
+        known_prompt=bool(dimensions) and upstream.same_words(spec.packages, packaged_prompts()),
     )
 
 
@@ -163,8 +162,9 @@ def _data(
     pinned = benchmark.questions.revision if same_number else UNKNOWN
     questions = str(args.get("dataset_revision") or options.get("revision") or pinned)
     revision = questions
-    if benchmark.dimensions.repo != benchmark.questions.repo:
-        pinned = benchmark.dimensions.revision if same_number else UNKNOWN
+    dimensions_table = benchmark.dimensions
+    if isinstance(dimensions_table, Table) and dimensions_table.repo != benchmark.questions.repo:
+        pinned = dimensions_table.revision if same_number else UNKNOWN
         revision = f"{questions}+{args.get('dimensions_revision') or pinned}"
     repo = str(args.get("dataset_repo_id") or benchmark.questions.repo)
     dropped = (DroppedRow(UNKNOWN, "the log does not say"),)
@@ -230,7 +230,7 @@ def _item(sample: EvalSample, benchmark: Benchmark, place: str) -> Item:
     cluster = identifier.rpartition("_")[0] or identifier  # MORU's translations share the first part
     return Item(
         id=identifier,
-        cluster=cluster if benchmark.translated else english_cluster(question, None),
+        cluster=english_cluster(question, None) if benchmark.cluster == "english_text" else cluster,
         question=question,
         language=(language_tag(str(raw)) if raw else None) or UNDETERMINED,
         language_raw=str(raw) if raw else None,

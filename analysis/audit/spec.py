@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark
+from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
 
 if TYPE_CHECKING:
     from value_retention.analysis.planning.spending import Price
     from value_retention.analysis.stats.settings import Settings
 
-TASKS: dict[str, Benchmark] = {"anima_2_2": ANIMA_2_2, "moru_multi": MORU}
+TASKS = {benchmark.task_name: benchmark for benchmark in packaged().values()}
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 """A model's name in the audit: it is also the name of a folder."""
 RESERVED = ("base", "before")
@@ -133,9 +133,7 @@ class Audit(Strict):
     judge: tuple[str, ...] = Field(min_length=1)
     judge_args: dict[str, Any] = Field(default_factory=dict)
     margin: float = Field(gt=0, lt=100)
-    tasks: tuple[Literal["anima_2_2", "moru_multi"], ...] = Field(
-        default=("anima_2_2", "moru_multi"), min_length=1
-    )
+    tasks: tuple[str, ...] = Field(default=tuple(TASKS), min_length=1)
     data: str = "hub"
     languages: tuple[str, ...] | None = None
     epochs: int | None = Field(default=None, ge=1)
@@ -156,6 +154,13 @@ class Audit(Strict):
     @classmethod
     def _names(cls, value: Any) -> Any:
         return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("tasks")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in value if name not in TASKS]:
+            raise ValueError(f"unknown benchmark {', '.join(unknown)}, expected {' or '.join(TASKS)}")
+        return value
 
     @field_validator("candidates", mode="before")
     @classmethod

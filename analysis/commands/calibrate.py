@@ -118,15 +118,16 @@ def _draw(runs: Sequence[Run], count: int, seed: int, data: str | None, output: 
 
 
 def _datasets(runs: Sequence[Run], data: str | None) -> dict[str, Dataset]:
-    from value_retention.tasks.benchmark import BENCHMARKS
+    from value_retention.tasks.definition import benchmark_of
     from value_retention.tasks.load import load
 
-    sources = {record.benchmark: record.data for run in runs for record in run.records}
+    sources = {record.benchmark: record for run in runs for record in run.records}
     found = {}
-    for name, source in sources.items():
+    for name, record in sources.items():
+        source = record.data
         place = data or ("sample" if (source.source, source.revision) == ("sample", "sample") else None)
         if place is not None:
-            found[name] = load(BENCHMARKS[name], place)
+            found[name] = load(benchmark_of(record), place)
     return found
 
 

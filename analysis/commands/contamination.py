@@ -18,7 +18,12 @@ import click
     show_default=True,
     help="Questions to compare with: hub (pinned commits), a folder with the hub's layout, or sample.",
 )
-@click.option("--benchmark", "benchmarks", multiple=True, help="anima_2_2 or moru. Both if not given.")
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    help="Name, or the path of a benchmark.yaml. Default: all of this package.",
+)
 @click.option("--drop", type=click.Path(path_type=Path), help="Write the rows without a hit to this file.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Stamp to write. [default: ROWS.stamp.json]"
@@ -38,7 +43,6 @@ def command(
     """
     from value_retention.analysis.commands.outputs import check_outputs
     from value_retention.analysis.planning.contamination import (
-        BENCHMARKS,
         check_rows,
         question_files,
         read_lines,
@@ -47,6 +51,7 @@ def command(
         without_hits,
     )
     from value_retention.analysis.report.export import writing
+    from value_retention.tasks.definition import packaged
     from value_retention.tasks.text import printable
 
     target = rows if drop is None else drop
@@ -54,7 +59,7 @@ def command(
     place = "-o" if output else "the stamp (choose another place with -o)"
     check_outputs({"--drop": drop, place: path}, [rows, *question_files(data)])
     lines = read_lines(rows)
-    questions, sources = read_questions(data, benchmarks or BENCHMARKS)
+    questions, sources = read_questions(data, benchmarks or packaged())
     check = check_rows(lines, questions, sources, str(rows))
     for source in sources:
         kind = "" if source.is_benchmark else " (sample items, not the benchmark)"
@@ -78,7 +83,7 @@ def command(
     made = stamp(target.read_bytes(), check, dropped=dropped)
     with writing(path):
         path.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
-    whole = {source.benchmark for source in sources if source.is_benchmark} == set(BENCHMARKS)
+    whole = {source.benchmark for source in sources if source.is_benchmark} >= packaged().keys()
     result = (
         "clean" if whole else "clean of these questions; only the shipped samples may train with this stamp"
     )

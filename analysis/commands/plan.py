@@ -24,7 +24,8 @@ MIN_CLUSTERS = 6
 
 @click.command("plan")
 @click.option(
-    "--tasks", default="anima_2_2,moru_multi", show_default=True, help="Benchmarks, separated by commas."
+    "--tasks",
+    help="Benchmarks, or paths of a benchmark.yaml, separated by commas. Default: all of this package.",
 )
 @click.option("--data", default="hub", show_default=True, help="hub, hub:REPO@COMMIT, sample, or a folder.")
 @click.option("--languages", help="BCP-47 tags or English names, separated by commas.")
@@ -68,35 +69,31 @@ def command(**given: Any) -> None:
     from value_retention.analysis.planning.plan import plan
     from value_retention.analysis.planning.power import read_want
     from value_retention.analysis.stats.settings import checked_settings
-    from value_retention.tasks.benchmark import ANIMA_2_2, MORU
-    from value_retention.tasks.errors import InputError
+    from value_retention.tasks.definition import find_benchmark, packaged
     from value_retention.tasks.load import load
 
-    known = {"anima_2_2": ANIMA_2_2, "moru_multi": MORU, "moru": MORU}
-    names = names_of(given["tasks"])
-    if not names or any(name not in known for name in names):
-        raise InputError(
-            "unknown benchmark", where="--tasks", found=given["tasks"], expected="anima_2_2, moru_multi"
-        )
+    benchmarks = [
+        find_benchmark(name, "--tasks") for name in names_of(given["tasks"] or ",".join(packaged()))
+    ]
     want = None if given["want"] is None else read_want(given["want"])
     checked_settings(level=given["level"])
     # The primary verdicts of a report share the error rate (Holm); the first of them has the smallest part.
-    family = len(names) * max(1, given["checkpoints"] - 1)
+    family = len(benchmarks) * max(1, given["checkpoints"] - 1)
     level = 1 - (1 - given["level"]) / family
     price, priced = _price(given)
     count, measured = _tokenizer(given["tokenizer"])
     languages = names_of(given["languages"]) if given["languages"] else None
     plans = [
         plan(
-            load(known[name], given["data"], languages),
-            given["epochs"] or known[name].epochs,
+            load(benchmark, given["data"], languages),
+            given["epochs"] or benchmark.epochs,
             given["judges"],
             given["answer_tokens"],
             count,
             given["protocol"],
             given["reply_tokens"],
         )
-        for name in names
+        for benchmark in benchmarks
     ]
     notes = [f"tokens {measured}, answers of {given['answer_tokens']} tokens, protocol {given['protocol']}"]
     notes.append(priced)
@@ -202,10 +199,9 @@ def _spreads(plan: Plan, pilot: tuple[str, str] | None) -> list[Spreads]:
     """The spreads of the pilot on a benchmark, or both that are assumed."""
     from value_retention.analysis.commands.inputs import load_all
     from value_retention.analysis.planning.power import ASSUMED, assumed_spreads, pilot_spreads
-    from value_retention.tasks.benchmark import MORU
 
     if not pilot:
-        return [assumed_spreads(model, plan.benchmark == MORU.name) for model in ASSUMED]
+        return [assumed_spreads(model, plan.translated) for model in ASSUMED]
     sides = [
         [record for run in load_all([path]) for record in run.records if record.benchmark == plan.benchmark]
         for path in pilot

@@ -21,10 +21,10 @@ from value_retention.analysis.exchange.parts import Part
 from value_retention.analysis.report.export import json_text, writing
 from value_retention.analysis.runs.align import NORMALIZED, OVERALL
 from value_retention.analysis.runs.identity import SAMPLING_NAMES
-from value_retention.tasks import upstream
 from value_retention.tasks.batched import PROMPT, words_hash
-from value_retention.tasks.benchmark import BENCHMARKS
+from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, canonical_json
+from value_retention.tasks.rubric import template_of
 
 SCHEMA_VERSION = "0.3.0"
 WITHHELD = "[withheld: the benchmark's data are gated]"
@@ -155,7 +155,7 @@ def _result(part: Part, figure: Score, name: str) -> dict[str, Any]:
 
 def _data(part: Part) -> dict[str, Any]:
     """Where the questions come from: the Hub, or not."""
-    benchmark, data = BENCHMARKS[part.scores.benchmark], part.records[0].data
+    benchmark, data = benchmark_of(part.records[0]), part.records[0].data
     details = {
         "revision": data.revision,
         "content_hash": data.content_hash,
@@ -178,7 +178,7 @@ def _data(part: Part) -> dict[str, Any]:
 
 def _metric(part: Part, figure: Score) -> dict[str, Any]:
     """What is measured, and by which judges."""
-    first, benchmark = part.records[0], BENCHMARKS[part.scores.benchmark]
+    first, benchmark = part.records[0], benchmark_of(part.records[0])
     what = {
         OVERALL: "mean over questions of the weighted mean of the grades per dimension",
         NORMALIZED: "weighted mean of the means per dimension",
@@ -212,10 +212,10 @@ def _metric(part: Part, figure: Score) -> dict[str, Any]:
 
 def _prompt(record: AnswerRecord) -> str:
     """The judge's prompt before question, answer and criterion are filled in, if it is the one installed here."""
-    benchmark, revision = BENCHMARKS[record.benchmark], record.data.revision.partition("+")[0]
+    benchmark, revision = benchmark_of(record), record.data.revision.partition("+")[0]
     if record.rubric_hash != words_hash(benchmark, revision, record.protocol):
         return f"a prompt that is not installed here; SHA-256 of its words: {record.rubric_hash or 'unknown'}"
-    return PROMPT if record.protocol == "batched" else upstream.prompt_template(benchmark.prompt_module)
+    return PROMPT if record.protocol == "batched" else template_of(benchmark)
 
 
 def _judge(judge: JudgeInfo) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from value_retention.analysis.exchange.parts import Part
 from value_retention.analysis.report.cells import interval, number
 from value_retention.analysis.report.export import writing
-from value_retention.tasks.benchmark import BENCHMARKS
+from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResultEntry
 
+    from value_retention.tasks.benchmark import Benchmark
+
 FOLDER = ".eval_results"
-TASKS = {"anima_2_2": "anima_2_2", "moru": "moru_multi"}
-"""Task of each benchmark, by its name in both harnesses."""
 
 
 def write_hub(parts: Sequence[Part], folder: Path) -> list[Path]:
@@ -45,10 +45,10 @@ def write_hub(parts: Sequence[Part], folder: Path) -> list[Path]:
             expected="one run",
             hint="export the runs one by one, each to its own folder",
         )
-    entries = [(part, hub_entry(part)) for part in parts]
+    entries = [hub_entry(part) for part in parts]
     written = []
-    for part, entry in entries:
-        path = folder / FOLDER / f"{TASKS[part.scores.benchmark]}.yaml"
+    for entry in entries:
+        path = folder / FOLDER / f"{entry.task_id}.yaml"
         with writing(path):
             path.write_text(
                 yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False, allow_unicode=True),
@@ -66,12 +66,12 @@ def hub_entry(part: Part) -> EvalResultEntry:
     """
     from huggingface_hub import EvalResultEntry
 
-    benchmark = BENCHMARKS[part.scores.benchmark]
-    _check_result(part)
+    benchmark = benchmark_of(part.records[0])
+    _check_result(part, benchmark)
     commit = part.judged.data_revision.partition("+")[0]
     return EvalResultEntry(
-        dataset_id=benchmark.questions.repo,
-        task_id=TASKS[benchmark.name],
+        dataset_id=str(benchmark.questions.repo),
+        task_id=benchmark.task_name,
         value=round(float(part.overall.score or 0.0), 2),
         dataset_revision=commit if part.judged.data_source == "hub" else None,
         date=part.date,
@@ -79,9 +79,10 @@ def hub_entry(part: Part) -> EvalResultEntry:
     )
 
 
-def _check_result(part: Part) -> None:
+def _check_result(part: Part, benchmark: Benchmark) -> None:
     judged = part.judged
     problems = [
+        (benchmark.questions.repo is None, "questions in a folder", "a dataset on the hub"),
         (not judged.is_benchmark, judged.data, "the questions of the benchmark"),
         (not judged.judges or not all(judged.judges.values()), f"judge {judged.judge}", "an LLM as judge"),
         (

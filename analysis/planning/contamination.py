@@ -19,7 +19,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark
+from value_retention.tasks.benchmark import Table
+from value_retention.tasks.definition import find_benchmark, packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
 
@@ -29,7 +30,6 @@ STAMP_SCHEMA = 1
 NORMALISATION = (
     "NFKC, case folded, marks kept, format characters dropped; words, or characters where unspaced"
 )
-BENCHMARKS: dict[str, Benchmark] = {"anima_2_2": ANIMA_2_2, "moru": MORU}
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,12 @@ def tokens(text: str) -> list[str]:
     return token.findall(formats.sub("", folded))
 
 
-def read_questions(data: str, benchmarks: Iterable[str] = BENCHMARKS) -> tuple[list[Question], list[Source]]:
+def read_questions(data: str, benchmarks: Iterable[str]) -> tuple[list[Question], list[Source]]:
     """Read every question of the benchmarks in every language, and the English translations.
 
     Args:
         data: ``hub``, ``sample`` or a folder, as in `value_retention.tasks.load.load`.
-        benchmarks: Keys of `BENCHMARKS`.
+        benchmarks: Names, or paths of definitions.
 
     Raises:
         InputError: A benchmark is unknown, or its data cannot be read.
@@ -132,16 +132,15 @@ def read_questions(data: str, benchmarks: Iterable[str] = BENCHMARKS) -> tuple[l
     questions: list[Question] = []
     sources: list[Source] = []
     for name in dict.fromkeys(benchmarks):
-        if name not in BENCHMARKS:
-            raise InputError("unknown benchmark", found=name, expected=", ".join(BENCHMARKS))
-        dataset = load(BENCHMARKS[name], data)
+        benchmark = find_benchmark(name, "--benchmark")
+        dataset = load(benchmark, data)
         for item in dataset.items:
             for text in (item.question, item.translation):
                 split = tuple(tokens(text or ""))
                 if split:
-                    questions.append(Question(name, item.id, item.language, split))
+                    questions.append(Question(benchmark.name, item.id, item.language, split))
         info = dataset.info
-        sources.append(Source(name, data, info.revision, info.is_benchmark, len(dataset.items)))
+        sources.append(Source(benchmark.name, data, info.revision, info.is_benchmark, len(dataset.items)))
     return questions, sources
 
 
@@ -149,8 +148,8 @@ def question_files(data: str) -> Iterator[Path]:
     """Yield the benchmark files of a data folder; none for ``hub`` and ``sample``."""
     if data in ("hub", "sample"):
         return
-    tables = (table for b in BENCHMARKS.values() for table in (b.questions, b.dimensions))
-    for name in {Path(table.folder).parts[0] for table in tables}:
+    tables = (table for b in packaged().values() for table in (b.questions, b.dimensions))
+    for name in {Path(table.folder).parts[0] for table in tables if isinstance(table, Table)}:
         yield from (Path(data).expanduser() / name).rglob("*")
         yield from Path(data).expanduser().glob(f"{name}.*")
 

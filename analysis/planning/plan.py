@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from value_retention.tasks.batched import batched_prompt, criteria
+from value_retention.tasks.benchmark import Item
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.rubric import judge_calls
 
@@ -33,11 +34,18 @@ class Plan:
     output_tokens: float
     answer_tokens: float
     """Tokens that the evaluated model writes."""
+    translated: bool = False
+    """Whether a cluster is one question in several languages."""
 
 
 def estimate_tokens(text: str) -> float:
     """Estimate tokens as bytes / 4: within about 10 % for English, too many for other languages."""
     return len(text.encode("utf-8")) / 4
+
+
+def _conversation(item: Item, answer: str) -> list[str]:
+    """The turns before the last answer, if the item has any."""
+    return [item.question, *(text for turn in item.turns for text in (answer, turn))] if item.turns else []
 
 
 def answer_text(tokens: int, count: CountTokens) -> str:
@@ -75,7 +83,9 @@ def plan(
             prompts = [batched_prompt(dataset, item, answer)]
             tokens_out += each * len(criteria(dataset, item))
         else:
-            prompts = [call.prompt for call in judge_calls(dataset, item, answer)]
+            prompts = [
+                call.prompt for call in judge_calls(dataset, item, answer, _conversation(item, answer))
+            ]
             tokens_out += each * len(prompts)
         calls += len(prompts)
         tokens_in += sum(map(count, prompts))
@@ -88,5 +98,6 @@ def plan(
         calls=calls * epochs * judges,
         input_tokens=tokens_in * epochs * judges,
         output_tokens=tokens_out * epochs * judges,
-        answer_tokens=float(answer_tokens) * len(dataset.items) * epochs,
+        answer_tokens=float(answer_tokens) * sum(1 + len(item.turns) for item in dataset.items) * epochs,
+        translated=dataset.benchmark.translated,
     )

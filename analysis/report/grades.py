@@ -15,7 +15,7 @@ from value_retention.analysis.runs.align import ENGLISH, OTHER, OVERALL, align, 
 from value_retention.analysis.runs.load import Run
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.settings import Settings
-from value_retention.tasks.benchmark import BENCHMARKS
+from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord, canonical_json
@@ -197,7 +197,7 @@ def score_tables(
             f"{run.name}: {part.benchmark}, {asked}, {len(records)} answers, judge {who.judge}, data {who.data}, "
             f"model {who.model}"
         )
-        metrics = benchmark_scores(questions_of(records), BENCHMARKS[part.benchmark].weighted)
+        metrics = benchmark_scores(questions_of(records), benchmark_of(records[0]).weighted)
         tables.append((title, [_score_row(name, value, scores, records) for name, value in metrics.items()]))
     if kept is not None:
         kept += [part for _, part in reduced]

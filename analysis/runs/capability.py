@@ -44,7 +44,7 @@ def read_capability(run: str, places: Sequence[str | Path]) -> Capability:
     Args:
         run: Name of the run.
         places: Files and folders: lm-eval's ``samples_*.jsonl`` or ``results_*.json``, Inspect logs. Samples of
-            ANIMA and MORU among them are passed over.
+            The benchmarks of this project among them are passed over.
 
     Raises:
         InputError: nothing to read, a file that cannot be read, or a task with two files.
@@ -81,7 +81,7 @@ def read_capability(run: str, places: Sequence[str | Path]) -> Capability:
         raise InputError(
             "no capability task found",
             where=f"{run}: {', '.join(map(str, places))}",
-            expected="samples_*.jsonl of lm_eval --log_samples, or Inspect logs, of tasks other than ANIMA and MORU",
+            expected="samples_*.jsonl of lm_eval --log_samples, or Inspect logs, of other tasks than the benchmarks",
         )
     return Capability(run, tasks, tuple(groups), tuple(left_out))
 
@@ -104,7 +104,7 @@ def task_files(place: Path) -> list[Path]:
 
 
 def _is_ours(log: Path) -> bool:
-    return is_our_task(open_log(log, header=True).eval.task)
+    return is_our_task(open_log(log, header=True).eval)
 
 
 def differing(first: TaskSamples, other: TaskSamples) -> list[tuple[str, str, str]]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from value_retention.analysis.runs.items import check_runs
-from value_retention.tasks.benchmark import BENCHMARKS, joint_revision
 from value_retention.tasks.check import item_facts, sample
+from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import AnswerRecord, DataInfo, RunInfo, canonical_json, text_hash
+from value_retention.tasks.record import AnswerRecord, RunInfo, canonical_json, text_hash
 
 ASPECTS: dict[str, str] = {
     "version": "benchmark version",
@@ -41,9 +41,6 @@ CAPABILITY = "capability"
 
 SYNTHETIC = "synthetic"
 """Harness of generated records."""
-
-QUESTIONS = {"anima_2_2": 114, "moru": 201}
-"""Questions of the pinned commits that are scored."""
 
 SAMPLING_NAMES = {"max_gen_toks": "max_tokens", "until": "stop_seqs"}
 """lm-eval's names of settings, and Inspect's names of the same."""
@@ -131,7 +128,7 @@ def identity_of(records: Sequence[AnswerRecord]) -> Identity:
         data_source=_one(d.source for d in data),
         is_benchmark=all(d.is_benchmark for d in data),
         noted=noted,
-        total=_total(records[0].benchmark, records[0].data),
+        total=_total(records[0]),
         judges={judge.name: judge.is_llm for panel in judges for judge in panel},
         model=_one(r.run.model for r in records),
         revision=_one(d.revision for d in data),
@@ -182,16 +179,14 @@ def _sampling(run: RunInfo) -> str:
     return ", ".join(f"{name} {value}" for name, value in sorted(found.items())) or "left to the provider"
 
 
-def _total(benchmark: str, data: DataInfo) -> int | None:
+def _total(record: AnswerRecord) -> int | None:
     """Number of questions in the data, where the record identifies the data."""
-    known = BENCHMARKS.get(benchmark)
-    if known is None:
-        return None
+    benchmark, data = benchmark_of(record), record.data
     if data.source == "sample":
-        bundled = sample(benchmark)
+        bundled = sample(benchmark.name)
         return len(bundled) if data.content_hash == bundled.info.content_hash else None
-    pinned = joint_revision(known.questions.revision, known.dimensions.revision)
-    return QUESTIONS[benchmark] if data.source == "hub" and data.revision == pinned else None
+    own_table = data.source == "folder" and benchmark.questions.repo is None
+    return benchmark.size if own_table or data.revision == benchmark.pinned else None
 
 
 def _prompts(record: AnswerRecord) -> tuple[int, int]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
-
-TITLES = {"anima_2_2": "ANIMA 2.2", "moru": "MORU"}
 
 LOOKS = "until-verdict-{}.json"
 """File that ``judge --until-verdict`` leaves beside its records, per benchmark: how many looks it took."""
@@ -40,5 +39,6 @@ def check_names(names: Iterable[str], where: str) -> None:
 
 
 def title_of(benchmark: str) -> str:
-    """A benchmark's name as papers print it."""
-    return TITLES.get(benchmark, benchmark)
+    """Short title of a benchmark of this package. Others have their name."""
+    known = packaged().get(benchmark)
+    return known.short_title if known else benchmark

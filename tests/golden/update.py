@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from value_retention.tasks.batched import batched_prompt
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU
+from value_retention.tasks.definition import packaged
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import text_hash
 from value_retention.tasks.rubric import judge_calls
@@ -30,10 +30,10 @@ ANSWER = (
 
 def sets() -> Iterator[tuple[str, Dataset]]:
     """The rows with golden hashes that are available here."""
-    yield "sample anima_2_2", load(ANIMA_2_2, "sample")
-    yield "sample moru", load(MORU, "sample")
+    yield "sample anima_2_2", load(packaged()["anima_2_2"], "sample")
+    yield "sample moru", load(packaged()["moru"], "sample")
     if (REAL / "anima").is_dir():
-        yield "anima_2_2", load(ANIMA_2_2, str(REAL))
+        yield "anima_2_2", load(packaged()["anima_2_2"], str(REAL))
 
 
 def hashes(dataset: Dataset) -> dict[str, str]:
