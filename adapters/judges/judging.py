@@ -8,12 +8,13 @@ import gc
 import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import anyio
 
 from value_retention.adapters.judges.journal import CallKey, Journal, Reply
+from value_retention.adapters.judges.lexical import on_scale
 from value_retention.adapters.judges.models import Judge
 from value_retention.adapters.settings import REPEAT
 from value_retention.tasks.answers import Answer, make_record
@@ -246,6 +247,8 @@ async def _reply(
             return None
         indicators = indicators_of(answer.item, dataset.dimensions[request.grades[0][0]])
         reply = await judge.ask(request.prompt, answer.text, indicators, request.schema)
+        if reply.text is not None and not judge.info.is_llm:
+            reply = replace(reply, text=on_scale(reply.text, scale))
         options.tally.asked += reply.requested
         options.tally.retries += reply.retries
         if options.spending:

@@ -84,8 +84,12 @@ def read_log(path: Path, score: str | None = None) -> Iterator[AnswerRecord]:
         raise NoRecordsError(
             log,
             path,
-            expected="scored samples of a task value_retention/..., or of the same benchmarks in inspect_evals",
+            expected=f"scored samples of a value_retention task, or of {_upstream_tasks()}",
         )
+
+
+def _upstream_tasks() -> str:
+    return ", ".join(f"inspect_evals/{name}" for b in packaged().values() for name in b.upstream_names)
 
 
 def _with_score(log: EvalLog, name: str | None, path: Path) -> EvalLog:
