@@ -14,7 +14,16 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from value_retention.tasks.benchmark import Benchmark, Dimension, Prompt, Table
 from value_retention.tasks.errors import InputError
@@ -30,6 +39,24 @@ FIELDS = (
 """What a prompt of a definition's own may hold in braces."""
 STEPS = 1000
 """Largest number of grades on a scale of numbers."""
+
+
+def _kind(value: Any) -> str:
+    """Which member of a union a value is meant for, so that an error is about that one alone."""
+    if isinstance(value, BaseModel):
+        return type(value).__name__
+    if not isinstance(value, Mapping):
+        return "list" if isinstance(value, list) else "word"
+    kinds = {"import": "ImportedPrompt", "text": "OwnPrompt", "labels": "Labels", "column": "Column"}
+    kinds |= dict.fromkeys(("from", "to", "step"), "Numbers") | dict.fromkeys(
+        ("hub", "table"), "DimensionTable"
+    )
+    return next((kind for key, kind in kinds.items() if key in value), "mapping")
+
+
+def _one_of(expected: str) -> Discriminator:
+    return Discriminator(_kind, custom_error_type="unknown_kind", custom_error_message=f"expected {expected}")
+
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
 Text = Annotated[str, Field(min_length=1)]
@@ -217,8 +244,16 @@ class Labels(Strict):
 class JudgeDefinition(Strict):
     """What the judge is asked, and what it may answer."""
 
-    prompt: ImportedPrompt | OwnPrompt
-    grades: Literal["correct"] | Numbers | Labels = Field(
+    prompt: Annotated[
+        Annotated[ImportedPrompt, Tag("ImportedPrompt")] | Annotated[OwnPrompt, Tag("OwnPrompt")],
+        _one_of("`import` and `sha256`, or `text`"),
+    ]
+    grades: Annotated[
+        Annotated[Literal["correct"], Tag("word")]
+        | Annotated[Numbers, Tag("Numbers")]
+        | Annotated[Labels, Tag("Labels")],
+        _one_of("`correct`, {from: ..., to: ...} or {labels: {...}}"),
+    ] = Field(
         default="correct",
         description="`correct`: C and I as in Inspect's model_graded_qa. Or numbers, or labels.",
     )
@@ -279,13 +314,21 @@ class Definition(Strict):
     citation: str | None = None
     size: int | None = Field(default=None, ge=1, description="How many questions are scored.")
     questions: Questions | None = None
-    dimensions: DimensionTable | Annotated[list[ListedDimension], Field(min_length=1)] | None = Field(
-        default=None, description="A table, or a list. Leave it out if each question has a rubric."
-    )
+    dimensions: (
+        Annotated[
+            Annotated[DimensionTable, Tag("DimensionTable")]
+            | Annotated[list[ListedDimension], Field(min_length=1), Tag("list")],
+            _one_of("a table ({hub: ...} or {table: ...}), or a list of dimensions"),
+        ]
+        | None
+    ) = Field(default=None, description="A table, or a list. Leave it out if each question has a rubric.")
     language: str | None = Field(
         default=None, description="Language of rows that name none: a BCP-47 tag or an English name."
     )
-    cluster: Literal["id", "english_text"] | Column = Field(
+    cluster: Annotated[
+        Annotated[Literal["id", "english_text"], Tag("word")] | Annotated[Column, Tag("Column")],
+        _one_of("`id`, `english_text` or {column: NAME}"),
+    ] = Field(
         default="id",
         description="Questions that count as one: by id, by their English text, or by the value in a column.",
     )
@@ -377,13 +420,13 @@ def read_definition(path: str | Path) -> Benchmark:
     definition = _definition(file)
     if definition.questions is None:
         raise InputError("a benchmark needs questions", where=str(file), expected="the key `questions`")
-    taken = packaged()
-    if definition.name in taken or definition.task_name in taken:
+    taken = {name for b in packaged().values() for name in (b.name, b.task_name)}
+    if taken & {definition.name, definition.task_name}:
         raise InputError(
             "the name belongs to a benchmark of this package",
             where=f"{file}, name",
-            found=definition.name,
-            expected=f"a name other than {', '.join(taken)}",
+            found=definition.task_name or definition.name,
+            expected=f"a name other than {', '.join(sorted(taken))}",
         )
     return definition.benchmark(str(file.resolve().parent))
 
@@ -508,7 +551,17 @@ def _place(node: Any, loc: tuple[int | str, ...]) -> tuple[str, int]:
     return ".".join(keys), line
 
 
-_CHOICES = {"ImportedPrompt", "OwnPrompt", "Numbers", "Labels", "Column", "DimensionTable", "[key]"}
+_CHOICES = {
+    "ImportedPrompt",
+    "OwnPrompt",
+    "Numbers",
+    "Labels",
+    "Column",
+    "DimensionTable",
+    "list",
+    "word",
+    "[key]",
+}
 
 
 def _said(problem: Mapping[str, Any]) -> str:
