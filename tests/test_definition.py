@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from hypothesis import strategies as st
 from value_retention.adapters.judges.judging import judge_batch
 from value_retention.adapters.judges.lexical import lexical_reply, on_scale
 from value_retention.adapters.judges.models import LexicalJudge
+from value_retention.analysis.judges.agreement import judge_agreement
+from value_retention.analysis.judges.draw import draw
+from value_retention.analysis.runs.load import Run
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.check import checked
 from value_retention.tasks.definition import (
@@ -314,3 +318,22 @@ def test_the_offline_judge_reads_the_rubric_of_the_question(tmp_path: Path) -> N
     answers = [Answer.of(item, 1, "No, that is wrong.") for item in dataset.items]
     records = judge_batch(dataset, answers, [LexicalJudge()], RUN)
     assert [record.overall for record in records] == [1.0, 0.0]
+
+
+def scaled_run(name: str, dataset: Dataset, reply: str) -> Run:
+    return Run(name, (), (record_of(dataset, [reply]),))
+
+
+def test_calibration_and_agreement_say_that_they_need_pass_or_fail(tmp_path: Path) -> None:
+    dataset = read(tmp_path)
+    runs = [scaled_run("a", dataset, "GRADE: 8")]
+    with pytest.raises(InputError, match=r"(?s)pass or fail.*kindness"):
+        draw(runs, 5)
+    record = runs[0].records[0]
+    other = replace(
+        record, judges=(JudgeInfo("k"),), grades=tuple(replace(g, judge="k") for g in record.grades)
+    )
+    report = judge_agreement([*runs, Run("b", (), (other,))], resamples=10)
+    assert not report.agreements
+    assert any("on a scale" in note for note in report.notes)
+    assert report.scores

@@ -117,6 +117,8 @@ def judge_agreement(
     found, lacking = shared_grades(runs)
     rows: list[Agreement] = []
     for shared in found:
+        if not pass_or_fail(shared.grades):
+            continue
         wanted = list(figures(shared, by))
         for members in _rater_sets(len(shared.raters)):
             rows += [_agreement(shared, members, figure, (resamples, seed, level)) for figure in wanted]
@@ -184,12 +186,23 @@ def _agreement(
     )
 
 
+def pass_or_fail(grades: Floats) -> bool:
+    """Whether every grade is 1, 0 or missing."""
+    return bool(np.isin(grades[np.isfinite(grades)], (0.0, 1.0)).all())
+
+
 def _rate(grades: Floats) -> float | None:
     known = grades[np.isfinite(grades)]
     return float(known.mean()) if len(known) else None
 
 
 def _notes(shared: SharedGrades) -> Iterator[str]:
+    if not pass_or_fail(shared.grades):
+        yield (
+            f"{shared.benchmark}: the grades are on a scale. Agreement is computed for pass and fail only, so the "
+            "scores of each judge are shown alone."
+        )
+        return
     clusters: dict[str, set[str]] = {}
     for unit in shared.units:
         clusters.setdefault(unit.language, set()).add(unit.cluster)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from value_retention.analysis.judges.labels import COLUMNS
+from value_retention.analysis.judges.labels import COLUMNS, require_pass_or_fail
 from value_retention.analysis.judges.matching import Target
 from value_retention.analysis.runs.load import Run
 from value_retention.tasks.errors import InputError
@@ -111,6 +111,7 @@ def draw(runs: Sequence[Run], count: int, seed: int = 0) -> Draw:
     Raises:
         InputError: The runs have no grade, or ``count`` is below the number of strata.
     """
+    require_pass_or_fail(runs)
     strata, ungraded = strata_of(runs)
     if not strata:
         raise InputError("the runs have no grades", found=", ".join(run.name for run in runs))

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from value_retention.analysis.runs.load import Run
+from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json
 
@@ -61,6 +63,22 @@ class LabelRow:
             "variables": self.variables,
         }
         return f"row {self.row} (" + ", ".join(f"{k} {v}" for k, v in known.items() if v is not None) + ")"
+
+
+def require_pass_or_fail(runs: Sequence[Run]) -> None:
+    """Refuse benchmarks whose grades are on a scale: people label pass or fail.
+
+    Raises:
+        InputError: names the benchmarks.
+    """
+    first = {record.benchmark: record for run in runs for record in reversed(run.records)}
+    scaled = sorted(name for name, record in first.items() if not benchmark_of(record).scale.binary)
+    if scaled:
+        raise InputError(
+            "calibration needs grades of pass or fail",
+            found=f"grades on a scale in {', '.join(scaled)}",
+            expected="runs of benchmarks with two grades",
+        )
 
 
 def read_labels(path: Path) -> tuple[list[LabelRow], int]:

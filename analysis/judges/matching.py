@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from value_retention.analysis.judges.labels import LabelRow
+from value_retention.analysis.judges.labels import LabelRow, require_pass_or_fail
 from value_retention.analysis.runs.load import Run
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, canonical_json
@@ -75,6 +75,7 @@ def match_labels(rows: Sequence[LabelRow], blank: int, runs: Sequence[Run], path
         InputError: There are no labels, a row matches no answer or several, or one annotator gave
             contradictory labels.
     """
+    require_pass_or_fail(runs)
     if not rows:
         raise InputError(
             "the file has no labels",
