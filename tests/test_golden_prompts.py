@@ -24,8 +24,8 @@ WHAT_TO_DO = """
 {changed} of {count} judge prompts of {name} have changed, for example
   {first}
 Scores with them are NOT comparable with earlier scores. Find the package whose words changed (pip list). If the
-change is unwanted, install a version in `TRIED` (tasks/upstream.py). Otherwise raise the benchmark's version in
-tasks/benchmark.py, name the change in CHANGELOG.md, update `KNOWN` in tasks/upstream.py, and run
+change is unwanted, install a version in `TRIED` (tasks/upstream.py). Otherwise raise the version in the benchmark's
+benchmark.yaml, name the change in CHANGELOG.md, update the hashes there and in `KNOWN` (tasks/upstream.py), and run
   python tests/golden/update.py
 """
 
