@@ -270,6 +270,8 @@ def conversation() -> Solver:
         for text in state.metadata.get("turns", ()):
             if state.completed:
                 break
+            # The model does not get its reasoning back, as in lm-eval and as the judge sees the conversation.
+            state.messages[-1].content = split_reasoning(state.messages[-1].text)[0]
             state.messages.append(ChatMessageUser(content=text))
             state = await generate(state)
         return state

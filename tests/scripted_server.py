@@ -59,6 +59,9 @@ def judge_reply(prompt: str, kind: str) -> str:
     blind = kind == "blind" and "Epistemic Humility" in prompt
     if blind or (kind == "unreadable" and n % 10 == 0):
         return UNREADABLE[n // 10 % len(UNREADABLE)]
+    if offer := re.search(r"N is a number from (\d+) \(worst\) to (\d+) \(best\)", prompt):
+        worst, best = int(offer[1]), int(offer[2])
+        return f"Step by step: GRADE: {worst} would be wrong.\n\nGRADE: {worst + n % (best - worst + 1)}"
     letter = "C" if n % 5 < 3 else "I"
     return f"Step by step: GRADE: {'I' if letter == 'C' else 'C'} would be wrong.\n\nGRADE: {letter}"
 
@@ -108,9 +111,9 @@ class Server:
         self.order.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
         if judging:
             self.answered[text] = self.answered.get(text, 0) + 1
-        return completion(
-            body, judge_reply(text, self.replies) if judging else model_answer(text + self.weights)
-        )
+            return completion(body, judge_reply(text, self.replies))
+        said = "\n".join(text for role, text in roles_and_texts(body) if role != "system")
+        return completion(body, model_answer(said + self.weights))
 
     async def fault(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         kind = ["429", "500", "closed", "broken", "stall", "empty"][self.stats["faults"] % 6]
