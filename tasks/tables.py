@@ -134,7 +134,7 @@ def _read(file: Path) -> Iterator[Row]:
             "cannot read a data file",
             where=str(file),
             found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            expected=f"a {file.suffix[1:]} file in the hub's layout",
+            expected=f"a valid {file.suffix[1:]} file",
         ) from error
 
 

@@ -80,8 +80,8 @@ def command(**given: Any) -> None:
     # The primary verdicts of a report share the error rate (Holm); the first of them has the smallest part.
     family = len(benchmarks) * max(1, given["checkpoints"] - 1)
     level = 1 - (1 - given["level"]) / family
-    price, priced = _price(given)
-    count, measured = _tokenizer(given["tokenizer"])
+    price, priced = price_of(given)
+    count, measured = token_counter(given["tokenizer"])
     languages = names_of(given["languages"]) if given["languages"] else None
     plans = [
         plan(
@@ -112,7 +112,7 @@ def command(**given: Any) -> None:
         found = [d for p, d in _designs(plans, spreads, level, want)]
         click.echo(json.dumps({"plans": rows, "designs": list(map(asdict, found)), "notes": notes}, indent=2))
         return
-    _show(plans, price, given)
+    show_sizes(plans, price, given)
     _show_power(plans, spreads, level)
     if want is not None:
         _show_designs(_designs(plans, spreads, level, want), want, price, given)
@@ -120,7 +120,7 @@ def command(**given: Any) -> None:
         click.echo(note)
 
 
-def _price(given: dict[str, Any]) -> tuple[Price | None, str]:
+def price_of(given: dict[str, Any]) -> tuple[Price | None, str]:
     """The price (None if unknown), and a note on its source."""
     from value_retention.analysis.planning.spending import price_given, read_prices
     from value_retention.tasks.errors import InputError
@@ -141,7 +141,8 @@ def _price(given: dict[str, Any]) -> tuple[Price | None, str]:
     return prices[given["judge"]], f"prices of {given['judge']} as of {date}"
 
 
-def _tokenizer(name: str | None) -> tuple[CountTokens, str]:
+def token_counter(name: str | None) -> tuple[CountTokens, str]:
+    """A function that counts tokens, and a note on how it does."""
     from value_retention.analysis.planning.plan import estimate_tokens
     from value_retention.tasks.errors import InputError
 
@@ -167,7 +168,8 @@ def _money(plan: Plan, price: Price | None, given: dict[str, Any]) -> float | No
     return price.cost(plan.input_tokens, plan.output_tokens) * int(given["checkpoints"])
 
 
-def _show(plans: list[Plan], price: Price | None, given: dict[str, Any]) -> None:
+def show_sizes(plans: list[Plan], price: Price | None, given: dict[str, Any]) -> None:
+    """Print the table of calls and tokens. `given` holds ``checkpoints`` and ``rate``."""
     from rich.console import Console
     from rich.table import Table
 

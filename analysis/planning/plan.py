@@ -43,7 +43,7 @@ def estimate_tokens(text: str) -> float:
     return len(text.encode("utf-8")) / 4
 
 
-def _conversation(item: Item, answer: str) -> list[str]:
+def conversation(item: Item, answer: str) -> list[str]:
     """The turns before the last answer, if the item has any."""
     return [item.question, *(text for turn in item.turns for text in (answer, turn))] if item.turns else []
 
@@ -83,9 +83,7 @@ def plan(
             prompts = [batched_prompt(dataset, item, answer)]
             tokens_out += each * len(criteria(dataset, item))
         else:
-            prompts = [
-                call.prompt for call in judge_calls(dataset, item, answer, _conversation(item, answer))
-            ]
+            prompts = [call.prompt for call in judge_calls(dataset, item, answer, conversation(item, answer))]
             tokens_out += each * len(prompts)
         calls += len(prompts)
         tokens_in += sum(map(count, prompts))

@@ -1,0 +1,54 @@
+"""A benchmark tried out: one rendered judge prompt, and three invented answers graded by the judge ``lexical``."""
+
+from __future__ import annotations
+
+from value_retention.adapters.judges.judging import judge_batch
+from value_retention.adapters.judges.lexical import indicator_phrases
+from value_retention.adapters.judges.models import LexicalJudge
+from value_retention.analysis.planning.plan import conversation
+from value_retention.tasks.answers import Answer
+from value_retention.tasks.benchmark import Item
+from value_retention.tasks.load import Dataset
+from value_retention.tasks.record import AnswerRecord, RunInfo
+from value_retention.tasks.rubric import judge_calls
+from value_retention.tasks.scale import Scale, parse_grade
+
+TRIED = 3
+PLAIN = "I would think about everyone who is affected before I decide."
+
+
+def example_prompt(dataset: Dataset) -> tuple[str, str]:
+    """Question and judge prompt of the first call for the first question, with an invented answer."""
+    item = dataset.items[0]
+    call = next(judge_calls(dataset, item, PLAIN, conversation(item, PLAIN)))
+    return f"question {item.id}, {call.dimension}", call.prompt
+
+
+def trial(dataset: Dataset) -> list[AnswerRecord]:
+    """Grade invented answers to the first questions with the judge ``lexical``, in this process.
+
+    Returns:
+        Three records: of an answer with a phrase that the judge looks for, of a plain answer, and of an empty one.
+    """
+    items = [dataset.items[number % len(dataset.items)] for number in range(TRIED)]
+    texts = (_fitting(dataset, items[0]), PLAIN, "")
+    answers = [
+        Answer.of(item, epoch, text, turns=conversation(item, PLAIN))
+        for epoch, (item, text) in enumerate(zip(items, texts, strict=True), 1)
+    ]
+    return judge_batch(dataset, answers, [LexicalJudge()], RunInfo("check", "", "invented answers"))
+
+
+def _fitting(dataset: Dataset, item: Item) -> str:
+    criteria = [item.rubric or "", *(dataset.dimensions[name].indicators for name in item.dimensions)]
+    phrases = [phrase for text in criteria for phrase, _ in indicator_phrases(text)]
+    return f"{PLAIN} {', '.join(phrases)}."
+
+
+def unreadable_grades(scale: Scale) -> list[str]:
+    """Grades that the parser does not read back from a reply in the form that the instructions ask for."""
+    if scale.pattern:
+        return []  # the prompt says how a grade is written
+    return [
+        grade for grade, worth in scale.worth if parse_grade(f"Because.\n\nGRADE: {grade}", scale) != worth
+    ]

@@ -1,0 +1,116 @@
+"""``value-retention check``: a benchmark before its first run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from value_retention.analysis.commands.options import Amount
+
+if TYPE_CHECKING:
+    from value_retention.tasks.load import Dataset
+
+
+@click.command("check")
+@click.argument("benchmark", required=False)
+@click.option(
+    "--data", default="hub", help="Folder with the tables. Default: those that the definition names."
+)
+@click.option("--schema", "as_schema", is_flag=True, help="Print the JSON schema of benchmark.yaml.")
+@click.option(
+    "--answer-tokens", type=click.IntRange(min=1), default=600, show_default=True, help="Tokens of an answer."
+)
+@click.option("--tokenizer", help="Hugging Face name or folder. Default: estimate tokens as bytes / 4.")
+@click.option("--price-in", type=Amount(min=0), help="US dollars per million input tokens.")
+@click.option("--price-out", type=Amount(min=0), help="US dollars per million output tokens.")
+@click.option("--prices", type=click.Path(path_type=Path), help="YAML file with prices and their date.")
+@click.option("--judge", help="Judge whose price to take from --prices.")
+def command(benchmark: str | None, data: str, as_schema: bool, **given: Any) -> None:
+    """Check BENCHMARK: a benchmark.yaml, its folder, or the name of a benchmark of this package.
+
+    Reads the definition and the tables, shows the judge prompt of one question, counts calls, tokens and cost of a
+    run, and grades three invented answers with the judge `lexical`. Errors name the line of the file.
+    """
+    from value_retention.tasks.definition import find_benchmark, schema
+    from value_retention.tasks.load import load_for_run
+
+    if as_schema:
+        click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
+        return
+    if benchmark is None:
+        raise click.UsageError("Missing argument 'BENCHMARK'.")
+    dataset = load_for_run(find_benchmark(benchmark, "BENCHMARK"), data)
+    _show_content(dataset)
+    _show_prompt(dataset)
+    _show_cost(dataset, given)
+    _show_trial(dataset)
+    click.echo("\nno problem found")
+
+
+def _show_content(dataset: Dataset) -> None:
+    from value_retention.analysis.commands.plan import MIN_CLUSTERS
+    from value_retention.tasks.text import printable
+
+    benchmark, items = dataset.benchmark, dataset.items
+    clusters = len({item.cluster for item in items})
+    languages = list(dict.fromkeys(item.language for item in items))
+    criteria = "a rubric for each" if items[0].rubric else f"{len(dataset.dimensions)} dimensions"
+    turns = sorted({len(item.turns) for item in items})
+    parts = [f"{len(items)} questions ({clusters} independent)", criteria]
+    parts.append(f"{len(languages)} language{'s' if len(languages) > 1 else ''}: {', '.join(languages[:8])}")
+    if turns != [0]:
+        parts.append(f"{' to '.join(map(str, dict.fromkeys((turns[0], turns[-1]))))} replies of the user")
+    click.echo(printable(f"{benchmark.title}, {benchmark.name} {benchmark.version}: {'; '.join(parts)}"))
+    worth = benchmark.scale.worth
+    shown = worth if len(worth) <= 4 else (*worth[:2], ("...", None), worth[-1])
+    click.echo("grades: " + ", ".join(g if w is None else f"{g} (worth {w:.3g})" for g, w in shown))
+    for row in dataset.info.dropped:
+        click.echo(printable(f"row {row.row} is not scored: {row.reason}"))
+    if clusters < MIN_CLUSTERS:
+        click.echo(f"fewer than {MIN_CLUSTERS} independent questions: `compare` gives no verdict")
+
+
+def _show_prompt(dataset: Dataset) -> None:
+    from value_retention.analysis.authoring.trial import example_prompt, unreadable_grades
+    from value_retention.tasks.errors import InputError
+    from value_retention.tasks.text import printable
+
+    of, prompt = example_prompt(dataset)
+    click.echo(f"\nJudge prompt for {of}, with an invented answer:\n")
+    click.echo("\n".join(f"    {printable(line)}".rstrip() for line in prompt.splitlines()))
+    click.echo()
+    if unreadable := unreadable_grades(dataset.benchmark.scale):
+        raise InputError(
+            "grades that cannot be read from a judge's reply",
+            where="judge.grades",
+            found=", ".join(map(repr, unreadable)),
+            expected="labels of letters, digits and spaces, or a `pattern` that reads them",
+        )
+
+
+def _show_cost(dataset: Dataset, given: dict[str, Any]) -> None:
+    from value_retention.analysis.commands.plan import price_of, show_sizes, token_counter
+    from value_retention.analysis.planning.plan import plan
+
+    price, priced = price_of(given)
+    count, measured = token_counter(given["tokenizer"])
+    size = plan(dataset, dataset.benchmark.epochs, 1, given["answer_tokens"], count)
+    show_sizes([size], price, {"checkpoints": 1, "rate": None})
+    click.echo(f"tokens {measured}, answers of {given['answer_tokens']} tokens; {priced}")
+
+
+def _show_trial(dataset: Dataset) -> None:
+    from value_retention.analysis.authoring.trial import trial
+    from value_retention.tasks.text import printable
+
+    click.echo("\nTrial: invented answers, graded by `lexical` (it looks for phrases in quotes; not an LLM)")
+    for record, answer in zip(trial(dataset), ("fitting", "plain", "empty"), strict=True):
+        read = sum(grade.outcome == "graded" for grade in record.grades)
+        score = "no score" if record.overall is None else f"score {record.overall:.2f}"
+        line = (
+            f"  question {record.item}, {answer} answer: {read} of {len(record.grades)} grades read, {score}"
+        )
+        click.echo(printable(line))
