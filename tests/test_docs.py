@@ -45,7 +45,22 @@ REPLACED = (
     Replaced(r"vllm/CHECKPOINT", "openai/checkpoint", "no GPU: the scripted server answers"),
     Replaced(r"http://127.0.0.1:8000/v1", "{url}", "the scripted server stands for a model that is served"),
     Replaced(r"google/gemini-2.5-flash-lite", "openai/gemini", "only OpenAI's client is installed"),
-    Replaced(r"(value-retention (plan|contamination)\b(?!.* --data).*)", r"\1 --data sample", "no hub"),
+    Replaced(
+        r"(value-retention (plan|contamination)\b(?!.*( --data|benchmark\.yaml)).*)",
+        r"\1 --data sample",
+        "no hub",
+    ),
+    Replaced(
+        r"--from rows.csv",
+        "--from docs/examples/kindness-under-pressure/questions.csv",
+        "a table of the reader's",
+    ),
+    Replaced(
+        r"(lm_eval --include_path .*){\"judge\"",
+        r'\1{"data": "hub", "judge"',
+        "the environment names the sample items; this benchmark has its tables beside it",
+    ),
+    Replaced(r"(inspect eval value_retention/benchmark .*)", r"\1 -T data=hub", "the same, in Inspect"),
     Replaced(r"(inspect eval .*)", r"\1 --limit 6", "time"),
     Replaced(
         r"(value-retention audit .*)",
@@ -158,7 +173,7 @@ def test_every_rule_is_needed(rule: Replaced | NotRun) -> None:
 
 Programs = subprocess.Popen[str]
 """The running `docs_parent.py`."""
-FOLDERS = ("adapters", "analysis", "tasks", "tests", "train", "value_retention")
+FOLDERS = ("adapters", "analysis", "docs", "tasks", "tests", "train", "value_retention")
 FILES = ("Makefile", "pyproject.toml", "setup.py")
 
 
