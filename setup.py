@@ -1,7 +1,7 @@
-"""Build hooks: put the lm-eval discovery ``.pth`` file into wheels and editable installs.
+"""Build hooks: put the ``.pth`` file of the lm-eval hook into wheels and editable installs.
 
-lm-evaluation-harness has no entry point for tasks that live outside its tree. A one-line ``.pth``
-file that setuptools copies next to the package arms an import hook (see ``adapters/discovery.py``).
+lm-evaluation-harness 0.4.13 finds tasks in its own tree and in ``--include_path`` only. A one-line ``.pth`` file
+that setuptools copies next to the package adds the import hook of ``adapters/discovery.py``.
 """
 
 from pathlib import Path
@@ -12,12 +12,15 @@ from setuptools.command.editable_wheel import editable_wheel
 from setuptools.command.sdist import sdist
 
 PTH = "value_retention_lm_eval.pth"
-# Nothing is imported at interpreter start but the hook, and only where it was not switched off.
-# A missing package (a half-removed install) must never break the interpreter: hence the try in one line.
+# An interpreter start compiles these lines and imports nothing. The hook itself is imported with lm_eval.
+# A half-removed install must never break an import of lm_eval: hence the try.
 LINE = (
-    "import os; exec(\"if os.environ.get('VALUE_RETENTION_NO_DISCOVERY') is None:\\n"
-    " try: from value_retention.adapters import discovery; discovery.install()\\n"
-    ' except ImportError: pass")\n'
+    'import os, sys; exec("class ValueRetention:\\n'
+    " def find_spec(name, path=None, target=None):\\n"
+    "  if name == 'lm_eval':\\n"
+    "   try: from value_retention.adapters import discovery; discovery.install()\\n"
+    "   except ImportError: pass\\n"
+    "if os.environ.get('VALUE_RETENTION_NO_DISCOVERY') is None: sys.meta_path.insert(0, ValueRetention)\")\n"
 )
 
 

@@ -1,20 +1,25 @@
-"""Let lm-evaluation-harness find the tasks of this package without ``--include_path``, and end its command well.
+"""Let lm-evaluation-harness 0.4.13 find our tasks without ``--include_path``, and end its command well.
 
-lm-eval scans only its own ``tasks`` folder and the user's include paths. The ``.pth`` file that is installed
-with this package calls `install` at interpreter start. That adds a finder to ``sys.meta_path``, which does
-nothing until one of the modules in `PATCHES` is imported. ``VALUE_RETENTION_NO_DISCOVERY`` switches it off.
-
-This module is imported at every interpreter start: it imports only what is loaded anyway.
+That version scans only its own ``tasks`` folder and the user's include paths. The ``.pth`` file that is installed
+with this package (see ``setup.py``) calls `install` when ``lm_eval`` is imported. `install` adds a finder to
+``sys.meta_path`` that patches the modules in `PATCHES` when they are imported. ``VALUE_RETENTION_NO_DISCOVERY``
+switches all of it off.
 """
 
 import sys
+from functools import wraps
+from importlib.util import find_spec
+from pathlib import Path
 
 
 def _add_tasks_folder(manager):  # type: ignore[no-untyped-def]
-    """Make ``TaskManager`` scan our folder after lm-eval's and before the user's include paths."""
-    from functools import wraps
-    from pathlib import Path
+    """Make ``TaskManager`` scan our folder after lm-eval's and before the user's include paths.
 
+    A version of lm-eval that reads the entry points ``lm_eval.tasks`` finds the folder by ours. A second scan would
+    only make it warn that every task overrides itself.
+    """
+    if hasattr(manager, "discover_plugin_task_paths"):
+        return
     original = manager.TaskManager.__init__
 
     @wraps(original)
@@ -67,11 +72,11 @@ PATCHES = {
     "lm_eval.config.evaluate_config": _check_first,
     "lm_eval._cli.harness": _end_well,
 }
-"""What is done to which module once it is imported."""
+"""The patch of each module, applied when the module is imported."""
 
 
 class _Finder:
-    """Wraps the loaders of a few modules. Finds nothing itself."""
+    """Wraps the loaders of the modules in `PATCHES`. Finds nothing itself."""
 
     asking = False
 
@@ -79,8 +84,6 @@ class _Finder:
         """Return the usual spec of a module in `PATCHES`, with a loader that also patches the module."""
         if name not in PATCHES or self.asking:
             return None
-        from importlib.util import find_spec
-
         self.asking = True
         try:
             spec = find_spec(name)
@@ -99,6 +102,6 @@ class _Finder:
 
 
 def install() -> None:
-    """Add the finder. Does nothing if it is there already, or if lm-eval's manager is imported already."""
+    """Add the finder, unless it is there or lm-eval's manager is already imported."""
     if "lm_eval.tasks.manager" not in sys.modules and not any(isinstance(f, _Finder) for f in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

@@ -1,7 +1,8 @@
 """Every measurement of performance: ``make bench``, or ``python tests/bench.py NAME...`` for some.
 
-Names: harness (judging on a scripted server: ours against upstream, latency, rate limits, CPU), journal,
-faults, analysis, report, train. Without a name all run, in that order. The ratios need a quiet machine.
+Names: hook (what the lm-eval hook costs every start of Python), harness (judging on a scripted server: ours against
+upstream, latency, rate limits, CPU), journal, faults, analysis, report, train. Without a name all run, in that order.
+The ratios need a quiet machine.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.metadata import distribution
 from pathlib import Path
 
 import helpers
@@ -45,6 +47,24 @@ def timed(command: Sequence[str | Path], work: Path, **env: str) -> tuple[float,
     seconds = time.monotonic() - start
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return seconds, cpu_seconds(resource.RUSAGE_CHILDREN) - used
+
+
+def hook_seconds(runs: int = 500) -> float:
+    """CPU time of the installed ``.pth`` file, which every start of Python runs: the least of 5 means."""
+    line = Path(str(distribution("value-retention").locate_file("value_retention_lm_eval.pth"))).read_text()
+    path, means = sys.meta_path, []
+    for _ in range(5):
+        sys.meta_path = list(path)
+        start = time.process_time()
+        for _ in range(runs):
+            exec(line)
+        means.append((time.process_time() - start) / runs)
+    sys.meta_path = path
+    return min(means)
+
+
+def hook() -> None:
+    print(f"hook: {hook_seconds() * 1000:.2f} ms CPU time")
 
 
 def harness() -> None:
@@ -232,6 +252,7 @@ def script(name: str, *arguments: str) -> Callable[[], None]:
 
 
 BENCHES: dict[str, Callable[[], None]] = {
+    "hook": hook,
     "harness": harness,
     "journal": journal,
     "faults": script("faults.py", "--kills", "20"),

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import shutil
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from bench import hook_seconds
 from helpers import PYTHON, ROOT, run
 
 Options = dict[str, dict[str, object]]
@@ -18,15 +24,19 @@ LEFT_BEHIND = (".git", ".venv*", "build", "dist", "*-out", "__pycache__", ".*_ca
 ORDINARY = ("anima_2_2", "moru_multi", "moru_en", "moru_ms", "moru_hi")
 OURS = {*ORDINARY, *(f"{task}_ceiling" for task in ORDINARY)}
 
+WITH_ENTRY_POINTS = os.environ.get("VALUE_RETENTION_TEST_LM_EVAL_4015")
+"""A checkout of lm-eval's pull request 4015, which docs/upstream.md says how to get."""
+
 FIND = """
 import json, sys
-from lm_eval.tasks import TaskManager
+from lm_eval.tasks import TaskManager, manager
 import value_retention.tasks
 managers = {name: TaskManager(**options) for name, options in json.loads(sys.argv[1]).items()}
 def ours(manager):
     return [task for task in manager.all_tasks if task.startswith(("anima_", "moru_"))]
 names = {name: ours(manager) for name, manager in managers.items()}
-print(json.dumps([names, hasattr(TaskManager.__init__, "__wrapped__"), list(value_retention.tasks.__path__)]))
+hooked = hasattr(TaskManager.__init__, "__wrapped__")
+print(json.dumps([names, hooked, list(value_retention.tasks.__path__), manager.__file__]))
 """
 
 
@@ -41,25 +51,18 @@ def find(
     """Our tasks by each set of `TaskManager` options, whether it is hooked, and the folder of our tasks."""
     done = run(python, "-c", FIND, json.dumps(options), cwd=Path("/"), **environment)
     assert done.returncode == 0, done.stderr[-2000:]
-    found, hooked, (path,) = json.loads(done.stdout.splitlines()[-1])
+    assert "overrides" not in done.stdout + done.stderr
+    found, hooked, (path,), manager = json.loads(done.stdout.splitlines()[-1])
+    assert Path(manager).is_relative_to(str(environment.get("PYTHONPATH", "/")).split(os.pathsep)[0])
     return {name: set(tasks) for name, tasks in found.items()}, hooked, path
 
 
-def test_an_interpreter_that_never_sees_lm_eval_pays_for_three_small_modules_only() -> None:
-    armed, off = modules(PYTHON), modules(PYTHON, VALUE_RETENTION_NO_DISCOVERY="1")
-    assert armed - off == {
-        "value_retention",
-        "value_retention.adapters",
-        "value_retention.adapters.discovery",
-    }
-    assert not armed & {"lm_eval", "pandas", "numpy", "datasets", "torch", "value_retention.tasks"}
+def test_an_interpreter_that_never_sees_lm_eval_imports_nothing_for_the_hook() -> None:
+    assert modules(PYTHON) == modules(PYTHON, VALUE_RETENTION_NO_DISCOVERY="1")
 
 
-def test_the_hook_and_its_package_import_nothing_at_the_top() -> None:
-    for name in ("discovery.py", "__init__.py"):
-        tree = ast.parse((ROOT / "adapters" / name).read_text("utf-8"))
-        imported = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        assert [ast.unparse(node) for node in imported] in ([], ["import sys"])
+def test_the_hook_costs_a_start_of_python_less_than_a_millisecond() -> None:
+    assert 0 < hook_seconds() < 0.001
 
 
 def test_arming_twice_is_harmless_and_other_modules_are_not_touched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +75,43 @@ def test_arming_twice_is_harmless_and_other_modules_are_not_touched(monkeypatch:
     (finder,) = sys.meta_path
     assert finder.find_spec("lm_eval", None, None) is None
     assert sys.meta_path == [finder]
+
+
+@pytest.mark.parametrize("entry_points", [True, False])
+def test_the_hook_stands_down_where_lm_eval_reads_entry_points(entry_points: bool) -> None:
+    from value_retention.adapters.discovery import PATCHES
+
+    class TaskManager:
+        def __init__(self) -> None: ...
+
+    before: Callable[..., None] = TaskManager.__init__
+    manager = SimpleNamespace(TaskManager=TaskManager)
+    if entry_points:
+        manager.discover_plugin_task_paths = list
+    PATCHES["lm_eval.tasks.manager"](manager)  # type: ignore[no-untyped-call]
+    assert (TaskManager.__init__ is before) == entry_points
+
+
+def test_the_entry_point_names_the_folder_that_holds_every_task() -> None:
+    (point,) = entry_points(group="lm_eval.tasks", name="value_retention")
+    spec = find_spec(point.value)
+    assert spec is not None
+    (folder,) = spec.submodule_search_locations or ()
+    files = {file.stem for file in Path(folder).rglob("*.yaml")}
+    assert files >= OURS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not WITH_ENTRY_POINTS, reason="needs VALUE_RETENTION_TEST_LM_EVAL_4015=CHECKOUT")
+@pytest.mark.parametrize("off", [None, "1"], ids=["hook", "no hook"])
+def test_found_once_by_the_entry_points_of_lm_evals_pull_request(off: str | None) -> None:
+    mine: dict[str, object] = {"include_path": [str(ROOT / "tests")]}
+    places = os.pathsep.join([str(WITH_ENTRY_POINTS), os.environ.get("PYTHONPATH", "")])
+    found, hooked, _ = find(
+        PYTHON, {"plain": {}, "mine": mine}, PYTHONPATH=places, VALUE_RETENTION_NO_DISCOVERY=off
+    )
+    assert found == {"plain": OURS, "mine": OURS}
+    assert not hooked
 
 
 @pytest.mark.slow
@@ -127,6 +167,9 @@ def test_a_wheel_carries_the_hook_the_tasks_and_the_sample_rows(sdist: Path, tmp
     assert data
     assert {f"value_retention/{file.relative_to(ROOT)}" for file in data} <= names
     assert {"value_retention_lm_eval.pth", "value_retention/py.typed"} <= names
+    (points,) = (name for name in names if name.endswith("entry_points.txt"))
+    declared = zipfile.ZipFile(wheel).read(points).decode()
+    assert "[lm_eval.tasks]\nvalue_retention = value_retention.tasks" in declared
 
     home = tmp_path / "home"
     assert run(PYTHON, "-m", "venv", "--without-pip", home).returncode == 0
