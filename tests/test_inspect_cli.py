@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import BIN, JUDGE, MODEL, ROOT, Server, assert_plain_refusal, one, run, scripted_server
+from helpers import BIN, JUDGE, MODEL, Server, assert_plain_refusal, one, run, scripted_server
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, get_model, modelapi
@@ -274,31 +274,6 @@ def test_a_mistake_is_refused_when_the_task_is_made(
         task(**arguments)
     assert message in str(caught.value)
     assert "abcdef123" not in str(caught.value)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("task", ["anima_2_2", "moru_multi"])
-def test_the_task_file_of_a_clone_runs_and_its_log_can_be_scored(
-    server: Server, tmp_path: Path, task: str
-) -> None:
-    """As the register of Inspect Evals runs tasks: by path, from the clone's root."""
-    done = run(
-        *(INSPECT, "eval", f"adapters/inspect_tasks.py@{task}", *TO_MODEL, "-T", "data=sample"),
-        *("-T", "judge=lexical", "--limit", "2", "--epochs", "1", "--log-dir", tmp_path),
-        cwd=ROOT,
-        **server.environment,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    log = one(tmp_path, "*.eval")
-    records = list(read_log(log))
-    assert [r.benchmark for r in records] == [{"moru_multi": "moru"}.get(task, task)] * 2
-    done = run(
-        *(INSPECT, "score", log, "--action", "overwrite", "--output-file", tmp_path / "again.eval"),
-        cwd=ROOT,
-        **server.environment,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    assert list(read_log(tmp_path / "again.eval")) == records
 
 
 class Echo(ModelAPI):
