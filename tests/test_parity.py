@@ -283,7 +283,7 @@ def test_the_ceiling_test_sends_the_same_messages_through_both_harnesses(data: P
         assert identity_of(lm).aspects["system"] == identity_of(inspect_).aspects["system"] == "none"
 
 
-# -- replies that upstream does not survive ---------------------------------------------------------------
+# -- replies that upstream does not survive: tests/test_upstream_fixes.py ---------------------------------
 
 UNREADABLE = """
 import collections
@@ -303,14 +303,12 @@ scripted_server.judge_reply = judge_reply
 
 
 @pytest.fixture(scope="module")
-def unreadable(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Four runs, each against a server of its own that counts its own epochs."""
+def unreadable(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run in each harness, against a server of its own that counts its own epochs."""
     out = tmp_path_factory.mktemp("unreadable")
     lines: dict[str, Callable[[Server], list[Any]]] = {
         "lm": lambda server: ours_in_lm_eval(server, "anima_2_2,moru_multi", data, 2, out),
         "inspect": lambda server: ours_in_inspect(server, OURS, data, 2, out),
-        "up_anima": lambda server: anima_upstream(server, data, 1, out),
-        "up_moru": lambda server: moru_upstream(server, data, 2, out),
     }
     fresh = {"HF_DATASETS_CACHE": str(out / "datasets"), "XDG_CACHE_HOME": str(out / "cache")}
     with ExitStack() as stack:
@@ -325,25 +323,15 @@ def unreadable(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             )
             for name, line in lines.items()
         }
-        said = {name: process.communicate(timeout=600)[0] for name, process in started.items()}
-        for name in ("lm", "inspect"):
-            assert started[name].returncode == 0, said[name][-3000:]
-    yield out, said
+        for process in started.values():
+            finish(process, timeout=600)
+    yield out
     shutil.rmtree(out, ignore_errors=True)
 
 
-@pytest.mark.parametrize(("folder", "error"), [("up_anima", "KeyError"), ("up_moru", "ValueError")])
-def test_upstream_stops(unreadable: tuple[Path, dict[str, str]], folder: str, error: str) -> None:
-    """If it no longer does, the README's list of its failures has to change."""
-    out, said = unreadable
-    assert read_eval_log(one(out / folder, "*.eval"), header_only=True).status == "error"
-    assert error in said[folder]
-
-
 @pytest.mark.parametrize("benchmark", ["anima_2_2", "moru"])
-def test_ours_finish_and_count(unreadable: tuple[Path, dict[str, str]], benchmark: str) -> None:
-    out, _ = unreadable
-    lm, inspect_ = lm_records(out, benchmark), inspect_records(out, benchmark)
+def test_ours_finish_and_count(unreadable: Path, benchmark: str) -> None:
+    lm, inspect_ = lm_records(unreadable, benchmark), inspect_records(unreadable, benchmark)
     for records in (lm, inspect_):
         blind = [g for r in records for g in r.grades if g.dimension.lower() == "epistemic humility"]
         lost = len(blind) if benchmark == "anima_2_2" else len(blind) // 2
@@ -358,8 +346,8 @@ def test_ours_finish_and_count(unreadable: tuple[Path, dict[str, str]], benchmar
         assert but_run(lm) == but_run(inspect_)
 
 
-def test_a_thought_without_a_start_is_kept_and_not_judged(unreadable: tuple[Path, dict[str, str]]) -> None:
-    for records in (lm_records(unreadable[0], "anima_2_2"), inspect_records(unreadable[0], "anima_2_2")):
+def test_a_thought_without_a_start_is_kept_and_not_judged(unreadable: Path) -> None:
+    for records in (lm_records(unreadable, "anima_2_2"), inspect_records(unreadable, "anima_2_2")):
         for record in records:
             assert "Thinking without a start." in (record.reasoning or "")
             assert "</think>" not in record.answer
