@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "A comparison as one HTML file, or as a folder with its records.",
     "verify": "Check an evidence folder: hashes, records, every figure and page.",
     "export": "A run in the formats of Every Eval Ever and the Hugging Face Hub.",
+    "export-upstream": "The benchmarks as tasks in a clone of lm-evaluation-harness.",
     "arms": "Several trained checkpoints: every arm, domain effects, interactions.",
     "paper": "The published claims, checked on your runs or synthetic ones.",
     "agreement": "Agreement of judges on the same answers, per dimension and language.",
@@ -40,7 +41,7 @@ class LazyGroup(click.Group):
         """Import the module of one subcommand."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"value_retention.analysis.commands.{cmd_name}")
+        module = importlib.import_module(f"value_retention.analysis.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 
