@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from helpers import (
+    BIN,
     JUDGE,
     PYTHON,
     figures,
@@ -31,7 +32,8 @@ from helpers import (
 )
 
 from value_retention.adapters.logs.lm_eval_logs import read_samples
-from value_retention.analysis.exchange.upstream.export import FOLDERS, TABLE, export
+from value_retention.analysis.exchange.upstream.export import TABLE, export, exported
+from value_retention.tasks.benchmark import Table
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.load import SAMPLE
@@ -88,6 +90,8 @@ def test_an_export_adds_tasks_and_a_row_each_and_a_second_one_changes_nothing(ch
     added = [line for line in texts[Path(TABLE)].splitlines() if line not in before]
     assert [line.split("]")[0] for line in added] == ["| [anima_2_2", "| [moru_multi"]
     assert len({line.count("|") for line in added}) == 1
+    neighbours = [line.split("]")[0] for line in texts[Path(TABLE)].splitlines() if line.startswith("| [")]
+    assert neighbours[neighbours.index("| [moru_multi") - 1] == "| [moral_stories"
     assert [line for line in texts[Path(TABLE)].splitlines() if line not in added] == before
     assert "inspect_evals" in texts[Path("pyproject.toml")]
     assert not any("value_retention" in text or "$" in text for name, text in texts.items() if name.suffix)
@@ -97,9 +101,10 @@ def test_an_export_adds_tasks_and_a_row_each_and_a_second_one_changes_nothing(ch
 
 def test_the_values_are_those_of_the_benchmarks(checkout: Path) -> None:
     export(checkout)
-    for folder, benchmark in FOLDERS.items():
-        texts = "".join(file.read_text("utf-8") for file in (checkout / "lm_eval/tasks" / folder).iterdir())
-        for value in (benchmark.questions.revision, benchmark.dimensions.revision, benchmark.version):
+    for benchmark in exported():
+        folder = checkout / "lm_eval/tasks" / benchmark.task_name
+        texts = "".join(file.read_text("utf-8") for file in folder.iterdir())
+        for value in (*benchmark.pinned.split("+"), benchmark.version, benchmark.prompt.module):
             assert value in texts
         assert f"k: {benchmark.epochs}" in texts
 
@@ -166,14 +171,15 @@ configs:
 def rows_as_on_the_hub(folder: Path) -> Path:
     """The sample rows below the hub's names: in this working directory, `datasets` takes them for the hub's."""
     root = folder / "CompassioninMachineLearning"
-    for benchmark in FOLDERS.values():
+    for benchmark in exported():
         for table in (benchmark.questions, benchmark.dimensions):
+            assert isinstance(table, Table)
             write_rows(root / table.folder, [row for _, row in folder_rows(table, SAMPLE)])
     (root / "anima" / "README.md").write_text(CARD, "utf-8")
     return root
 
 
-def environment_of(place: Path, url: str, rows: Path) -> dict[str, str]:
+def environment_of(place: Path, url: str, rows: Path) -> dict[str, str | None]:
     """Environment of the exported tasks: that lm-eval, their judge, and none of our tasks."""
     return {
         "PYTHONPATH": str(place),
@@ -217,11 +223,8 @@ def runs(
     if request.param == "checkout" and not CHECKOUT:
         pytest.skip(NO_CHECKOUT)
     out = tmp_path_factory.mktemp("runs")
-    place = copy_of(package if request.param == "installed" else Path(str(CHECKOUT)), out / "clone")
-    if not (place / "pyproject.toml").exists():
-        (place / "pyproject.toml").write_text("[project.optional-dependencies]\n", "utf-8")
-    export(place)
-    rows = rows_as_on_the_hub(out)
+    place = clone(package if request.param == "installed" else Path(str(CHECKOUT)), out / "clone")
+    rows = place / "CompassioninMachineLearning"
     with ExitStack() as stack:
         servers = [stack.enter_context(scripted_server(patch=SERVER)) for _ in range(3)]
         started = [
@@ -230,7 +233,7 @@ def runs(
                     *server.lm_eval_model, "--log_samples", "--tasks", tasks, "--output_path", out / folder
                 ),
                 *(metadata(judge=JUDGE, data=str(rows), epochs=5) if folder == "ours" else []),
-                cwd=out,
+                cwd=place,
                 **(server.environment if folder == "ours" else environment_of(place, server.url, rows)),
             )
             for server, folder, tasks in zip(
@@ -304,4 +307,93 @@ def test_every_grade_is_in_the_samples_as_ours(runs: Runs) -> None:
     assert theirs == ours
 
 
-# -- that project's own checks ----------------------------------------------------------------------------
+# -- building, and that project's own checks --------------------------------------------------------------
+
+BUILD = """
+import json, os
+from lm_eval.tasks import TaskManager
+manager = TaskManager()
+tasks = manager.load(TASKS + ["moru"])["tasks"]
+print("built", json.dumps(sorted(tasks)))
+doc = next(iter(tasks["anima_2_2"].test_docs()))
+print("scored", json.dumps(tasks["anima_2_2"].process_results(doc, [["an answer"] * 5])))
+os.environ["JUDGE_MODEL"] = "some-judge"
+try:
+    manager.load("anima_2_2")
+except ModuleNotFoundError as error:
+    print("refused", json.dumps(str(error)))
+"""
+
+
+def clone(source: Path, target: Path) -> Path:
+    """A copy of an lm-eval with the exported tasks, and with rows for them."""
+    place = copy_of(source, target)
+    project = source / "pyproject.toml"
+    text = project.read_text("utf-8") if project.is_file() else "[project.optional-dependencies]\n"
+    (place / "pyproject.toml").write_text(text, "utf-8")
+    export(place)
+    rows_as_on_the_hub(place)
+    return place
+
+
+@pytest.mark.slow
+def test_tasks_build_together_without_a_judge_or_its_packages(package: Path, tmp_path: Path) -> None:
+    place = clone(package, tmp_path / "clone")
+    (place / "inspect_ai.py").write_text("raise ModuleNotFoundError('inspect_ai')", "utf-8")
+    changes = environment_of(place, "http://127.0.0.1:9/v1", place) | {"JUDGE_MODEL": None}
+    done = run(PYTHON, "-c", BUILD.replace("TASKS", repr(TASKS)), cwd=place, **changes)
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.split(" ")[0] in SAID)
+    assert said.keys() == SAID, done.stderr[-3000:]
+    assert json.loads(said["built"]) == TASKS
+    assert "JUDGE_MODEL is not set" in done.stderr
+    assert "rows [30]" in done.stderr  # the sample's row with an empty tag
+    scored = json.loads(said["scored"])
+    assert (scored["overall_mean"], scored["unscored"]) == (None, 1.0)
+    assert scored["missing_grades"][0] == scored["missing_grades"][1] > 0
+    assert "pip install lm-eval[inspect_evals]" in said["refused"]
+
+
+SAID = {"built", "scored", "refused"}
+
+
+@pytest.fixture(scope="module")
+def checkout_clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not CHECKOUT:
+        pytest.skip(NO_CHECKOUT)
+    return clone(Path(CHECKOUT), tmp_path_factory.mktemp("checkout") / "clone")
+
+
+@pytest.mark.slow
+def test_their_tests_of_changed_tasks_pass(checkout_clone: Path) -> None:
+    place = checkout_clone
+    changed = [
+        str(file.relative_to(place))
+        for benchmark in exported()
+        for file in sorted((place / "lm_eval" / "tasks" / benchmark.task_name).glob("*.yaml"))
+    ]
+    listed = place / ".github" / "outputs" / "tasks_all_changed_and_modified_files.txt"
+    listed.parent.mkdir(parents=True)
+    listed.write_text(" ".join(changed), "utf-8")
+    changes = environment_of(place, "http://127.0.0.1:9/v1", place) | {"JUDGE_MODEL": None}
+    # The class of tests for changed tasks. The file's other tests load three tasks from the hub.
+    only = "tests/test_tasks.py::TestNewTasksElseDefault"
+    done = run(PYTHON, "-m", "pytest", "-v", "-p", "no:cacheprovider", only, cwd=place, **changes)
+    assert done.returncode == 0, done.stdout[-4000:]
+    for task in TASKS:
+        assert f"test_build_all_requests[{task}] PASSED" in done.stdout
+
+
+@pytest.mark.slow
+def test_their_linter_and_formatter_pass(checkout_clone: Path) -> None:
+    files = sorted(checkout_clone.glob("lm_eval/tasks/*/utils.py"))
+    ours = [file for file in files if file.parent.name in ("anima_2_2", "moru_multi")]
+    for command in (["check"], ["format", "--check"]):
+        done = run(BIN / "ruff", *command, *ours, cwd=checkout_clone)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_their_validation_passes(checkout_clone: Path) -> None:
+    changes = environment_of(checkout_clone, "http://127.0.0.1:9/v1", checkout_clone) | {"JUDGE_MODEL": None}
+    done = run(*lm_eval("validate", "--tasks", ",".join([*TASKS, "moru"])), cwd=checkout_clone, **changes)
+    assert "All tasks found and valid" in done.stdout, done.stderr[-3000:]

@@ -11,26 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from value_retention.tasks.benchmark import ANIMA_2_2, MORU, Benchmark
+from value_retention.tasks.benchmark import Benchmark, Table
+from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
 
 TEMPLATES = Path(__file__).parent
-FOLDERS = {"anima_2_2": ANIMA_2_2, "moru_multi": MORU}
-"""Task folder to benchmark."""
-
 TABLE = "lm_eval/tasks/README.md"
-ROWS = {
-    "anima_2_2": ("Open questions on the treatment of animals, graded by an LLM judge.", "English and 33 others"),
-    "moru_multi": (
-        "Open questions on moral reasoning under uncertainty, graded by an LLM judge.",
-        "English, Malay, Hindi",
-    ),
-}
-"""Description and languages in the table of tasks."""
-
+ROW = "table_row.txt"
+"""In each folder of templates: description and languages for the table of tasks."""
 PROJECT = "pyproject.toml"
-EXTRA = "inspect_evals = [\"inspect-evals>=0.26,<0.27; python_version>='3.11'\", \"openai\"]"
+EXTRA = 'inspect_evals = ["inspect-evals>=0.26,<0.27; python_version>=\'3.11\'", "openai"]'
 
 
 @dataclass(frozen=True)
@@ -60,9 +51,9 @@ def export(checkout: Path, force: bool = False) -> list[Written]:
     """
     edited = {TABLE: _with_rows(_read(checkout, TABLE)), PROJECT: _with_extra(_read(checkout, PROJECT))}
     files = {
-        f"lm_eval/tasks/{folder}/{name}": text
-        for folder, benchmark in FOLDERS.items()
-        for name, text in rendered(folder, benchmark).items()
+        f"lm_eval/tasks/{benchmark.task_name}/{name}": text
+        for benchmark in exported()
+        for name, text in rendered(benchmark).items()
     }
     if not force:
         _refuse_others(checkout, files)
@@ -78,33 +69,40 @@ def export(checkout: Path, force: bool = False) -> list[Written]:
     return written
 
 
-def rendered(folder: str, benchmark: Benchmark) -> dict[str, str]:
-    """The files of one task folder, by name."""
+def exported() -> list[Benchmark]:
+    """The benchmarks that have templates."""
+    return [benchmark for benchmark in packaged().values() if (TEMPLATES / benchmark.task_name).is_dir()]
+
+
+def rendered(benchmark: Benchmark) -> dict[str, str]:
+    """The files of a benchmark's task folder, by name."""
     values = _values(benchmark)
     return {
         file.name.removesuffix(".tmpl"): Template(file.read_text("utf-8")).substitute(values)
-        for file in sorted((TEMPLATES / folder).glob("*.tmpl"))
+        for file in sorted((TEMPLATES / benchmark.task_name).glob("*.tmpl"))
     }
 
 
 def _values(benchmark: Benchmark) -> dict[str, object]:
     metric = "  - {{metric: {}, aggregation: !function utils.mean, higher_is_better: true}}"
     # The sample has every dimension of the benchmark under its name in the judge's prompt.
-    dimensions = load(benchmark, "sample").dimensions
+    names = load(benchmark, "sample").dimensions
+    questions, dimensions = benchmark.questions, benchmark.dimensions
+    assert isinstance(dimensions, Table)
     return {
-        "repo": benchmark.questions.repo,
-        "config": benchmark.questions.config,
-        "revision": benchmark.questions.revision,
-        "dimension_repo": benchmark.dimensions.repo,
-        "dimension_config": benchmark.dimensions.config,
-        "dimension_revision": benchmark.dimensions.revision,
-        "tags": benchmark.tag_column,
-        "prompt_module": benchmark.prompt_module,
+        "repo": questions.repo,
+        "config": questions.config,
+        "revision": questions.revision,
+        "dimension_repo": dimensions.repo,
+        "dimension_config": dimensions.config,
+        "dimension_revision": dimensions.revision,
+        "tags": questions.column("dimensions"),
+        "prompt_module": benchmark.prompt.module,
         "version": benchmark.version,
         "epochs": benchmark.epochs,
         "temperature": benchmark.temperature,
         "max_tokens": benchmark.max_tokens,
-        "dimensions": "\n".join(metric.format(name) for name in dimensions),
+        "dimensions": "\n".join(metric.format(name) for name in names),
     }
 
 
@@ -124,8 +122,8 @@ def _read(checkout: Path, name: str) -> str:
 
 def _refuse_others(checkout: Path, files: dict[str, str]) -> None:
     """Refuse to overwrite or to mix with files that an export would not write."""
-    for folder in FOLDERS:
-        for file in sorted((checkout / "lm_eval" / "tasks" / folder).rglob("*")):
+    for benchmark in exported():
+        for file in sorted((checkout / "lm_eval" / "tasks" / benchmark.task_name).rglob("*")):
             name = file.relative_to(checkout).as_posix()
             if file.is_dir() or "__pycache__" in file.parts:
                 continue
@@ -139,21 +137,22 @@ def _refuse_others(checkout: Path, files: dict[str, str]) -> None:
 
 
 def _with_rows(table: str) -> str:
-    """The table of tasks with a row for each folder, before the first row that sorts after it."""
+    """The table of tasks with a row for each folder, after the row whose name comes before it in the alphabet."""
     lines = table.splitlines()
     first = next((n for n, line in enumerate(lines) if line.startswith("|--")), None)
     if first is None:
         raise InputError("no table of tasks", where=TABLE, expected="a Markdown table with a separator line")
     widths = [len(cell) - 2 for cell in lines[first].strip("|").split("|")]
-    for folder, (description, languages) in ROWS.items():
+    for folder in (benchmark.task_name for benchmark in exported()):
         start = f"| [{folder}]"
         if any(line.startswith(start) for line in lines):
             continue
+        description, languages = (TEMPLATES / folder / ROW).read_text("utf-8").splitlines()
         cells = (f"[{folder}]({folder}/README.md)", description, languages)
         row = "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
         end = next((n for n in range(first + 1, len(lines)) if not lines[n].startswith("|")), len(lines))
-        place = next((n for n in range(first + 1, end) if lines[n] > start), end)
-        lines.insert(place, row)
+        earlier = [n for n in range(first + 1, end) if "| [" <= lines[n] < start]
+        lines.insert(max(earlier, key=lines.__getitem__, default=first) + 1, row)
     return "\n".join(lines) + "\n"
 
 
