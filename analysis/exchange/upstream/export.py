@@ -129,7 +129,7 @@ def _refuse_others(checkout: Path, files: dict[str, str]) -> None:
                 continue
             if files.get(name) != file.read_text("utf-8", errors="replace"):
                 raise InputError(
-                    "the checkout has this task already, with other content",
+                    "the checkout already has this task, with other content",
                     where=str(file),
                     expected=f"no {file.parent.name}/, or the files of this export",
                     hint="--force overwrites the files of the export and leaves all others",
@@ -141,7 +141,9 @@ def _with_rows(table: str) -> str:
     lines = table.splitlines()
     first = next((n for n, line in enumerate(lines) if line.startswith("|--")), None)
     if first is None:
-        raise InputError("no table of tasks", where=TABLE, expected="a Markdown table with a separator line")
+        raise InputError(
+            "cannot find the table of tasks", where=TABLE, expected="a Markdown table with a separator line"
+        )
     widths = [len(cell) - 2 for cell in lines[first].strip("|").split("|")]
     for folder in (benchmark.task_name for benchmark in exported()):
         start = f"| [{folder}]"
@@ -162,7 +164,7 @@ def _with_extra(project: str) -> str:
         return project
     head, found, tail = project.partition("[project.optional-dependencies]\n")
     if not found:
-        raise InputError("no extras", where=PROJECT, expected="[project.optional-dependencies]")
+        raise InputError("cannot find the extras", where=PROJECT, expected="[project.optional-dependencies]")
     lines = tail.split("\n")
     place = next((n + 1 for n, line in enumerate(lines) if line.startswith("ifeval")), 0)
     return head + found + "\n".join([*lines[:place], EXTRA, *lines[place:]])
