@@ -13,7 +13,10 @@ PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile
 DEMO := demo-out
 PAPER := paper-out
 
-.PHONY: setup demo paper test test-fast test-rows test-gpu test-vllm check bench clean
+# Where more than one Python is tried: the lowest that is supported, ..., the newest.
+PYTHONS ?= python3.11 python3.12 python3.13
+
+.PHONY: setup demo paper test test-fast test-rows test-gpu test-vllm check bench dist test-dist compatibility clean
 
 setup: $(STAMP)
 
@@ -62,7 +65,7 @@ demo: $(STAMP)
 	@printf '%s\n' "" "What you saw" \
 		"  lm_eval asked both checkpoints the 30 and 36 sample questions, and the judge graded every answer." \
 		"  compare paired the answers by question and gave each figure a verdict at a margin of 5 points." \
-		"  This is no benchmark result: the questions are samples, and the judge \"lexical\" counts phrases." \
+		"  This is not a benchmark result: the questions are samples, and the judge \"lexical\" counts phrases." \
 		"Where it is" \
 		"  $(DEMO)/runs                 every answer, grade and judge reply" \
 		"  $(DEMO)/base.txt, tuned.txt  lm_eval's tables" \
@@ -79,7 +82,7 @@ paper: $(STAMP)
 		LM_EVAL=$(CURDIR)/$(BIN)/lm_eval VALUE_RETENTION=$(CURDIR)/$(BIN)/value-retention
 	$(BIN)/value-retention table $(foreach name,base midtrain sft-dolly sft-magicoder grpo-rlhflow grpo-magicoder,\
 		$(name)=$(PAPER)/logs/$(name)) -o $(PAPER)/grades.parquet
-	@printf '%s\n' "This is no benchmark result: sample questions, and a judge that counts phrases." \
+	@printf '%s\n' "This is not a benchmark result: sample questions, and a judge that counts phrases." \
 		"Runs: $(PAPER)/logs   Comparison: $(PAPER)/comparison.json   All grades: $(PAPER)/grades.parquet" \
 		"The commands: make -n -f train/paper.mk STUDY=tiny"
 
@@ -115,5 +118,22 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(OFFLINE) $(BIN)/python tests/bench.py
 
+# For a release, see docs/releasing.md. Another BUILDER needs `build` and `twine`, and no environment is made.
+BUILDER ?= $(BIN)/python
+dist: $(if $(filter $(BIN)/python,$(BUILDER)),$(STAMP))
+	rm -rf build dist
+	$(BUILDER) -m build
+	$(BUILDER) -m twine check --strict dist/*
+
+# Wheel and sdist in empty environments, used as a user does.
+test-dist:
+	@set -e; for python in $(PYTHONS); do for artefact in dist/*.whl dist/*.tar.gz; do \
+		bash tests/installed.sh $$python $$artefact "$(TORCH)"; done; done
+
+# The tests at the lowest and the newest version of every range.
+compatibility: $(STAMP)
+	$(BIN)/python tests/compatibility.py .venv-compatibility --write \
+		--pythons $(firstword $(PYTHONS)) $(lastword $(PYTHONS))
+
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info $(DEMO) $(PAPER)
+	rm -rf $(VENV) $(VLLM_VENV) .venv-compatibility build dist *.egg-info $(DEMO) $(PAPER)

