@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item
@@ -164,11 +165,18 @@ def environment(**changes: str | None) -> dict[str, str]:
 
 
 def run(
-    *command: str | Path, cwd: Any = None, timeout: Any = 300, **changes: str | None
+    *command: str | Path, cwd: Any = None, timeout: Any = 300, fresh: bool = False, **changes: str | None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command line to its end; keyword arguments change the environment."""
+    """Run a command line to its end; keyword arguments change the environment.
+
+    A command of ours, lm-eval's or Inspect's is forked from a process that has its imports (`forked.py`), unless
+    `fresh` asks for a process as a user starts it.
+    """
+    line = [str(part) for part in command]
+    if not fresh and forked.can(line):
+        return forked.run(line, environment(**changes), cwd, timeout)
     return subprocess.run(
-        [str(part) for part in command],
+        line,
         capture_output=True,
         text=True,
         encoding="utf-8",

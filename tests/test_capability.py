@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import BIN, PYTHON, assert_plain_refusal, finish, lm_eval, metadata, one, results, run, start
+from helpers import BIN, PYTHON, assert_plain_refusal, lm_eval, metadata, one, results, run
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
@@ -115,19 +115,17 @@ def outputs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("capability")
     (root / "tasks").mkdir()
     write_tasks(root / "tasks")
-    finish(start(PYTHON, "-m", "value_retention.train.tiny", "--seed", "5", "--output", root / "other"))
-    runs = [
-        start(
+    made = run(PYTHON, "-m", "value_retention.train.tiny", "--seed", "5", "--output", root / "other")
+    assert made.returncode == 0, made.stderr[-3000:]
+    for name, model in (("base", tiny), ("tuned", root / "other")):
+        done = run(
             *lm_eval("--model", "hf", "--model_args", f"pretrained={model}", "--device", "cpu"),
             *("--batch_size", "16", "--include_path", root / "tasks", "--tasks"),
             *("anima_2_2,cap_top,cap_words,cap_parts", "--limit", "24", "--gen_kwargs", "max_gen_toks=6"),
             *("--log_samples", "--output_path", root / name),
             *metadata(judge="lexical", data="sample", epochs=1),
         )
-        for name, model in (("base", tiny), ("tuned", root / "other"))
-    ]
-    for process in runs:
-        finish(process)
+        assert done.returncode == 0, done.stderr[-3000:]
     return root
 
 

@@ -1,7 +1,7 @@
 """Every command in the README and in docs/ is run, on sample items; what is replaced for that stands in one table.
 
-Commands run in forks of one process that has imported the programs, each in a folder that looks like a clone
-with two runs in it. A command that matches no known program fails.
+Commands run in forks of one process that has imported the programs (`forked.py`), each in a folder that looks like a
+clone with two runs in it. A command that matches no known program fails.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import forked
 import pytest
-from helpers import PYTHON, ROOT, Server, environment, run, scripted_server
+from helpers import ROOT, Server, environment, run, scripted_server
 from test_capability import write_tasks
 
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{file.name}" for file in ROOT.glob("docs/*.md"))]
@@ -171,8 +174,6 @@ def test_every_rule_is_needed(rule: Replaced | NotRun) -> None:
 
 # -- running ---------------------------------------------------------------------------------------------
 
-Programs = subprocess.Popen[str]
-"""The running `docs_parent.py`."""
 FOLDERS = ("adapters", "analysis", "docs", "tasks", "tests", "train", "value_retention")
 FILES = ("Makefile", "pyproject.toml", "setup.py")
 
@@ -180,8 +181,8 @@ FILES = ("Makefile", "pyproject.toml", "setup.py")
 class Clone:
     """A folder that looks like a clone, in which commands run."""
 
-    def __init__(self, folder: Path, url: str, programs: Programs) -> None:
-        self.folder, self.programs = folder, programs
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
         self.environment = {**environment(**ENVIRONMENT), "OPENAI_BASE_URL": url}
         self.environment["VALUE_RETENTION_JOURNAL_DIR"] = str(folder / "journals")
         folder.mkdir()
@@ -190,29 +191,37 @@ class Clone:
 
     def run(self, command: str, place: str = "", parse: bool = False, **more: str) -> str:
         """Run a command line that has to succeed, and return what it printed."""
-        log = self.folder / "output"
-        job = {"argv": shlex.split(command), "environment": self.environment | more, "parse": parse}
-        assert self.programs.stdin is not None
-        assert self.programs.stdout is not None
-        self.programs.stdin.write(json.dumps(job | {"folder": str(self.folder), "log": str(log)}) + "\n")
-        self.programs.stdin.flush()
-        status = self.programs.stdout.readline().strip()
-        output = log.read_text(errors="replace") if log.exists() else ""
-        assert status == "0", f"{place}: {command}\nexit status {status or 'of the parent'}\n{output[-3000:]}"
+        execute = read_only if parse else None
+        done = forked.run(shlex.split(command), self.environment | more, self.folder, execute=execute)
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, f"{place}: {command}\nexit status {done.returncode}\n{output[-3000:]}"
         return output
+
+
+def read_only(command: list[str]) -> None:
+    """Read a training command's whole line with the real parsers, and stop where it would read data."""
+    if command[0] == "accelerate":
+        from accelerate.commands.config.config_args import load_config_from_file
+        from accelerate.commands.launch import launch_command_parser
+
+        options = launch_command_parser().parse_args(command[2:])
+        assert options.module
+        assert load_config_from_file(options.config_file).num_processes == 8
+        module, arguments = options.training_script, options.training_script_args
+    else:
+        module, arguments = command[2], command[3:]
+    script: Any = import_module(module)
+    reached = []
+    script.run_stage = lambda *parsed: reached.append(parsed)
+    # transformers refuses bf16 where there is no GPU.
+    sys.argv = [module, *arguments, "--use_cpu", "true", "--bf16", "false"]
+    script.main()
+    assert reached, "the script did not get as far as its data"
 
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[Server]:
     with scripted_server() as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def programs() -> Iterator[Programs]:
-    command = [PYTHON, str(ROOT / "tests" / "docs_parent.py")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, text=True, env=environment()) as running:
         yield running
 
 
@@ -242,9 +251,9 @@ configs:
 
 
 @pytest.fixture(scope="session")
-def runs(served: Server, programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three checkpoints and their runs by lm-eval, and a log of the upstream eval."""
-    made = Clone(tmp_path_factory.mktemp("docs") / "made", served.url, programs)
+    made = Clone(tmp_path_factory.mktemp("docs") / "made", served.url)
     (made.folder / "other").mkdir()
     write_tasks(made.folder / "other")
     for seed, name in enumerate(("base", "tuned", "sft-magicoder")):
@@ -268,9 +277,9 @@ def runs(served: Server, programs: Programs, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def clone(runs: Path, served: Server, programs: Programs, tmp_path: Path) -> Clone:
+def clone(runs: Path, served: Server, tmp_path: Path) -> Clone:
     """A clone with the runs that the pages speak of."""
-    made = Clone(tmp_path / "clone", served.url, programs)
+    made = Clone(tmp_path / "clone", served.url)
     shutil.copytree(runs / "runs", made.folder / "runs")
     shutil.copytree(runs / "tuned", made.folder / "checkpoint")
     shutil.copytree(runs / "base", made.folder / "out" / "midtrain-merged")

@@ -54,6 +54,7 @@ def panel(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         *(INSPECT, "eval", "value_retention/anima_2_2", "value_retention/moru_multi", *TO_MODEL),
         *("--model-role", f"grader=[{{model: {JUDGE}, temperature: 0.5}}, {{model: {SECOND}}}]"),
         *("-T", "data=sample", "-T", "languages=en,ms", "--epochs", "2", "--limit", "4", "--log-dir", logs),
+        fresh=True,
         **server.environment,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]

@@ -12,13 +12,10 @@ from helpers import (
     BIN,
     FIRST_TOKENS,
     JUDGE,
-    PYTHON,
-    ROOT,
     Server,
     anima_rows,
     assert_plain_refusal,
     figures,
-    finish,
     first_tokens,
     lm_eval,
     metadata,
@@ -26,7 +23,6 @@ from helpers import (
     records,
     results,
     run,
-    start,
     with_cuts,
     write_anima,
     write_rows,
@@ -64,6 +60,7 @@ def chat(tiny: Path, server: Server, tmp_path_factory: pytest.TempPathFactory) -
         *("--apply_chat_template", "--system_instruction", "Be brief."),
         *("--gen_kwargs", "max_gen_toks=12,temperature=0.7", "--log_samples", "--output_path", out),
         *metadata(judge=JUDGE, epochs=2, judge_args={"temperature": 0.0}),
+        fresh=True,
         VALUE_RETENTION_DATA="sample",
         VALUE_RETENTION_EPOCHS="3",
         **server.environment,
@@ -141,15 +138,12 @@ def test_answers_come_from_the_whole_distribution_whatever_the_checkpoint_says(
     cut = with_cuts(tiny, tmp_path / "cut")
     model = ["--model", "hf", "--model_args", f"pretrained={cut}", "--device", "cpu", "--batch_size", "40"]
     left = {"ours": {}, "theirs": {"top_k": None, "top_p": None}}
-    started = [
-        start(
+    for name, values in left.items():
+        done = run(
             *lm_eval(*model, *first_tokens(tmp_path / name, **values)),
             VALUE_RETENTION_JOURNAL_DIR=str(tmp_path / f"{name} journals"),
         )
-        for name, values in left.items()
-    ]
-    for process in started:
-        finish(process)
+        assert done.returncode == 0, done.stderr[-3000:]
     ours, theirs = (
         {record.answer for record in records(tmp_path / name, "anima_2_2")} for name in ("ours", "theirs")
     )
@@ -196,48 +190,6 @@ def test_an_api_model_with_settings_from_the_environment_only(server: Server, tm
 
 # -- refusals ---------------------------------------------------------------------------------------------
 
-FORKS = """
-# Many lm-eval command lines without importing it anew for each: a child per line, forked after the imports.
-import gc, json, os, runpy, sys
-import lm_eval.__main__, lm_eval.evaluator, lm_eval.models, inspect_ai.model
-import lm_eval.tasks.manager as manager
-import value_retention.adapters.lm_eval_task
-script, tasks, cases = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-scan = manager.TaskManager.__init__
-def init(self, *arguments, **options):
-    scan(self, include_path=tasks, include_defaults=False, metadata=options.get("metadata"))
-manager.TaskManager.__init__ = init
-gc.freeze()
-def child(arguments, environment, output):
-    file = os.open(output, os.O_CREAT | os.O_WRONLY)
-    os.dup2(file, 1), os.dup2(file, 2)
-    os.environ.update(environment)
-    sys.argv = [script, *arguments]
-    try:
-        runpy.run_path(script, run_name="__main__")
-    except SystemExit as end:
-        return end.code
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        return 1
-children, statuses = {}, {}
-def wait():
-    number, status = os.wait()
-    statuses[children.pop(number)] = os.waitstatus_to_exitcode(status)
-for case in cases:
-    if len(children) == 2:
-        wait()
-    number = os.fork()
-    if not number:
-        status = child(*case)
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(status if isinstance(status, int) else bool(status))
-    children[number] = case[2]
-while children:
-    wait()
-print(json.dumps(statuses))
-"""
-
 KEY = "sk-" + "a1B2" * 6
 SAMPLE = {"judge": "lexical", "data": "sample"}
 REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -275,11 +227,11 @@ def bad_folders(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def forked(
+def outcomes(
     server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, subprocess.CompletedProcess[str]]:
     """Every refusal, and two runs without a mistake (one that only saves answers), by name."""
-    root = tmp_path_factory.mktemp("forked")
+    root = tmp_path_factory.mktemp("outcomes")
     bad_folders(root)
     (root / "output in a file out").write_text("a file")
     common = ["--tasks", "anima_2_2", "--limit", "3", "--output_path"]
@@ -288,48 +240,41 @@ def forked(
     lines["good"] = metadata(**SAMPLE, epochs=1)
     lines["judge none"] = ["--log_samples", *metadata(judge="none", data="sample", epochs=1)]
     lines["predict only"] = ["--predict_only", *metadata(judge=JUDGE, data="sample", epochs=1)]
-    cases = [
-        (
-            [
-                *(nowhere if name in REFUSED else ["--model", "dummy"]),
-                *common,
-                str(root / f"{name} out"),
-                *(part.replace("{root}", str(root)) for part in line),
-            ],
-            {"VALUE_RETENTION_JOURNAL_DIR": str(root / f"{name} journals")}
-            | ({} if name in REFUSED else server.environment),
-            str(root / name),
+    return {
+        name: run(
+            *lm_eval(*(nowhere if name in REFUSED else ["--model", "dummy"]), *common, root / f"{name} out"),
+            *(part.replace("{root}", str(root)) for part in line),
+            VALUE_RETENTION_JOURNAL_DIR=str(root / f"{name} journals"),
+            **({} if name in REFUSED else server.environment),
         )
         for name, line in lines.items()
-    ]
-    done = run(PYTHON, "-c", FORKS, BIN / "lm_eval", ROOT / "tasks", json.dumps(cases))
-    assert done.returncode == 0, done.stderr[-3000:]
-    return {
-        Path(output).name: subprocess.CompletedProcess(output, code, Path(output).read_text("utf-8"), "")
-        for output, code in json.loads(done.stdout).items()
     }
 
 
-def test_the_same_command_without_a_mistake_runs(forked: dict[str, subprocess.CompletedProcess[str]]) -> None:
-    assert forked["good"].returncode == 0, forked["good"].stdout
-    assert "overall_mean" in forked["good"].stdout
+def test_the_same_command_without_a_mistake_runs(
+    outcomes: dict[str, subprocess.CompletedProcess[str]],
+) -> None:
+    assert outcomes["good"].returncode == 0, outcomes["good"].stderr
+    assert "overall_mean" in outcomes["good"].stdout
 
 
 @pytest.mark.parametrize("name", ["judge none", "predict only"])
 def test_answers_are_saved_to_be_judged_later_and_no_judge_is_called(
-    forked: dict[str, subprocess.CompletedProcess[str]], name: str
+    outcomes: dict[str, subprocess.CompletedProcess[str]], name: str
 ) -> None:
-    done = forked[name]
-    assert done.returncode == 0, done.stdout
-    of = records(Path(f"{done.args} out"), "anima_2_2")
+    done = outcomes[name]
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    of = records(Path(done.args[done.args.index("--output_path") + 1]), "anima_2_2")
     assert [(record.status, record.grades) for record in of] == [("not_judged", ())] * 3
     assert {record.answer for record in of} == {"lol"}  # what lm-eval's dummy model says
-    assert "0 from the journal" not in done.stdout
-    assert ("not_judged" if name == "judge none" else "bypass") in done.stdout
+    assert "0 from the journal" not in said
+    assert ("not_judged" if name == "judge none" else "bypass") in said
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_mistake_is_one_message(forked: dict[str, subprocess.CompletedProcess[str]], name: str) -> None:
-    assert_plain_refusal(forked[name], "value-retention: ", *REFUSED[name][1])
-    assert KEY not in forked[name].stdout
-    assert "no-such-checkpoint" not in forked[name].stdout, "refused before the model is loaded"
+def test_a_mistake_is_one_message(outcomes: dict[str, subprocess.CompletedProcess[str]], name: str) -> None:
+    assert_plain_refusal(outcomes[name], "value-retention: ", *REFUSED[name][1])
+    said = outcomes[name].stdout + outcomes[name].stderr
+    assert KEY not in said
+    assert "no-such-checkpoint" not in said, "refused before the model is loaded"

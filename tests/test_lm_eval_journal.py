@@ -144,7 +144,7 @@ def test_a_second_command_on_one_run_is_refused_and_ctrl_c_ends_the_first_in_a_s
         second = run(*command(server, tmp_path / "out 2"), **where)
         assert first.poll() is None, "the first command was to be still at work"
         first.send_signal(signal.SIGINT)
-        said, _ = first.communicate(timeout=60)
+        said, _ = first.communicate(timeout=300)
         asked = server.stats()["model"]
     assert second.returncode == 1
     assert f"process {first.pid}, since" in second.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import sys
 import time
@@ -12,20 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from forked import CONTEXT, forget_ours
+
 os.environ["OMP_NUM_THREADS"] = "1"  # more threads are many times slower on matrices this small
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 SCRIPTS = ("midtrain", "sft", "grpo")
-# A server process that has imported everything; every run is a fork of it.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        *(f"value_retention.train.{name}" for name in SCRIPTS),
-        "trl.trainer.sft_trainer",
-        "trl.trainer.grpo_trainer",
-    ]
-)
 LIMIT = 120.0
 
 BASE = {
@@ -92,6 +84,7 @@ def _child(script: str, arguments: list[str], log: str) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    forget_ours()
     sys.argv = [script, *arguments]
     import importlib
 
