@@ -42,6 +42,12 @@ def dataset_of(records: Sequence[AnswerRecord], data: str | None) -> Dataset:
         )
     info = next(iter(infos.values()))
     benchmark = benchmark_of(records[0])
+    if records[0].definition is not None and "questions" not in records[0].definition:
+        raise InputError(
+            "the answers are from a log of another eval, which cannot be judged again here",
+            where=benchmark.name,
+            hint="score the log again with its own harness: `inspect score`",
+        )
     if data is None:
         if info.source == "folder":
             raise InputError(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from value_retention.adapters.logs.capability import SampleMetric, TaskSamples, is_figure, mean_of
 from value_retention.adapters.logs.inspect_logs import open_log
+from value_retention.adapters.logs.log_state import asked, log_aspects
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json, text_hash
 
@@ -40,25 +41,18 @@ def read_task_log(path: Path) -> TaskSamples:
         )
     groups: dict[str, list[EvalSample]] = {}
     for sample in log.samples:
-        groups.setdefault(text_hash(canonical_json([str(sample.id), _asked(sample)])), []).append(sample)
+        groups.setdefault(text_hash(canonical_json([str(sample.id), asked(sample)])), []).append(sample)
     metrics, left_out = _metrics(log, groups)
     return TaskSamples(
         task=log.eval.task.rpartition("/")[2],
         files=(str(path),),
         keys=tuple(groups),
-        questions=tuple(text_hash(canonical_json(_asked(own[0]))) for own in groups.values()),
+        questions=tuple(text_hash(canonical_json(asked(own[0]))) for own in groups.values()),
         prompts=tuple(text_hash(canonical_json([own[0].choices, own[0].target])) for own in groups.values()),
         metrics=tuple(metrics),
         left_out=tuple(left_out),
-        aspects=_aspects(log),
+        aspects=log_aspects(log),
     )
-
-
-def _asked(sample: EvalSample) -> Any:
-    """The input without the messages' ids, which are new in every run."""
-    if isinstance(sample.input, str):
-        return sample.input
-    return [[message.role, message.text] for message in sample.input]
 
 
 def _metrics(log: EvalLog, groups: Mapping[str, list[EvalSample]]) -> tuple[list[SampleMetric], list[str]]:
@@ -118,30 +112,3 @@ def _reported(log: EvalLog, scorer: str, part: str) -> list[float]:
         for metric in score.metrics.values()
         if metric.name not in SPREADS
     ]
-
-
-def _aspects(log: EvalLog) -> dict[str, str]:
-    spec = log.eval
-    config = spec.model_generate_config.model_dump(exclude_none=True)
-    config |= log.plan.config.model_dump(exclude_none=True)
-    keep = {key: value for key, value in config.items() if key not in NOT_SAMPLING}
-    return {
-        "task version": str(spec.task_version),
-        "task arguments": canonical_json(spec.task_args),
-        "solver": canonical_json([[step.solver, step.params] for step in log.plan.steps]),
-        "generation settings": canonical_json(keep),
-        "epochs": str(spec.config.epochs or 1),
-    }
-
-
-NOT_SAMPLING = {
-    "max_retries",
-    "timeout",
-    "attempt_timeout",
-    "max_connections",
-    "adaptive_connections",
-    "seed",
-    "cache",
-}
-NOT_SAMPLING |= {"stream_idle_timeout", "batch"}
-"""Settings of the connection, which do not change how answers are drawn, and the seed."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from value_retention.adapters.logs.judged_logs import judged_records, judged_score
 from value_retention.adapters.logs.upstream_logs import upstream_benchmark, upstream_records
 from value_retention.tasks.check import checked
 from value_retention.tasks.definition import packaged
@@ -40,7 +41,7 @@ class NoRecordsError(InputError):
 
 
 def read_log(path: Path, score: str | None = None) -> Iterator[AnswerRecord]:
-    """Records of one log of our tasks, or of the upstream evals (see `upstream_logs`).
+    """Records of one log of our tasks, of the upstream evals (`upstream_logs`) or other judged ones (`judged_logs`).
 
     Args:
         path: The log.
@@ -63,6 +64,9 @@ def read_log(path: Path, score: str | None = None) -> Iterator[AnswerRecord]:
             log, str(path), lambda: _with_score(open_log(path, events=True), score, path)
         )
         return
+    if not is_our_task(log.eval) and (name := judged_score(log, score, str(path))):
+        yield from judged_records(log, name, str(path))
+        return
     found = False
     for sample in log.samples or ():
         where = f"{path}, sample {sample.id} epoch {sample.epoch}"
@@ -84,7 +88,8 @@ def read_log(path: Path, score: str | None = None) -> Iterator[AnswerRecord]:
         raise NoRecordsError(
             log,
             path,
-            expected=f"scored samples of a value_retention task, or of {_upstream_tasks()}",
+            expected=f"scored samples of a value_retention task, of {_upstream_tasks()}, or of a task with "
+            "model_graded_qa or model_graded_fact",
         )
 
 

@@ -85,7 +85,7 @@ def read_task(path: Path, beside: Path, results: Mapping[str, Any]) -> TaskSampl
             expected=task,
         )
     rows: dict[str, list[dict[str, Any]]] = {}
-    for row in _rows(path):
+    for row in sample_rows(path):
         rows.setdefault(str(row.get("filter", "none")), []).append(row)
     for filter_name, own in rows.items():
         own.sort(key=lambda row: row["doc_id"])
@@ -100,16 +100,16 @@ def read_task(path: Path, beside: Path, results: Mapping[str, Any]) -> TaskSampl
             )
     first = next(iter(rows.values()), [])
     metrics, left_out = _metrics(path, task, rows, results)
-    documents = [_hash(row, "doc") for row in first]
+    documents = [row_hash(row, "doc") for row in first]
     return TaskSamples(
         task=task,
         files=(str(path), str(beside)),
         keys=tuple(_numbered(documents)),
         questions=tuple(documents),
-        prompts=tuple(_hash(row, "prompt") + _hash(row, "target") for row in first),
+        prompts=tuple(row_hash(row, "prompt") + row_hash(row, "target") for row in first),
         metrics=tuple(metrics),
         left_out=tuple(left_out),
-        aspects=_aspects(task, results),
+        aspects=task_aspects(task, results),
     )
 
 
@@ -141,7 +141,12 @@ def groups_of(results: Mapping[str, Any], tasks: Mapping[str, TaskSamples]) -> I
             )
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def sample_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a samples file.
+
+    Raises:
+        InputError: invalid JSON, as in a truncated file, or a row without its document.
+    """
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -202,7 +207,7 @@ def _metrics(
     return metrics, left_out
 
 
-def _hash(row: Mapping[str, Any], what: str) -> str:
+def row_hash(row: Mapping[str, Any], what: str) -> str:
     """lm-eval's hash of a part of a sample; older versions log none."""
     logged = row.get(f"{what}_hash")
     part = row.get("arguments") if what == "prompt" else row[what]
@@ -217,7 +222,8 @@ def _numbered(hashes: Sequence[str]) -> Iterator[str]:
         seen[value] += 1
 
 
-def _aspects(task: str, results: Mapping[str, Any]) -> dict[str, str]:
+def task_aspects(task: str, results: Mapping[str, Any]) -> dict[str, str]:
+    """What has to be equal between two runs of a task, as text."""
     config = results.get("configs", {}).get(task, {})
     rest = {key: value for key, value in config.items() if key not in NOT_CONFIGURED}
     # A function without source is logged with its address.

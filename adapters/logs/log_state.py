@@ -1,8 +1,14 @@
-"""Whether an Inspect log is complete. Its records alone do not show what is missing."""
+"""What an Inspect log tells beside its scores: whether it is complete, and how its task was asked."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from value_retention.tasks.record import canonical_json
+
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog, EvalSample
 
 
 def unfinished(path: Path) -> str | None:
@@ -17,3 +23,38 @@ def unfinished(path: Path) -> str | None:
         return None
     counts = f"{scored} answers have" if wanted is None else f"{scored} of {wanted} answers have"
     return f"the eval's status is {log.status!r}, and {counts} a score"
+
+
+def asked(sample: EvalSample) -> Any:
+    """The input without the messages' ids, which are new in every run."""
+    if isinstance(sample.input, str):
+        return sample.input
+    return [[message.role, message.text] for message in sample.input]
+
+
+def log_aspects(log: EvalLog) -> dict[str, str]:
+    """What has to be equal between two runs of a task, as text."""
+    spec = log.eval
+    config = spec.model_generate_config.model_dump(exclude_none=True)
+    config |= log.plan.config.model_dump(exclude_none=True)
+    keep = {key: value for key, value in config.items() if key not in NOT_SAMPLING}
+    return {
+        "task version": str(spec.task_version),
+        "task arguments": canonical_json(spec.task_args),
+        "solver": canonical_json([[step.solver, step.params] for step in log.plan.steps]),
+        "generation settings": canonical_json(keep),
+        "epochs": str(spec.config.epochs or 1),
+    }
+
+
+NOT_SAMPLING = {
+    "max_retries",
+    "timeout",
+    "attempt_timeout",
+    "max_connections",
+    "adaptive_connections",
+    "seed",
+    "cache",
+}
+NOT_SAMPLING |= {"stream_idle_timeout", "batch"}
+"""Settings of the connection, which do not change how answers are drawn, and the seed."""

@@ -189,12 +189,13 @@ def _judges(log: EvalLog, options: Mapping[str, Any]) -> tuple[JudgeInfo, ...]:
     role: Any = (log.eval.model_roles or {}).get("grader")
     bound = role if isinstance(role, list) else [role] if role else []
     if bound:
-        return tuple(JudgeInfo(str(m.model), _scoring(m.config) | settings) for m in bound)
-    own = _scoring(log.eval.model_generate_config)
+        return tuple(JudgeInfo(str(m.model), scoring_settings(m.config) | settings) for m in bound)
+    own = scoring_settings(log.eval.model_generate_config)
     return (JudgeInfo(f"{log.eval.model}{SELF}", settings | own),)
 
 
-def _scoring(config: Any) -> dict[str, Any]:
+def scoring_settings(config: Any) -> dict[str, Any]:
+    """A judge's generation settings that can move its grades."""
     settings: dict[str, Any] = config.model_dump(include=set(SCORING_ARGS), exclude_none=True)
     return settings
 

@@ -96,7 +96,7 @@ score_option = click.option(
     metavar="NAME",
     expose_value=False,
     callback=_keeps(SCORE),
-    help="Score to read in Inspect logs that have several.",
+    help="Score to read in Inspect logs that have several or are of other evals, or lm-eval's metric.",
 )
 
 

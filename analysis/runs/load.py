@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from value_retention.adapters.logs.inspect_logs import NoRecordsError, read_log
+from value_retention.adapters.logs.judged_samples import judged_samples
 from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_samples, run_key
 from value_retention.analysis.runs.items import check_run
 from value_retention.analysis.runs.names import title_of
@@ -66,7 +67,7 @@ def load_runs(paths: Sequence[str | Path], judge: str | None = None, score: str 
             files (``samples_*.jsonl``, ``results_*.json``, ``.eval``, ``.json``, ``.records.jsonl``). A path
             may be given a name: ``base=runs/base``.
         judge: Read only answers judged by this judge, or by this panel (``a + b``). None: all.
-        score: Score to read in Inspect logs that have several.
+        score: Score to read in Inspect logs that have several, and in logs of other evals; or lm-eval's metric.
 
     Returns:
         One run per path where the path holds one model's answers to each benchmark once; otherwise one per model,
@@ -259,9 +260,9 @@ def _unit(files: Iterable[Path], score: str | None = None) -> Run:
     for file in files:
         try:
             if is_samples_file(file):
-                known = len(records)
-                records.extend(read_samples(file))
-                if len(records) == known:
+                found = list(read_samples(file)) or list(judged_samples(file, score))
+                records.extend(found)
+                if not found:
                     others.append(str(file))
             elif file.name.endswith(RECORDS_SUFFIX):
                 records.extend(read_records(file))
