@@ -49,7 +49,7 @@ demo: $(STAMP)
 	$(BIN)/python -m value_retention.train.tiny --output $(DEMO)/base
 	@printf '\n2/5  Make "tuned": train it for some seconds on invented documents about compassion.\n'
 	$(BIN)/python -m value_retention.train.midtrain --config tiny/midtrain.yaml --save_strategy no \
-		--max_steps 100 --per_device_train_batch_size 1 \
+		--max_steps 100 --sequences_per_step 1 \
 		--model_name_or_path $(DEMO)/base --contamination_unchecked true --output_dir $(DEMO)/tuned
 	@printf '\n3/5  Run both benchmarks on base. lm_eval needs some seconds before its first line.\n'
 	$(EVALUATE) --model_args pretrained=$(DEMO)/base --output_path $(DEMO)/runs/base > $(DEMO)/base.txt
@@ -108,7 +108,7 @@ $(VLLM_STAMP): pyproject.toml setup.py tests/setup_vllm.sh
 	touch $@
 
 test-vllm: $(VLLM_STAMP)
-	$(OFFLINE) $(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py
+	$(OFFLINE) $(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_train_vllm.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -27,8 +27,8 @@ from value_retention.analysis.planning.contamination import (
 from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
-from value_retention.train.data import Report, Rows
-from value_retention.train.source import SAMPLES
+from value_retention.train.data import SAMPLES
+from value_retention.train.rows import Report, Rows
 
 WORDS = [f"word{i}" for i in range(30)]
 HINDI = "क्या मुर्गियाँ दर्द महसूस करती हैं और हमें उनके लिए क्या करना चाहिए जब वे बीमार हों"
@@ -141,9 +141,8 @@ def test_the_command_lists_hits_drops_them_and_stamps_the_rest(tmp_path: Path) -
 
 def test_the_stamp_is_the_one_that_training_accepts(tmp_path: Path) -> None:
     """The two sides share no code, so a test must connect them."""
-    from value_retention.train.arguments import DataArguments
-    from value_retention.train.errors import TrainError
-    from value_retention.train.stamp import check_stamp
+    from value_retention.train.arguments import DataArguments, TrainError
+    from value_retention.train.card import check_stamp
 
     path, clean = sample_rows(tmp_path), tmp_path / "clean.jsonl"
     data = folder_of_samples(tmp_path / "data")
@@ -158,9 +157,8 @@ def test_the_stamp_is_the_one_that_training_accepts(tmp_path: Path) -> None:
 def test_a_stamp_that_does_not_cover_the_benchmarks_is_refused_except_for_shipped_rows(
     tmp_path: Path,
 ) -> None:
-    from value_retention.train.arguments import DataArguments
-    from value_retention.train.errors import TrainError
-    from value_retention.train.stamp import check_stamp
+    from value_retention.train.arguments import DataArguments, TrainError
+    from value_retention.train.card import check_stamp
 
     rows = tmp_path / "rows.jsonl"
     shipped = b"".join((SAMPLES / "compassion.jsonl").read_bytes().splitlines(keepends=True)[:3])

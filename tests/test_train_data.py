@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from value_retention.train.arguments import CONFIGS, DataArguments, RewardArguments, parse_arguments
-from value_retention.train.data import Rows, _take, build_rows, rows_bytes
-from value_retention.train.errors import TrainError, is_disk_full
-from value_retention.train.formats import FORMATS, UnusableRowError, stage_row
-from value_retention.train.source import SAMPLES, read_source
+from value_retention.train.arguments import DataArguments, TrainError, is_disk_full, parse_arguments
+from value_retention.train.data import FORMATS, SAMPLES, read_source, stage_row
+from value_retention.train.rows import Rows, UnusableRowError, build_rows, rows_bytes
 from value_retention.train.tiny import tiny_tokenizer
 
 
@@ -28,7 +21,7 @@ def tokenizer() -> Any:
     return made
 
 
-def rows_of(path: Path, tokenizer: Any, stage: str, dataset_format: str, **more: Any) -> Rows:
+def rows_of(path: Path, tokenizer: Any, stage: str, dataset_format: str | None, **more: Any) -> Rows:
     arguments = DataArguments(stage=stage, dataset=str(path), dataset_format=dataset_format, **more)
     return build_rows(arguments, tokenizer)
 
@@ -65,11 +58,13 @@ RAW: dict[str, tuple[dict[str, Any], list[str], str | None]] = {
 @pytest.mark.parametrize("name", RAW)
 def test_a_format_reads_the_columns_of_its_data_set(name: str) -> None:
     raw, turns, answer = RAW[name]
-    read, columns = FORMATS[name]
+    columns, read = FORMATS[name]
     assert set(columns) <= set(raw)
+    fitting = [known for known, (needed, _) in FORMATS.items() if set(needed) <= set(raw)]
+    assert fitting[0] == name, "the columns alone tell the format"
     example = read(raw)
-    assert [message["content"] for message in example.prompt] == turns
-    assert example.answer == answer
+    assert [message["content"] for message in example["prompt"]] == turns
+    assert [message["content"] for message in example.get("completion", [])] == ([answer] if answer else [])
     assert set(stage_row(example, "grpo")) == {"prompt"}  # an answer never reaches GRPO
     if answer is None:
         with pytest.raises(UnusableRowError, match="no answer"):
@@ -85,17 +80,17 @@ def test_a_format_reads_the_columns_of_its_data_set(name: str) -> None:
 def test_an_empty_cell_makes_a_row_unusable(column: str, value: Any) -> None:
     raw = {"instruction": "Do it.", "context": "", "response": "Done.", column: value}
     with pytest.raises(UnusableRowError, match=f"empty {column}"):
-        FORMATS["dolly"][0](raw)
+        FORMATS["dolly"][1](raw)
 
 
 @pytest.mark.parametrize(
     "messages",
-    [[], None, [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}],
-     [{"role": "robot", "content": "A"}], [{"role": "user", "content": ""}], ["A"]],
+    [[], None, [{"role": "assistant", "content": "B"}], [{"role": "robot", "content": "A"}],
+     [{"role": "user", "content": ""}], ["A"]],
 )  # fmt: skip
 def test_an_invalid_conversation_makes_a_row_unusable(messages: Any) -> None:
     with pytest.raises(UnusableRowError):
-        FORMATS["rlhflow"][0]({"context_messages": messages})
+        FORMATS["rlhflow"][1]({"context_messages": messages})
 
 
 def test_every_row_is_accounted_for_by_reason(tokenizer: Any, tmp_path: Path) -> None:
@@ -121,7 +116,7 @@ def test_tokens_are_those_that_trl_trains_on(tokenizer: Any, tmp_path: Path) -> 
     whole += "<|start_header_id|>assistant<|end_header_id|>\n\n"
     answer = "Answer me.<|eot_id|>"
     count = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (whole, answer)]
-    assert (report.tokens, report.trained_tokens) == (sum(count), count[1])
+    assert (report.tokens, report.loss_tokens) == (sum(count), count[1])
 
 
 def test_the_seed_determines_the_order(tokenizer: Any) -> None:
@@ -151,59 +146,91 @@ def test_rows_written_down_are_read_back_as_the_same_rows(tokenizer: Any, tmp_pa
         build_rows(DataArguments(stage="grpo", rows=str(path)), tokenizer)
 
 
-lengths = st.lists(st.integers(1, 400), min_size=5, max_size=80)
+def first(tokenizer: Any, dataset: str, **more: Any) -> Rows:
+    return build_rows(DataArguments(stage="sft", dataset=f"sample:{dataset}", **more), tokenizer)
 
 
-@settings(max_examples=200, deadline=None)
-@given(lengths, st.integers(1, 40), st.floats(0, 1))
-def test_matched_rows_are_distinct_rows_of_the_set_and_hold_the_wanted_tokens(
-    pool: list[int], examples: int, where: float
+@pytest.mark.parametrize("dataset", ["dolly", "magicoder_evol", "alpaca"])
+def test_arms_of_equal_loss_tokens_differ_in_how_many_rows_they_take_and_never_in_which(
+    dataset: str, tokenizer: Any
 ) -> None:
-    examples = min(examples, len(pool))
-    low, high = sum(sorted(pool)[:examples]), sum(sorted(pool)[-examples:])
-    tokens = max(examples, round(low + where * (high - low)))
-    rows = [({"id": i}, length, 0) for i, length in enumerate(pool)]
-    try:
-        taken = _take(iter(rows), examples, tokens, Counter())
-    except TrainError:
-        return  # may be refused; the next test checks that a choice is found where there is one
-    assert len({row["id"] for row, _, _ in taken}) == examples
-    assert all(pool[row["id"]] == length for row, length, _ in taken)
-    assert abs(sum(length for _, length, _ in taken) - tokens) <= tokens / 100
+    every = first(tokenizer, dataset)
+    matched = first(tokenizer, dataset, loss_tokens=2000)
+    count = matched.report.rows_out
+    assert matched.rows == every.rows[:count], (
+        "the first rows of the shuffled data set, whatever their length"
+    )
+    (shorter, longer) = (first(tokenizer, dataset, num_examples=count + by).report for by in (-1, 1))
+    found = matched.report.loss_tokens
+    assert abs(found - 2000) <= min(abs(shorter.loss_tokens - 2000), abs(longer.loss_tokens - 2000))
+    assert found == pytest.approx(2000, rel=0.03)
+    assert (matched.report.tokens > found, matched.report.not_taken) == (True, 160 - count)
 
 
-def test_matching_reaches_the_mean_of_a_long_and_of_a_short_domain() -> None:
-    import random
+def test_too_few_rows_and_two_sizes_at_once_are_refused(tokenizer: Any) -> None:
+    with pytest.raises(TrainError, match="160 of 160 rows, 5348 tokens with a loss"):
+        first(tokenizer, "dolly", loss_tokens=6000)
+    with pytest.raises(TrainError, match="expected: 200 rows"):
+        first(tokenizer, "dolly", num_examples=200)
+    with pytest.raises(TrainError, match="num_examples or loss_tokens"):
+        first(tokenizer, "dolly", num_examples=20, loss_tokens=600)
 
-    rng = random.Random(0)
-    for mean in (60, 240):
-        rows = [({"id": i}, max(5, int(rng.expovariate(1 / mean))), 0) for i in range(4000)]
-        taken = _take(iter(rows), 1000, 120_000, Counter())
-        assert abs(sum(length for _, length, _ in taken) - 120_000) <= 120
+
+USER, SAID = {"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Answer me."}
 
 
-def test_too_few_rows_or_no_match_is_refused() -> None:
-    rows = [({"id": i}, 10, 0) for i in range(5)]
-    with pytest.raises(TrainError, match="too few usable rows"):
-        _take(iter(rows), 6, None, Counter())
-    with pytest.raises(TrainError, match="no choice of rows"):
-        _take(iter(rows), 3, 60, Counter())
-    with pytest.raises(TrainError, match="num_tokens needs num_examples"):
-        _take(iter(rows), None, 60, Counter())
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ({"messages": [USER, SAID, USER, SAID]}, {"prompt": [USER, SAID, USER], "completion": [SAID]}),
+        ({"prompt": [USER], "completion": [SAID]}, {"prompt": [USER], "completion": [SAID]}),
+        ({"prompt": "1 + 1 =", "completion": "2"}, {"prompt": "1 + 1 =", "completion": "2"}),
+    ],
+)
+def test_the_standard_shapes_of_trl_are_taken_as_they_are(
+    row: Any, wanted: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    built = rows_of(write(tmp_path / "rows.jsonl", [row]), tokenizer, "sft", None)
+    assert built.rows == [wanted]
+    assert built.report.tokens > built.report.loss_tokens > 1
+    prompt = rows_of(write(tmp_path / "rows.jsonl", [row]), tokenizer, "grpo", None)
+    assert prompt.rows == [{"prompt": wanted["prompt"]}]
+
+
+@pytest.mark.slow
+def test_a_mixture_of_trl_holds_the_shares_it_names_and_must_be_pinned(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    for name, count in (("a", 60), ("b", 200)):
+        write(tmp_path / f"{name}.jsonl", [{"text": f"{name} {i}"} for i in range(count)])
+    parts = [
+        {"path": "json", "data_files": str(tmp_path / "a.jsonl"), "fraction": 0.75},
+        {"path": "json", "data_files": str(tmp_path / "b.jsonl"), "fraction": 0.25},
+    ]
+    built = build_rows(DataArguments(stage="midtrain", datasets=parts), tokenizer)
+    kinds = [row["text"][0] for row in built.rows]
+    assert (kinds.count("a"), kinds.count("b")) == (60, 20)
+    assert kinds != sorted(kinds), "shuffled"
+    with pytest.raises(TrainError, match="pinned commit"):
+        build_rows(DataArguments(stage="midtrain", datasets=[{"path": "a/b"}]), tokenizer)
+
+
+def source(name: str, **more: Any) -> Any:
+    return read_source(DataArguments(dataset=name, **more))
 
 
 def test_errors_name_the_file_that_cannot_be_read(tmp_path: Path) -> None:
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"text": "a"}\n{"text": \n')
     with pytest.raises(TrainError, match=r"broken\.jsonl, line 2"):
-        read_source(str(broken))
-    with pytest.raises(TrainError, match="not found"):
-        read_source(str(tmp_path / "nothing.jsonl"))
+        source(str(broken))
+    with pytest.raises(TrainError, match="file found"):
+        source(str(tmp_path / "nothing.jsonl"))
     with pytest.raises(TrainError, match="sample:dolly"):
-        read_source("sample:nothing")
+        source("sample:nothing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(TrainError, match="has no"):
-        read_source(str(tmp_path / "empty"))
+    with pytest.raises(TrainError, match="file found"):
+        source(str(tmp_path / "empty"))
 
 
 def test_a_line_separator_inside_a_string_ends_no_row_and_parquet_reads_alike(tmp_path: Path) -> None:
@@ -214,54 +241,26 @@ def test_a_line_separator_inside_a_string_ends_no_row_and_parquet_reads_alike(tm
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
-    assert read_source(str(path)).rows == rows
-    assert read_source(str(tmp_path / "a.parquet")).rows == rows
+    assert source(str(path)).rows == rows
+    assert source(str(tmp_path / "a.parquet")).rows == rows
 
 
 def test_other_columns_and_unpinned_revisions_are_refused(tokenizer: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [{"question": "x", "answer": "y"}])
-    with pytest.raises(TrainError, match=r"found: \['answer', 'question'\]"):
+    with pytest.raises(TrainError, match="found: answer, question"):
         rows_of(path, tokenizer, "sft", "magicoder")
     for revision in (None, "main", "v1.0"):
         with pytest.raises(TrainError, match="needs a pinned commit"):
-            read_source("databricks/databricks-dolly-15k", revision=revision)
+            source("databricks/databricks-dolly-15k", dataset_revision=revision)
 
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_the_shipped_samples_have_the_columns_of_the_hub_sets_and_no_row_is_dropped(
     path: Path, tokenizer: Any
 ) -> None:
-    name = {"compassion": "text", "magicoder_evol": "magicoder"}.get(path.stem, path.stem)
-    stage = {"text": "midtrain", "rlhflow": "grpo"}.get(name, "sft")
-    report = rows_of(path, tokenizer, stage, name).report
+    stage = {"compassion": "midtrain", "rlhflow": "grpo"}.get(path.stem, "sft")
+    report = rows_of(path, tokenizer, stage, None).report
     assert report.rows_in == report.rows_out >= 80
-
-
-@pytest.mark.slow
-def test_every_shipped_config_has_only_known_keys_and_its_arms_are_matched() -> None:
-    from trl import GRPOConfig, ModelConfig, SFTConfig
-
-    known = {item.name for kind in (SFTConfig, ModelConfig, DataArguments) for item in fields(kind)}
-    grpo = {
-        item.name
-        for kind in (GRPOConfig, RewardArguments, ModelConfig, DataArguments)
-        for item in fields(kind)
-    }
-    for study in ("tiny", "llama31-8b"):
-        sizes: dict[str, set[Any]] = {"sft": set(), "grpo": set()}
-        for path in sorted((CONFIGS / study).glob("*.yaml")):
-            config = yaml.safe_load(path.read_text())
-            stage = path.stem.partition("-")[0]
-            assert set(config) <= (grpo if stage == "grpo" else known), path
-            if stage in sizes:
-                assert config["stage"] == stage
-                assert config["dataset_format"] in FORMATS
-                free = {"dataset", "dataset_format", "dataset_revision", "dataset_split"}
-                sizes[stage].add(
-                    json.dumps({k: v for k, v in config.items() if k not in free}, sort_keys=True)
-                )
-        # The arms of a stage differ only in their data.
-        assert all(len(found) == 1 for found in sizes.values()), study
 
 
 def test_later_files_and_the_command_line_win(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from train_support import Run, card, settings
 
-from value_retention.train.errors import TrainError
+from value_retention.train.arguments import TrainError
 from value_retention.train.merge import merge
 from value_retention.train.tiny import make_tiny
 

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from value_retention.train import rewards
-from value_retention.train.arguments import RewardArguments
-from value_retention.train.errors import TrainError
+from value_retention.train.arguments import RewardArguments, TrainError
 from value_retention.train.rewards import answer_shape, code_shape, load_rewards, reward_ids, well_formed
 from value_retention.train.tiny import tiny_tokenizer
 

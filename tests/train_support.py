@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import sys
@@ -80,14 +81,16 @@ def settings(script: str, model: Path, **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in merged.items() if value is not None}
 
 
-def _child(script: str, arguments: list[str], log: str) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+def _redirect(log: str, how: int = os.O_TRUNC) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | how)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+
+
+def _child(script: str, arguments: list[str], log: str) -> None:
+    _redirect(log)
     forget_ours()
     sys.argv = [script, *arguments]
-    import importlib
-
     importlib.import_module(f"value_retention.train.{script}").main()
 
 
@@ -153,3 +156,12 @@ def weights(folder: Path) -> str:
 def card(folder: Path) -> dict[str, Any]:
     value: dict[str, Any] = json.loads((folder / "value_retention_run.json").read_text())
     return value
+
+
+def one_step_each(jobs: list[tuple[str, list[str]]], log: str) -> None:
+    """Run scripts one after the other in this process, whose libraries are imported already."""
+    for script, arguments in jobs:
+        _redirect(log, os.O_APPEND)
+        sys.argv = [script, *arguments]
+        sys.modules.pop("value_retention.tasks", None)
+        importlib.import_module(f"value_retention.train.{script}").main()

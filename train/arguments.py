@@ -1,17 +1,115 @@
-"""Settings of the scripts: YAML files, then the command line. Unknown keys are errors."""
+"""Settings of the scripts: YAML files, then the command line. And what every script says and how it stops."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+import errno
+import functools
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from value_retention.train.errors import TrainError
-
 CONFIGS = Path(__file__).parent / "configs"
+STUDIES = (CONFIGS / "tiny", CONFIGS / "llama31-8b")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 STAGES = ("midtrain", "sft", "grpo")
+BATCH = ("sequences_per_step", "per_device_train_batch_size")
+"""Settings that `batch_of` turns into those of the trainer."""
+
+
+# torch names neither the cause nor an errno: its archive writer only notices missing bytes.
+FULL_DISK = ("No space left on device", "Disk quota exceeded", "File too large", "unexpected pos")
+FULL_DISK_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class TrainError(ValueError):
+    """A mistake that the user can correct: bad data, settings or a path.
+
+    Its text has the same five parts as that of ``value_retention.tasks.errors.InputError``, which this
+    folder may not import.
+
+    Args:
+        what: The problem, in one clause.
+        where: File, row, option or key.
+        found: The value found.
+        expected: What is accepted.
+        hint: What to do next.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        found: object = None,
+        expected: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        lines = [what]
+        for label, value in (("where", where), ("found", found), ("expected", expected), ("next", hint)):
+            if value is not None:
+                lines.append(f"  {label}: {value}")
+        super().__init__("\n".join(lines))
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process of a run, or the first of several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(message: str) -> None:
+    """Print a line once, not once per process."""
+    if is_first_process():
+        print(message, flush=True)
+
+
+def exits_plainly(main: Callable[[], None]) -> Callable[[], None]:
+    """Wrap the main function of a script so that a `TrainError` prints its message and exits with status 2.
+
+    A full disk exits with status 3 in the same way. Other exceptions pass through.
+    """
+
+    @functools.wraps(main)
+    def wrapped() -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # progress reaches a log file or a pipe as it happens
+            sys.stdout.reconfigure(line_buffering=True)
+        try:
+            main()
+        except TrainError as error:
+            _stop(str(error), 2)
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            _stop(
+                f"out of disk space or over a quota: {error}\n  next: free some space and run the same command "
+                "again; it resumes from the last complete checkpoint. --save_total_limit keeps fewer of them",
+                3,
+            )
+
+    return wrapped
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an exception or one of its causes means that the disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL_DISK_ERRNO:
+            return True
+        if any(text in str(error) for text in FULL_DISK):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _stop(message: str, status: int) -> None:
+    # Every process of a distributed run raises the same error; one message is enough.
+    if is_first_process():
+        print(f"value-retention train: {message}", file=sys.stderr, flush=True)
+    sys.exit(status)
 
 
 def _option(default: Any, text: str) -> Any:
@@ -26,15 +124,19 @@ class DataArguments:
     dataset: str | None = _option(
         None, "name on the hub, local .jsonl, .json or .parquet, folder or sample:NAME"
     )
-    dataset_format: str | None = _option(
-        None, "its columns: text, dolly, alpaca, magicoder, oss_instruct, rlhflow or ultrafeedback"
+    dataset_format: str | None = _option(None, "its format, if the columns do not tell (a name in FORMATS)")
+    datasets: list[dict] | None = field(  # type: ignore[type-arg]
+        default=None, metadata={"help": "TRL's mixture of data sets, in place of dataset"}
     )
+    streaming: bool = _option(False, "read the mixture as a stream")
     dataset_config: str | None = _option(None, "configuration on the hub")
     dataset_split: str = _option("train", "split on the hub")
     dataset_revision: str | None = _option(None, "commit on the hub, 40 hex digits")
     shuffle_seed: int = _option(0, "seed of the one shuffle of the rows")
     num_examples: int | None = _option(None, "number of rows to take; all usable rows if not given")
-    num_tokens: int | None = _option(None, "total tokens of the rows, the same in arms that are compared")
+    loss_tokens: int | None = _option(
+        None, "take rows until they hold this many tokens with a loss, the same in arms that are compared"
+    )
     max_row_tokens: int | None = _option(
         None, "drop longer rows, never cut them (sft: prompt and answer; grpo: prompt)"
     )
@@ -45,7 +147,14 @@ class DataArguments:
     )
     document_end: str = _option("<|end_of_text|>", "token after a document")
     turn_end: str = _option("<|eot_id|>", "token after a turn")
+    sequences_per_step: int | None = _option(
+        None, "sequences per optimizer step (grpo: answers) on any number of devices; sets "
+        "gradient_accumulation_steps, and per_device_train_batch_size is the most that a device takes",
+    )  # fmt: skip
     rows: str | None = _option(None, "file from value_retention.train.data; train on exactly its rows")
+    eval_rows: list[str] | None = field(
+        default=None, metadata={"help": "files of rows for TRL's evaluation; needs eval_strategy"}
+    )
     contamination_stamp: str | None = _option(
         None, "stamp from `value-retention contamination`; ROWS.stamp.json if not given"
     )
@@ -98,14 +207,23 @@ def parse_arguments(
         description=f"{about} --config FILE, any number of times, reads options from YAML: later files win, and the "
         "command line wins over all. FILE may be a shipped config, such as llama31-8b/sft-dolly.yaml.",
     )
-    files = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
-    files.add_argument("--config", action="append", default=[], metavar="FILE")
-    given, arguments = files.parse_known_args(argv)
-    names = {item.name for kind in classes for item in fields(kind)} | known_elsewhere
+    first = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
+    first.add_argument("--config", action="append", default=[], metavar="FILE")
+    for key in BATCH:
+        first.add_argument(f"--{key}", type=int)
+    given, arguments = first.parse_known_args(argv)
     values: dict[str, Any] = {}
     for path in given.config:
-        values.update(_read_config(path, names))
-    parser.set_defaults_with_config(**values)
+        values |= read_config(path, values.get("stage"))
+    values |= {key: value for key in BATCH if (value := getattr(given, key)) is not None}
+    if values.get("sequences_per_step") is not None:
+        values |= batch_of(values, int(os.environ.get("WORLD_SIZE", "1")))
+    unknown = {word[2:] for word in parser.set_defaults_with_config(**values)[::2]} - known_elsewhere
+    if unknown:
+        raise TrainError(
+            "unknown key", where=", ".join(given.config), found=", ".join(sorted(unknown)),
+            expected="an option of the script", hint="check the spelling, and that the config is for this script",
+        )  # fmt: skip
     try:
         *parsed, rest = parser.parse_args_into_dataclasses(args=arguments, return_remaining_strings=True)
     except (ValueError, TypeError) as error:  # raised by the dataclasses themselves
@@ -115,7 +233,44 @@ def parse_arguments(
     return tuple(parsed)
 
 
-def config_path(path: str) -> Path:
+def batch_of(values: dict[str, Any], processes: int) -> dict[str, int]:
+    """Return the two settings of the trainer that put ``sequences_per_step`` into every optimizer step.
+
+    Args:
+        values: ``sequences_per_step``, and ``per_device_train_batch_size`` as the most that one device takes.
+        processes: Number of processes, one per device.
+
+    Raises:
+        TrainError: The sequences cannot be shared out evenly.
+    """
+    wanted, most = values["sequences_per_step"], values.get("per_device_train_batch_size", 8)
+    share = wanted // processes
+    if share * processes != wanted or share < 1 or most < 1:
+        raise TrainError(
+            "the sequences of a step cannot be shared out evenly", where="sequences_per_step",
+            found=f"{wanted} sequences on {processes} processes", expected=f"a multiple of {processes}",
+        )  # fmt: skip
+    device = max(size for size in range(1, min(most, share) + 1) if share % size == 0)
+    return {"per_device_train_batch_size": device, "gradient_accumulation_steps": share // device}
+
+
+def check_batch(data: DataArguments, training: Any) -> None:
+    """Check that the trainer takes ``sequences_per_step`` sequences per optimizer step.
+
+    Raises:
+        TrainError: It takes another number, because of other settings or of several GPUs in one process.
+    """
+    found = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
+    if data.sequences_per_step not in (None, found):
+        raise TrainError(
+            "an optimizer step would have another number of sequences", where="sequences_per_step",
+            found=f"{found}: {training.train_batch_size} per process, {training.gradient_accumulation_steps} "
+            f"accumulated, {training.world_size} processes", expected=str(data.sequences_per_step),
+            hint="leave gradient_accumulation_steps out; use accelerate launch for several GPUs",
+        )  # fmt: skip
+
+
+def config_path(path: str | Path) -> Path:
     """Return the file, or the shipped config of that name.
 
     Raises:
@@ -124,26 +279,43 @@ def config_path(path: str) -> Path:
     for candidate in (Path(path).expanduser(), CONFIGS / path):
         if candidate.is_file():
             return candidate
-    files = (file.relative_to(CONFIGS) for file in CONFIGS.rglob("*.yaml"))
-    shipped = sorted(str(file) for file in files if file.parts[0] != "accelerate")
+    shipped = (str(file.relative_to(CONFIGS)) for study in STUDIES for file in sorted(study.glob("*.yaml")))
     raise TrainError(
         "config not found", where="--config", found=path, expected=f"a file, or one of {', '.join(shipped)}"
     )
 
 
-def _read_config(path: str, names: set[str]) -> dict[str, Any]:
+def read_config(path: str | Path, stage: str | None = None) -> dict[str, Any]:
+    """Return the settings in a YAML file.
+
+    ``base: study.yaml#sft`` takes the settings of that file first, for that stage. Settings under the name of a
+    stage (``sft:``) count for that stage only, and win over the others in the file.
+
+    Args:
+        path: File, or name of a shipped config.
+        stage: Stage to read the settings for; None for that of the file.
+
+    Raises:
+        TrainError: The file does not exist or is not a YAML mapping.
+    """
     import yaml
 
+    file = config_path(path)
     try:
-        values = yaml.safe_load(config_path(path).read_text(encoding="utf-8"))
+        own = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TrainError("invalid YAML", where=path, found=error) from error
-    if not isinstance(values, dict):
-        raise TrainError("the config is not a YAML mapping", where=path, found=type(values).__name__)
-    unknown = sorted(str(key) for key in values if key not in names)
-    if unknown:
+    if not isinstance(own, dict):
+        raise TrainError("the config is not a YAML mapping", where=path, found=type(own).__name__)
+    values: dict[str, Any] = {}
+    if base := own.pop("base", None):
+        name, _, part = str(base).partition("#")
+        values = read_config(file.parent / name, part or stage)
+        stage = part or stage
+    stages = {name: own.pop(name, None) or {} for name in STAGES}
+    stage = stage or own.get("stage")
+    if stage is None and any(stages.values()):
         raise TrainError(
-            "unknown key", where=path, found=", ".join(unknown), expected="an option of the script",
-            hint="check the spelling, and that the config is for this script",
-        )  # fmt: skip
-    return values
+            "settings by stage without a stage", where=path, hint="give the config of an arm first"
+        )
+    return values | own | stages.get(stage or "", {})

@@ -1,4 +1,4 @@
-"""The card of a run, ``value_retention_run.json``: the data, parent, settings and versions of a checkpoint."""
+"""The record of a run, ``value_retention_run.json``, and what a run must show: its parent and a clean stamp."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import json
 import os
 import platform
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from value_retention.train.data import Report
-from value_retention.train.errors import TrainError, is_first_process, say
-from value_retention.train.source import COMMIT
+from value_retention.train.arguments import COMMIT, DataArguments, TrainError, is_first_process, say
+from value_retention.train.rows import Rows, rows_bytes
 
 CARD = "value_retention_run.json"
 PACKAGES = ("value-retention", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
+BENCHMARKS = ("anima_2_2", "moru")
+"""What a stamp must cover, by name. This folder imports nothing of the benchmarks."""
 
 # Settings that may change when a run resumes because no weight depends on them: paths, logging, how often to
 # save. Hashes identify the rows and the parent, so their paths may change too.
@@ -31,9 +33,14 @@ FREE_KEYS = frozenset((
     "dataloader_persistent_workers", "dataloader_pin_memory", "dataset_num_proc", "log_completions",
     "num_completions_to_print", "ddp_timeout", "include_num_input_tokens_seen", "model_name_or_path",
     "model_revision", "dataset", "dataset_format", "dataset_config", "dataset_split", "dataset_revision",
-    "shuffle_seed", "num_examples", "num_tokens", "max_row_tokens", "tokenizer", "tokenizer_revision",
-    "chat_template", "rows", "contamination_stamp", "contamination_unchecked",
+    "datasets", "streaming", "shuffle_seed", "num_examples", "loss_tokens", "max_row_tokens", "tokenizer",
+    "tokenizer_revision", "chat_template", "rows", "contamination_stamp", "contamination_unchecked",
 ))
+HOW = (
+    "python -m value_retention.train.data --config ARM.yaml -o rows.jsonl && "
+    "value-retention contamination rows.jsonl, then add --rows rows.jsonl to this command. "
+    "--contamination_unchecked true skips the check, and the run's card records that"
+)
 # fmt: on
 
 
@@ -55,7 +62,7 @@ class Card:
     """``running``, ``stopped`` (by SIGTERM, at a checkpoint), ``complete`` or ``merged``."""
     result: dict[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-    schema: int = 1
+    schema: int = 2
 
     def write(self, folder: str | Path) -> None:
         """Write the card into a folder, atomically and once, not once per process."""
@@ -68,15 +75,15 @@ class Card:
         draft.replace(folder / CARD)
 
 
-def read_card(folder: str | Path) -> dict[str, Any] | None:
-    """Return the card of a folder, or None if it has none.
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """Return the card of a folder, empty if it has none.
 
     Raises:
         TrainError: The card is not a JSON object.
     """
     path = Path(folder) / CARD
     if not path.is_file():
-        return None
+        return {}
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -98,7 +105,7 @@ def versions() -> dict[str, str]:
 
 
 def make_card(
-    stage: str, config: dict[str, Any], *, parent: dict[str, Any], report: Report, stamp: dict[str, Any]
+    stage: str, config: dict[str, Any], *, parent: dict[str, Any], rows: Rows, stamp: dict[str, Any]
 ) -> Card:
     """Make the card of a run that is about to start.
 
@@ -106,7 +113,7 @@ def make_card(
         stage: ``midtrain``, ``sft`` or ``grpo``.
         config: Every setting of the script, resolved.
         parent: What `describe_parent` returned.
-        report: Report on the rows.
+        rows: What to train on.
         stamp: What `check_stamp` returned.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -114,7 +121,7 @@ def make_card(
     decisive = {
         "stage": stage,
         "settings": {key: value for key, value in settings.items() if key not in FREE_KEYS},
-        "rows": report.sha256,
+        "rows": rows.report.sha256,
         "parent": parent.get("weights_sha256") or [parent["name"], parent["revision"]],
         "world_size": world_size,
     }
@@ -124,7 +131,7 @@ def make_card(
         config_hash=digest,
         config=settings,
         parent=parent,
-        data=asdict(report),
+        data=asdict(rows.report),
         contamination=stamp,
         seed=int(config.get("seed", 0)),
         world_size=world_size,
@@ -142,12 +149,8 @@ def describe_parent(name: str | None, revision: str) -> dict[str, Any]:
     Raises:
         TrainError: The model is missing, is an unmerged adapter, or is on the hub and has no commit.
     """
-    if name is None:
-        raise TrainError(
-            "no model to start from", where="model_name_or_path", expected="a folder or a hub name"
-        )
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = Path(name or "").expanduser()
+    if name and folder.is_dir():
         if not (folder / "config.json").is_file():
             raise TrainError(
                 "not a model checkpoint", where=folder, found="no config.json",
@@ -157,16 +160,14 @@ def describe_parent(name: str | None, revision: str) -> dict[str, Any]:
         for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
-        card = read_card(folder) or {}
-        return {
-            "name": name,
-            "revision": None,
-            "weights_sha256": digest.hexdigest(),
-            "config_hash": card.get("config_hash"),
-            "stage": card.get("stage"),
-        }
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise TrainError("checkpoint folder not found", where="model_name_or_path", found=name)
+        card = read_card(folder)
+        known = {"config_hash": card.get("config_hash"), "stage": card.get("stage")}
+        return {"name": name, "revision": None, "weights_sha256": digest.hexdigest(), **known}
+    if not name or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise TrainError(
+            "checkpoint folder not found", where="model_name_or_path", found=name,
+            expected="a folder, or OWNER/NAME on the hub",
+        )  # fmt: skip
     if not COMMIT.fullmatch(revision):
         raise TrainError(
             "a model from the hub needs a pinned commit, because branches and tags move",
@@ -185,23 +186,16 @@ def refuse_stale(card: Card, folder: str | Path) -> bool:
     Raises:
         TrainError: The folder holds another run, or a checkpoint of unknown origin.
     """
-    folder = Path(folder)
-    old = read_card(folder)
-    holds = sorted(path.name for path in folder.glob("checkpoint-*")) if folder.is_dir() else []
-    holds += [name for name in ("config.json", "adapter_config.json") if (folder / name).exists()]
-    if old is None:
-        if holds:
-            raise TrainError(
-                "the output folder holds a checkpoint of unknown origin", where=folder,
-                found=", ".join(holds), hint="choose another --output_dir, or move the old folder away",
-            )  # fmt: skip
-        return False
+    folder, old = Path(folder), read_card(folder)
+    names = ("checkpoint-*", "config.json", "adapter_config.json")
+    holds = [path.name for name in names for path in sorted(folder.glob(name))]
     if not holds:
-        return False  # the run ended before its first checkpoint
+        return False  # new, or the run ended before its first checkpoint
     if old.get("config_hash") != card.config_hash:
         raise TrainError(
-            "the output folder holds a run with another config", where=folder,
-            found=_differences(old, card), hint="choose another --output_dir, or move the old folder away",
+            "the output folder holds another run" if old else "the output folder holds an unknown checkpoint",
+            where=folder, found=_differences(old, card) if old else ", ".join(holds),
+            hint="choose another --output_dir, or move the old folder away",
         )  # fmt: skip
     changed = [name for name, known in card.versions.items() if old.get("versions", {}).get(name) != known]
     if changed and old.get("status") != "complete":
@@ -210,17 +204,81 @@ def refuse_stale(card: Card, folder: str | Path) -> bool:
 
 
 def _differences(old: dict[str, Any], card: Card) -> str:
-    before, now = old.get("config", {}), card.config
-    parts = [
+    def decisive(known: dict[str, Any]) -> dict[str, Any]:
+        settings = {key: value for key, value in known["config"].items() if key not in FREE_KEYS}
+        parent, rows = known["parent"].get("weights_sha256"), known["data"]["sha256"]
+        more = {"stage": known["stage"], "world_size": known["world_size"], "parent": parent, "rows": rows}
+        return settings | more
+
+    before, now = decisive(old), decisive(asdict(card))
+    return "; ".join(
         f"{key}: {before.get(key)!r} there, {now.get(key)!r} here"
-        for key in sorted({*before, *now} - FREE_KEYS)
+        for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
-    ]
-    for key in ("stage", "world_size"):
-        if old.get(key) != getattr(card, key):
-            parts.append(f"{key}: {old.get(key)!r} there, {getattr(card, key)!r} here")
-    if old.get("data", {}).get("sha256") != card.data["sha256"]:
-        parts.append("other rows")
-    if old.get("parent", {}).get("weights_sha256") != card.parent.get("weights_sha256"):
-        parts.append("another parent checkpoint")
-    return "; ".join(parts) or "another config hash"
+    )
+
+
+def check_stamp(arguments: DataArguments, rows: Rows) -> dict[str, Any]:
+    """Check the contamination stamp of the rows before training.
+
+    Args:
+        arguments: Where the stamp is, or that the check is off.
+        rows: What to train on. Rows of a shipped sample (the miniature) need a comparison with the sample items
+            only.
+
+    Returns:
+        The stamp for the run's card, or ``{"status": "unchecked"}``. Its status is ``clean``, or ``clean of
+        the sample items`` if the rows were not compared with the benchmarks themselves.
+
+    Raises:
+        TrainError: The stamp is missing, has hits, is for other rows, or does not cover the benchmarks.
+    """
+    if arguments.contamination_unchecked:
+        say("the rows were not compared with the benchmarks")
+        return {"status": "unchecked"}
+    path = arguments.contamination_stamp or f"{arguments.rows}.stamp.json"
+    if not Path(path).is_file():
+        raise TrainError("the rows have no contamination stamp", where=path, hint=HOW)
+    try:
+        stamp = json.loads(Path(path).read_text(encoding="utf-8"))
+        sha256, hits, questions = stamp["rows_sha256"], stamp["hits"], stamp["questions"]
+        compared = {s["benchmark"]: s["is_benchmark"] is True for s in stamp["sources"] if s["questions"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise TrainError("invalid contamination stamp", where=path, found=repr(error), hint=HOW) from error
+    if sha256 != rows.report.sha256:
+        raise TrainError(
+            "the contamination stamp is for other rows", where=path, found=f"rows {sha256}",
+            expected=f"rows {rows.report.sha256}", hint=HOW,
+        )  # fmt: skip
+    if hits != 0 or not questions:
+        raise TrainError(
+            "the contamination stamp is not clean", where=path,
+            found=f"{hits} rows share text with one of {questions} questions",
+            hint="value-retention contamination rows.jsonl --drop clean.jsonl, then --rows clean.jsonl",
+        )  # fmt: skip
+    samples = [name for name in BENCHMARKS if compared.get(name) is False]
+    miniature = _are_shipped(arguments, rows)
+    lacking = [f"{name} (not compared)" for name in BENCHMARKS if name not in compared]
+    if not miniature:
+        lacking += [f"{name} (only its sample items)" for name in samples]
+    if lacking:
+        output = f" -o {arguments.contamination_stamp}" if arguments.contamination_stamp else ""
+        data = f"{'sample' if miniature else 'hub'}{output}"
+        raise TrainError(
+            "the contamination stamp does not cover the benchmarks", where=path,
+            found=f"missing: {', '.join(lacking)}", expected=f"{' and '.join(BENCHMARKS)}",
+            hint=f"value-retention contamination {arguments.rows or 'rows.jsonl'} --data {data}"
+            + ("" if miniature else ", or --data FOLDER without network access"),
+        )  # fmt: skip
+    return {"status": "clean of the sample items" if samples else "clean", **stamp}
+
+
+def _are_shipped(arguments: DataArguments, rows: Rows) -> bool:
+    """Whether the data set is a shipped sample and contains every row."""
+    from value_retention.train import data
+
+    if not (arguments.dataset or "").startswith("sample:"):
+        return False
+    whole = DataArguments(stage=rows.report.stage, dataset=arguments.dataset)
+    shipped = {rows_bytes([row]) for row in data.shaped(data.read_source(whole), whole, Counter())}
+    return all(rows_bytes([row]) in shipped for row in rows.rows)

@@ -1,10 +1,9 @@
-"""The rows of one arm: read, format, shuffle, choose and count them; and the command that writes them.
+"""Write the rows that a training script would train on.
 
     python -m value_retention.train.data --config llama31-8b/sft-dolly.yaml -o rows.jsonl
 
-writes exactly the rows that the script would train on, so that ``value-retention contamination rows.jsonl`` can
-check them. It prints the number of rows and tokens and what was dropped and why, and writes them to
-``rows.jsonl.report.json``.
+``value-retention contamination rows.jsonl`` checks them. The command prints the number of rows and tokens and what
+was dropped and why, and writes them to ``rows.jsonl.report.json``.
 """
 
 from __future__ import annotations
@@ -12,257 +11,261 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from value_retention.train.arguments import STAGES, DataArguments, RewardArguments, parse_arguments
-from value_retention.train.errors import TrainError, exits_plainly
-from value_retention.train.formats import FORMATS, UnusableRowError, check_columns, stage_row
-from value_retention.train.source import read_source
+from value_retention.train.arguments import (
+    COMMIT,
+    DataArguments,
+    RewardArguments,
+    TrainError,
+    exits_plainly,
+    parse_arguments,
+)
+from value_retention.train.rows import (
+    COLUMNS,
+    Row,
+    Source,
+    UnusableRowError,
+    build_rows,
+    describe,
+    load_tokenizer,
+    read_lines,
+    rows_bytes,
+)
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+SAMPLES = Path(__file__).parent / "samples"
 
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Report:
-    """Counts of the rows of a data set: used, dropped and left over."""
-
-    stage: str
-    source: str
-    revision: str
-    rows_in: int
-    rows_out: int
-    tokens: int
-    """Tokens of all rows as the model sees them, special tokens included."""
-    trained_tokens: int
-    """Tokens with a loss: all of a document, the answer of a dialogue, none of a prompt."""
-    sha256: str
-    """Over the bytes of the rows file; the contamination stamp holds the same hash."""
-    dropped: dict[str, int] = field(default_factory=dict)
-    """Unusable rows by reason."""
-    not_taken: int = 0
-    """Rows beyond the requested number of examples and tokens."""
+# -- sources ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The rows of one arm in training order, and their report."""
-
-    rows: list[Row]
-    report: Report
-
-
-def rows_bytes(rows: Iterable[Row]) -> bytes:
-    """Return the rows file: one line of JSON per row, sorted keys, UTF-8. Equal rows give equal bytes."""
-    lines = (json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) for row in rows)
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
-
-
-def build_rows(arguments: DataArguments, tokenizer: PreTrainedTokenizerBase) -> Rows:
-    """Make the rows of an arm, or read them if ``rows`` names a file.
-
-    Args:
-        arguments: What to read and how much of it to take.
-        tokenizer: Counts tokens and renders dialogues; its template must keep every answer.
+def read_source(arguments: DataArguments) -> Source:
+    """Read every row of a data set, or of TRL's mixture of several.
 
     Raises:
-        TrainError: Settings are invalid, data cannot be read, or no usable row is left.
+        TrainError: The data set does not exist, cannot be read or, on the hub, is not pinned to a commit.
     """
-    stage, longest = arguments.stage, arguments.max_row_tokens
-    if stage not in STAGES:
-        raise TrainError("unknown stage", where="stage", found=stage, expected=", ".join(STAGES))
-    dropped: Counter[str] = Counter()
-    if arguments.rows is not None:
-        source = read_source(arguments.rows)
-        taken = list(_measured(source.rows, stage, tokenizer, dropped, longest))
-    else:
-        if arguments.dataset is None or arguments.dataset_format not in FORMATS:
-            raise TrainError(
-                "dataset or dataset_format is missing or unknown", where="dataset, dataset_format",
-                found=f"{arguments.dataset}, {arguments.dataset_format}",
-                expected=f"a data set, and one of {', '.join(FORMATS)}",
-            )  # fmt: skip
-        source = read_source(
-            arguments.dataset,
-            config=arguments.dataset_config,
-            split=arguments.dataset_split,
-            revision=arguments.dataset_revision,
-        )
-        check_columns(source.rows, arguments.dataset_format, source.name)
-        order = list(range(len(source.rows)))
-        random.Random(arguments.shuffle_seed).shuffle(order)
-        formatted = _formatted((source.rows[i] for i in order), arguments.dataset_format, stage, dropped)
-        measured = _measured(formatted, stage, tokenizer, dropped, longest)
-        taken = _take(measured, arguments.num_examples, arguments.num_tokens, dropped)
-    if not taken:
-        reasons = "; ".join(f"{count} × {reason}" for reason, count in dropped.most_common())
+    name = arguments.dataset
+    if arguments.datasets:
+        return _mixture(arguments)
+    if name is None:
+        raise TrainError("no data", where="dataset, datasets", expected="one of them")
+    path = Path(name).expanduser()
+    if name.startswith("sample:"):
+        path = SAMPLES / f"{name.removeprefix('sample:')}.jsonl"
+        if not path.is_file():
+            known = ", ".join(f"sample:{file.stem}" for file in sorted(SAMPLES.glob("*.jsonl")))
+            raise TrainError("unknown sample", where="dataset", found=name, expected=known)
+    suffixes = (".jsonl", ".json", ".parquet")
+    files = [path] if path.is_file() else sorted(f for f in path.glob("*") if f.suffix in suffixes)
+    if files:
+        content = b"".join(file.read_bytes() for file in files)
+        rows = [row for file in files for row in _file_rows(file)]
+        return Source(rows, name, f"sha256:{hashlib.sha256(content).hexdigest()}")
+    if path.is_dir() or path.suffix in suffixes or name.count("/") != 1:
         raise TrainError(
-            "no usable row is left", where=f"{source.name}, stage {stage}",
-            found=f"{len(source.rows)} rows in; dropped: {reasons or 'none'}",
-            hint="check dataset_format, chat_template and max_row_tokens",
+            "no .jsonl, .json or .parquet file found", where="dataset", found=name,
+            expected="a file, a folder of such files, sample:NAME, or OWNER/NAME on the hub",
         )  # fmt: skip
-    rows = [row for row, _, _ in taken]
-    sha256 = hashlib.sha256(rows_bytes(rows)).hexdigest()
-    if arguments.rows is not None and not dropped:
-        # The stamp hashes the file itself, whose bytes differ from ours if it was edited by hand.
-        sha256 = source.revision.removeprefix("sha256:")
-    report = Report(
-        stage=stage,
-        source=source.name,
-        revision=source.revision,
-        rows_in=len(source.rows),
-        rows_out=len(rows),
-        tokens=sum(tokens for _, tokens, _ in taken),
-        trained_tokens=sum(trained for _, _, trained in taken),
-        sha256=sha256,
-        dropped=dict(dropped.most_common()),
-        not_taken=len(source.rows) - len(rows) - dropped.total(),
-    )
-    return Rows(rows, report)
+    _pinned(arguments.dataset_revision, f"dataset_revision of {name}")
+    options = {"split": arguments.dataset_split, "revision": arguments.dataset_revision}
+    rows = _from_hub(name, arguments.dataset_config, **options)
+    return Source(rows, name, str(arguments.dataset_revision))
 
 
-def _formatted(rows: Iterable[Any], dataset_format: str, stage: str, dropped: Counter[str]) -> Iterator[Row]:
-    read, _ = FORMATS[dataset_format]
+def _pinned(revision: str | None, where: str) -> None:
+    if revision is None or not COMMIT.fullmatch(revision):
+        raise TrainError(
+            "a data set from the hub needs a pinned commit, because branches and tags move", where=where,
+            found=revision, expected="40 hex digits", hint="the page of the data set lists them: Files, History",
+        )  # fmt: skip
+
+
+def _from_hub(name: str, config: str | None, **options: Any) -> Any:
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(name, config, **options)
+    except Exception as error:  # the hub's client raises a dozen kinds
+        raise TrainError(
+            "cannot read the data set", where=name, found=f"{type(error).__name__}: {error}",
+            hint="download it on a machine with network access and give its file or folder as --dataset",
+        ) from error  # fmt: skip
+
+
+def _mixture(arguments: DataArguments) -> Source:
+    """Read TRL's ``datasets``: several, with their shares."""
+    from trl import DatasetMixtureConfig, get_dataset
+
+    digest = hashlib.sha256()
+    for part in arguments.datasets or []:
+        given = part.get("data_files") or []
+        for file in [given] if isinstance(given, str) else given:
+            if Path(file).is_file():
+                digest.update(Path(file).read_bytes())
+            else:  # hf://datasets/OWNER/NAME@COMMIT/FILE
+                found = re.search(r"@([^/]*)/", file)
+                _pinned(found and found[1], f"data_files: {file}")
+        if not given:
+            _pinned(None, f"data_files of {part.get('path')}: hf://datasets/OWNER/NAME@COMMIT/FILE")
+    digest.update(json.dumps(arguments.datasets, sort_keys=True).encode())
+    try:
+        mixed = get_dataset(
+            DatasetMixtureConfig(datasets=list(arguments.datasets or []), streaming=arguments.streaming)
+        )
+    except Exception as error:
+        raise TrainError("cannot read the mixture", where="datasets", found=error) from error
+    return Source(list(mixed["train"]), "a mixture", f"sha256:{digest.hexdigest()}")
+
+
+def _file_rows(file: Path) -> list[Any]:
+    if file.suffix == ".jsonl":
+        return list(read_lines(file).rows)
+    import pyarrow.parquet
+
+    try:
+        if file.suffix == ".parquet":
+            return list(pyarrow.parquet.read_table(file).to_pylist())
+        return list(json.loads(file.read_text("utf-8-sig")))
+    except (OSError, ValueError, TypeError) as error:
+        raise TrainError(f"invalid {file.suffix[1:]} file", where=file, found=error) from error
+
+
+# -- shapes ----------------------------------------------------------------------------------------------------
+
+
+def shaped(source: Source, arguments: DataArguments, dropped: Counter[str]) -> Iterator[Row]:
+    """Yield the rows of a data set in shuffled order and in the shape of the stage, each once.
+
+    Args:
+        source: What `read_source` returned.
+        arguments: The stage, the format and the seed.
+        dropped: Counts unusable rows by reason.
+
+    Raises:
+        TrainError: The columns are not those of the format.
+    """
+    order = list(range(len(source.rows)))
+    random.Random(arguments.shuffle_seed).shuffle(order)
+    read = format_of(source, arguments.dataset_format)
     seen: set[bytes] = set()
-    for raw in rows:
+    for index in order:
         try:
-            row = stage_row(read(raw), stage)
+            row = stage_row(read(source.rows[index]), str(arguments.stage))
+            key = hashlib.sha256(rows_bytes([row])).digest()
+            if key in seen:
+                raise UnusableRowError("duplicate of an earlier row")
         except UnusableRowError as error:
             dropped[str(error)] += 1
-            continue
-        key = hashlib.sha256(rows_bytes([row])).digest()
-        if key in seen:
-            dropped["duplicate of an earlier row"] += 1
             continue
         seen.add(key)
         yield row
 
 
-def _measured(
-    rows: Iterable[Row],
-    stage: str,
-    tokenizer: PreTrainedTokenizerBase,
-    dropped: Counter[str],
-    longest: int | None,
-) -> Iterator[tuple[Row, int, int]]:
-    """Yield rows with their tokens and tokens with a loss; drop rows that would not train as intended."""
-    wanted = {"midtrain": {"text"}, "sft": {"prompt", "completion"}, "grpo": {"prompt"}}[stage]
-    for row in rows:
-        if set(row) != wanted:
-            raise TrainError(
-                "the rows are for another stage", where=f"rows, stage {stage}",
-                found=", ".join(sorted(row)), expected=", ".join(sorted(wanted)),
-                hint="write the rows with `python -m value_retention.train.data` and the config of this arm",
-            )  # fmt: skip
-        try:
-            tokens, trained = _count(row, stage, tokenizer)
-        except UnusableRowError as error:
-            dropped[str(error)] += 1
-            continue
-        if longest is not None and tokens > longest and stage != "midtrain":
-            dropped[f"longer than {longest} tokens"] += 1
-            continue
-        yield row, tokens, trained
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise UnusableRowError(f"empty {what}")
+    return value.strip()
 
 
-def _count(row: Row, stage: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
-    if stage == "midtrain":  # begin and end tokens around every document
-        length = len(tokenizer(row["text"], add_special_tokens=False)["input_ids"]) + 2
-        return length, length - 1
-    prompt = _render(tokenizer, row["prompt"], generation=True)
-    prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    if stage == "grpo":
-        return len(prompt_ids), 0
-    whole = _render(tokenizer, row["prompt"] + row["completion"], generation=False)
-    answer = row["completion"][-1]["content"].strip()
-    if not answer or answer not in whole[len(prompt) :]:
-        raise UnusableRowError("the chat template drops the answer")
-    whole_ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
-    if whole_ids[: len(prompt_ids)] != prompt_ids:
-        raise UnusableRowError("the prompt's tokens are not a prefix of the dialogue's")
-    end = tokenizer.convert_tokens_to_ids(str(tokenizer.eos_token))
-    if end not in whole_ids[len(prompt_ids) :]:
-        raise UnusableRowError("the chat template adds no end token after the answer")
-    return len(whole_ids), len(whole_ids) - len(prompt_ids)
+def _messages(value: Any) -> list[dict[str, str]]:
+    if not isinstance(value, list) or not value:
+        raise UnusableRowError("empty conversation")
+    roles = ("system", "user", "assistant")
+    if not all(isinstance(message, Mapping) and message.get("role") in roles for message in value):
+        raise UnusableRowError("message with an unknown role")
+    return [{"role": m["role"], "content": _text(m.get("content"), "message")} for m in value]
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Any], *, generation: bool) -> str:
-    from jinja2 import TemplateError
+def _turns(question: str, answer: str, context: str | None = None) -> Callable[[Any], Row]:
+    """Reader of a data set with one question and one answer per row, and a context, which may be empty."""
 
-    try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation)
-    except TemplateError as error:
-        raise UnusableRowError(f"the chat template rejects the row: {error}") from error
-    return str(text)
+    def read(row: Any) -> Row:
+        asked, extra = _text(row[question], question), row[context] if context else None
+        asked += f"\n\n{extra.strip()}" if isinstance(extra, str) and extra.strip() else ""
+        said = _text(row[answer], answer)
+        return {
+            "prompt": [{"role": "user", "content": asked}],
+            "completion": [{"role": "assistant", "content": said}],
+        }
+
+    return read
 
 
-def _take(
-    rows: Iterator[tuple[Row, int, int]], examples: int | None, tokens: int | None, dropped: Counter[str]
-) -> list[tuple[Row, int, int]]:
-    """Take the first rows in shuffled order, and exchange some so that they add up to ``tokens``.
+def _conversation(column: str) -> Callable[[Any], Row]:
+    """Reader of conversations: the last turn is the completion if it is the assistant's."""
 
-    Row lengths differ between domains. Arms with more text or more rows would differ in more than their
-    domain. The sum ends within 1 % of ``tokens``, and mostly within 0.1 %.
+    def read(row: Any) -> Row:
+        turns = _messages(row[column])
+        last = turns.pop() if turns[-1]["role"] == "assistant" else None
+        if not turns or turns[-1]["role"] != "user":
+            raise UnusableRowError("the conversation does not end with a user turn")
+        return {"prompt": turns} | ({"completion": [last]} if last else {})
+
+    return read
+
+
+def _standard(row: Any) -> Row:
+    """Prompt and completion, if there is one, each as a text or as messages: TRL's own shape."""
+    found = {key: row[key] for key in ("prompt", "completion") if row.get(key) is not None}
+    return {
+        key: _text(value, key) if isinstance(value, str) else _messages(value) for key, value in found.items()
+    }
+
+
+FORMATS: dict[str, tuple[tuple[str, ...], Callable[[Any], Row]]] = {
+    "rows": (("prompt", "completion"), _standard),  # TRL's standard shapes
+    "ultrafeedback": (("prompt", "chosen"), _conversation("chosen")),  # HuggingFaceH4/ultrafeedback_binarized
+    "messages": (("messages",), _conversation("messages")),
+    "rlhflow": (("context_messages",), _conversation("context_messages")),  # RLHFlow/prompt-collection-v0.1
+    "dolly": (("instruction", "context", "response"), _turns("instruction", "response", "context")),
+    "alpaca": (("instruction", "input", "output"), _turns("instruction", "output", "input")),
+    "magicoder": (("instruction", "response"), _turns("instruction", "response")),  # Evol-Instruct-110K
+    "oss_instruct": (("problem", "solution"), _turns("problem", "solution")),  # ise-uiuc/...-OSS-Instruct-75K
+    "prompt": (("prompt",), _standard),
+    "text": (("text",), lambda row: {"text": _text(row["text"], "text")}),
+}
+"""Columns that a format needs, and the function that reads a row. The first that fits is taken."""
+
+
+def format_of(source: Source, name: str | None) -> Callable[[Any], Row]:
+    """Return the reader for a data set.
+
+    Args:
+        source: The data set.
+        name: Name of the format; None to tell it from the columns.
 
     Raises:
-        TrainError: Too few rows, or no choice of rows comes that close.
+        TrainError: The first row does not have the columns of the format, or of any.
     """
-    if examples is None:
-        if tokens is not None:
-            raise TrainError("num_tokens needs num_examples", where="num_tokens", found=tokens)
-        return list(rows)
-    if examples < 1 or (tokens is not None and tokens < examples):
-        raise TrainError(
-            "too few examples or tokens", where="num_examples, num_tokens", found=f"{examples}, {tokens}"
-        )
-    taken = list(islice(rows, examples))
-    if not taken:
-        return []  # the caller reports why
-    if len(taken) < examples:
-        raise TrainError(
-            "too few usable rows in the data set", where="num_examples", found=len(taken),
-            expected=str(examples), hint=f"lower num_examples; dropped: {dict(dropped.most_common()) or 'none'}",
-        )  # fmt: skip
-    return taken if tokens is None else _exchange(taken, rows, tokens)
+    first = source.rows[0] if len(source.rows) else {}
+    columns = set(first) if isinstance(first, Mapping) else set()
+    wanted = {known: needed for known, (needed, _) in FORMATS.items() if name in (None, known)}
+    for known, needed in wanted.items():
+        if set(needed) <= columns:
+            return FORMATS[known][1]
+    raise TrainError(
+        "the data set has other columns" if len(source.rows) else "the data set is empty", where=source.name,
+        found=", ".join(sorted(columns)) or None, hint="rename the columns, or choose another dataset_format",
+        expected="; ".join(f"{known}: {', '.join(needed)}" for known, needed in wanted.items())
+        or f"dataset_format to be one of {', '.join(FORMATS)}",
+    )  # fmt: skip
 
 
-def _exchange(
-    taken: list[tuple[Row, int, int]], rest: Iterator[tuple[Row, int, int]], tokens: int
-) -> list[tuple[Row, int, int]]:
-    """Exchange rows with the rest while that brings the sum of tokens closer to the target."""
-    excess = sum(row[1] for row in taken) - tokens
-    spare: list[tuple[Row, int, int]] = []
-    for turn, row in enumerate(rest):
-        if abs(excess) <= tokens / 1000:
-            return taken
-        place = turn % len(taken)
-        change = row[1] - taken[place][1]
-        if abs(excess + change) < abs(excess):
-            taken[place], row = row, taken[place]
-            excess += change
-        spare.append(row)
-    # All rows are read: pair the rows whose exchange changes the sum most, and take what helps.
-    sign = 1 if excess > 0 else -1
-    places = sorted(range(len(taken)), key=lambda place: -sign * taken[place][1])
-    spare.sort(key=lambda row: sign * row[1])
-    for place, row in zip(places, spare, strict=False):
-        change = row[1] - taken[place][1]
-        if abs(excess + change) < abs(excess):
-            taken[place], excess = row, excess + change
-    if abs(excess) > tokens / 100:
-        raise TrainError(
-            "no choice of rows has that many tokens", where="num_examples, num_tokens",
-            found=f"{tokens + excess} tokens in {len(taken)} rows, the closest that was found",
-            expected=f"{tokens} tokens", hint="change num_tokens in every arm of the comparison",
-        )  # fmt: skip
-    return taken
+def stage_row(row: Row, stage: str) -> Row:
+    """Return the columns that a stage trains on: ``text``; ``prompt`` and ``completion``; or ``prompt``.
+
+    Raises:
+        UnusableRowError: The row lacks one.
+    """
+    for column, name in (("text", "not a document"), ("prompt", "no prompt"), ("completion", "no answer")):
+        if column in COLUMNS[stage] and column not in row:
+            raise UnusableRowError(name)
+    return {column: row[column] for column in COLUMNS[stage]}
 
 
 @dataclass
@@ -274,24 +277,10 @@ class _Output:
     model_revision: str | None = field(default=None, metadata={"help": "commit of the model"})
 
 
-def describe(report: Report) -> str:
-    """Return the report as lines of text."""
-    lines = [
-        f"{report.source} ({report.revision}): {report.rows_in} rows in, {report.rows_out} out, "
-        f"{report.tokens} tokens, {report.trained_tokens} with a loss"
-    ]
-    lines += [f"  dropped {count}: {reason}" for reason, count in report.dropped.items()]
-    if report.not_taken:
-        lines.append(f"  left over: {report.not_taken}")
-    return "\n".join(lines)
-
-
 @exits_plainly
 def main() -> None:
     """Write the rows of an arm and their report."""
     from trl import GRPOConfig, ModelConfig, SFTConfig
-
-    from value_retention.train.template import load_tokenizer
 
     kinds = (SFTConfig, GRPOConfig, ModelConfig, RewardArguments)
     known = frozenset(item.name for kind in kinds for item in fields(kind))
@@ -308,9 +297,8 @@ def main() -> None:
     built = build_rows(arguments, tokenizer)
     path = Path(output.output)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_name(f"{path.name}.report.json").write_text(
-        json.dumps(asdict(built.report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    report = json.dumps(asdict(built.report), indent=2, ensure_ascii=False)
+    path.with_name(f"{path.name}.report.json").write_text(f"{report}\n", encoding="utf-8")
     path.write_bytes(rows_bytes(built.rows))
     print(describe(built.report))
     print(f"wrote {path} (sha256 {built.report.sha256})")

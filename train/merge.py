@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from value_retention.train.arguments import TrainError, exits_plainly
 from value_retention.train.card import CARD, Card, describe_parent, read_card, versions
-from value_retention.train.errors import TrainError, exits_plainly
-from value_retention.train.template import load_tokenizer, set_end_tokens
+from value_retention.train.rows import load_tokenizer
+from value_retention.train.run import set_end_tokens
 
 ADAPTER = "adapter_config.json"
 
@@ -53,7 +54,7 @@ def load_merged(folder: Path, base: str | None = None) -> PreTrainedModel:
     """
     from peft import PeftModel
 
-    parent = (read_card(folder) or {}).get("parent", {})
+    parent = read_card(folder).get("parent", {})
     settings = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
     name = base or settings["base_model_name_or_path"]
     expected = parent.get("weights_sha256")
@@ -93,7 +94,7 @@ def merge(
         TrainError: A model cannot be loaded, or a weight is not finite.
     """
     folder, target = Path(model).expanduser(), Path(output)
-    known: dict[str, Any] = read_card(folder) or {}
+    known: dict[str, Any] = read_card(folder)
     if known and known.get("status") not in ("complete", "merged"):
         raise TrainError(
             "the run is not complete", where=folder / CARD, found=known.get("status"),

@@ -14,9 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from value_retention.train.arguments import RewardArguments
-from value_retention.train.errors import TrainError
-from value_retention.train.source import COMMIT
+from value_retention.train.arguments import COMMIT, RewardArguments, TrainError
 
 if TYPE_CHECKING:
     import torch
@@ -111,7 +109,7 @@ def load_rewards(arguments: RewardArguments, device: torch.device | str) -> list
         TrainError: The config has no reward, or one cannot be loaded.
     """
     rewards: list[Reward] = []
-    if arguments.reward_model is not None:
+    if arguments.reward_model:
         rewards.append(reward_model(arguments, device))
     rewards += [_function(path) for path in arguments.reward_functions or []]
     if not rewards:

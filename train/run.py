@@ -1,27 +1,37 @@
-"""What the three scripts share: from parsed settings to a saved checkpoint."""
+"""What the three scripts share: from parsed settings to a saved checkpoint, and a run that can be stopped."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
+import re
+import shutil
+import signal
 import sys
-from dataclasses import asdict, is_dataclass
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import (
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import get_peft_config, get_quantization_config
 
-from value_retention.train.arguments import DataArguments, RewardArguments
-from value_retention.train.card import Card, describe_parent, make_card, refuse_stale
-from value_retention.train.data import Rows, build_rows, describe
-from value_retention.train.errors import TrainError, say
-from value_retention.train.resume import Guard, newest_whole_checkpoint
-from value_retention.train.rewards import load_rewards
-from value_retention.train.stamp import check_stamp
-from value_retention.train.template import load_tokenizer, set_end_tokens
+from value_retention.train.arguments import DataArguments, TrainError, check_batch, is_first_process, say
+from value_retention.train.card import Card, check_stamp, describe_parent, make_card, refuse_stale
+from value_retention.train.rows import Rows, build_rows, describe, known_token, load_tokenizer
 
 STOPPED = 143
 """Exit status after SIGTERM, as shells report that signal. The run has saved a checkpoint."""
+STEP = re.compile(r"checkpoint-(\d+)")
 
 
 def run_stage(
@@ -30,8 +40,8 @@ def run_stage(
     data: DataArguments,
     training: Any,
     model: Any,
-    rewards: RewardArguments | None = None,
-    every: int = 1,
+    rewards: Any = None,
+    finish: Callable[[Any], None] | None = None,
 ) -> None:
     """Prepare, train and save.
 
@@ -42,7 +52,7 @@ def run_stage(
         training: The trainer's config, changed in place.
         model: TRL's ``ModelConfig``.
         rewards: What GRPO rewards; None for the other stages.
-        every: See `Guard`.
+        finish: Changes the trainer before it trains.
 
     Raises:
         TrainError: A setting, file or row is invalid, or the loss is not finite.
@@ -53,13 +63,20 @@ def run_stage(
     rows, tokenizer, card = prepared
     more: dict[str, Any] = {}
     if rewards is not None:
+        from value_retention.train.rewards import load_rewards
+
         tokenizer.padding_side = tokenizer.truncation_side = "left"
         more["reward_funcs"] = load_rewards(rewards, training.device)
-    guard = Guard(card, every)
+    held_out = {
+        Path(file).stem: Dataset.from_list(build_rows(DataArguments(stage=stage, rows=file), tokenizer).rows)
+        for file in data.eval_rows or []
+    }
+    guard = Guard(card, exact_every(training))
     trainer = trainer_class(
         model=model.model_name_or_path,
         args=training,
         train_dataset=Dataset.from_list(rows.rows),
+        eval_dataset=held_out or None,
         processing_class=tokenizer,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
@@ -68,6 +85,9 @@ def run_stage(
     )
     if rewards is None:
         check_nothing_lost(trainer, rows)
+    train_in_float32(trainer.model)
+    if finish is not None:
+        finish(trainer)
     train_and_save(trainer, guard, data)
 
 
@@ -79,7 +99,7 @@ def forbid_benchmarks() -> None:
 
 
 def prepare(
-    stage: str, data: DataArguments, training: Any, model: Any, rewards: RewardArguments | None = None
+    stage: str, data: DataArguments, training: Any, model: Any, rewards: Any = None
 ) -> tuple[Rows, PreTrainedTokenizerBase, Card] | None:
     """Return the rows, tokenizer and card of a run, or None if the output folder holds it, complete.
 
@@ -89,6 +109,7 @@ def prepare(
     forbid_benchmarks()
     if data.stage != stage:
         raise TrainError("the config is for another script", where="stage", found=data.stage, expected=stage)
+    check_batch(data, training)
     training.logging_nan_inf_filter = False
     training.model_init_kwargs = {
         "revision": model.model_revision,
@@ -103,12 +124,10 @@ def prepare(
     )
     rows = build_rows(data, tokenizer)
     say(describe(rows.report))
-    stamp = check_stamp(data, rows)
-    config: dict[str, Any] = {**training.to_dict(), "chat_template_text": tokenizer.chat_template}
+    config = {**training.to_dict(), "chat_template_text": tokenizer.chat_template}
     for settings in filter(None, (data, model, rewards)):
-        assert is_dataclass(settings)
-        config |= asdict(settings)  # type: ignore[arg-type]
-    card = make_card(stage, config, parent=parent, report=rows.report, stamp=stamp)
+        config |= asdict(settings)
+    card = make_card(stage, config, parent=parent, rows=rows, stamp=check_stamp(data, rows))
     if refuse_stale(card, training.output_dir):
         say(f"{training.output_dir} already holds this run, complete")
         return None
@@ -131,6 +150,24 @@ def check_nothing_lost(trainer: Any, rows: Rows) -> None:
             found=f"{tokens} tokens", expected=f"{rows.report.tokens} tokens in {rows.report.rows_out} rows",
             hint="set max_row_tokens to max_length or below; for documents, packing_strategy bfd_split",
         )  # fmt: skip
+
+
+def train_in_float32(model: Any) -> None:
+    """Keep every trained weight in float32, whatever the type of the frozen ones.
+
+    peft does so for LoRA matrices, but not for the modules that it trains in full (``modules_to_save``). In
+    bfloat16, a step of 1e-5 is too small to change most elements of an output head.
+    """
+    for module in model.modules():
+        trained = [weight for weight in module.parameters(recurse=False) if weight.requires_grad]
+        narrow = {weight.dtype for weight in trained} - {torch.float32}
+        for weight in trained:
+            weight.data = weight.data.float()
+        if narrow and isinstance(module, torch.nn.Linear):  # outside of autocast, as in generation
+            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
+        elif narrow and isinstance(module, torch.nn.Embedding):
+            (dtype,) = narrow
+            module.register_forward_hook(lambda _, __, output, dtype=dtype: output.to(dtype))
 
 
 def train_and_save(trainer: Any, guard: Guard, data: DataArguments) -> None:
@@ -157,6 +194,22 @@ def train_and_save(trainer: Any, guard: Guard, data: DataArguments) -> None:
     guard.card.result = summary(trainer, metrics)
     guard.card.write(folder)
     say(f"wrote {folder}: {guard.card.result}")
+    trainer.end()
+
+
+def set_end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase, ends: tuple[str, ...]) -> None:
+    """Set the end tokens in the config and the generation config, so that generation stops at each.
+
+    Args:
+        model: Model, wrapped or not; changed in place.
+        tokenizer: Its tokenizer.
+        ends: End tokens of a document and of a turn.
+    """
+    ids = list(dict.fromkeys(tokenizer.convert_tokens_to_ids(known_token(tokenizer, end)) for end in ends))
+    for config in (model.config, model.generation_config):
+        config.eos_token_id = ids
+        config.bos_token_id = tokenizer.bos_token_id
+        config.pad_token_id = tokenizer.pad_token_id
 
 
 def summary(trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
@@ -178,3 +231,130 @@ def summary(trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
     else:
         result["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return result
+
+
+# -- stopping and resuming -------------------------------------------------------------------------------------
+
+
+def whole_checkpoints(folder: str | Path) -> list[Path]:
+    """Return the complete checkpoints of a run, oldest first.
+
+    The trainer writes its state last, and every process writes a random state. A kill can leave a newer
+    folder without them.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    states = ["rng_state.pth"] if world_size == 1 else [f"rng_state_{i}.pth" for i in range(world_size)]
+    whole = [path for path in _checkpoints(folder) if all((path / state).is_file() for state in states)]
+    return [path for path in whole if _reads_as_json(path / "trainer_state.json")]
+
+
+def newest_whole_checkpoint(folder: str | Path) -> str | None:
+    """Return the checkpoint to resume from. The first process removes incomplete ones."""
+    whole = whole_checkpoints(folder)
+    for path in _checkpoints(folder):
+        if path not in whole and is_first_process():
+            say(f"removing the incomplete checkpoint {path}")
+            shutil.rmtree(path)
+    return str(whole[-1]) if whole else None
+
+
+def _checkpoints(folder: str | Path) -> list[Path]:
+    found = [path for path in Path(folder).glob("checkpoint-*") if STEP.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+def _reads_as_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def exact_every(training: Any) -> int:
+    """Return the number of optimizer steps between points that a run can resume exactly from.
+
+    GRPO uses a batch of generated answers for several steps, and a checkpoint does not contain it.
+
+    Raises:
+        TrainError: ``save_steps`` would save in the middle of a batch.
+    """
+    uses = getattr(training, "steps_per_generation", 1) * getattr(training, "num_iterations", 1)
+    every = max(1, uses // training.gradient_accumulation_steps)
+    if training.save_strategy == "steps" and training.save_steps % every:
+        raise TrainError(
+            "checkpoints would fall inside a batch of answers", where="save_steps",
+            found=training.save_steps, expected=f"a multiple of {every}",
+        )  # fmt: skip
+    return int(every)
+
+
+class Guard(TrainerCallback):
+    """Stops a run: after a checkpoint on SIGTERM, before one if the loss is not finite.
+
+    The trainer's own `enable_jit_checkpoint` saves between a gradient and its step. A run with dropout does not
+    resume exactly from there, and neither does GRPO.
+
+    Args:
+        card: Copied into every checkpoint.
+        every: What `exact_every` returned.
+    """
+
+    def __init__(self, card: Card, every: int = 1) -> None:
+        self.card = card
+        self.every = every
+        self.stopping = False
+        self._previous: Any = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Handle SIGTERM during training."""
+        self._previous = signal.signal(signal.SIGTERM, self._on_signal)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Restore the previous handler."""
+        signal.signal(signal.SIGTERM, self._previous)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self.stopping = True
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """On SIGTERM, save and stop in the same step on every process. Log before every save."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            flag = torch.tensor(int(self.stopping), device=args.device)
+            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+            self.stopping = bool(flag.item())
+        if self.stopping and state.global_step % self.every == 0:
+            control.should_save = True
+            control.should_training_stop = True
+        if control.should_save:
+            control.should_log = True  # check the loss before a checkpoint is written
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Stop if the loss or the reward is not finite."""
+        for key in ("loss", "reward", "train_loss"):
+            value = (logs or {}).get(key)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise TrainError(
+                    f"the {key} is not finite", where=f"{args.output_dir}, step {state.global_step}",
+                    found=value, hint="lower learning_rate or add warmup_steps, and use a new output_dir; "
+                    "the earlier checkpoints are unchanged",
+                )  # fmt: skip
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write the card into the checkpoint."""
+        self.card.write(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")

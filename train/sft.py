@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from trl import ModelConfig, SFTConfig, SFTTrainer
 
-from value_retention.train.arguments import DataArguments, parse_arguments
-from value_retention.train.errors import TrainError, exits_plainly
+from value_retention.train.arguments import DataArguments, TrainError, exits_plainly, parse_arguments
 from value_retention.train.run import run_stage
 
 

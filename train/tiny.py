@@ -14,9 +14,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from value_retention.train.errors import TrainError, exits_plainly
-from value_retention.train.source import SAMPLES
-from value_retention.train.template import CHAT_TEMPLATE
+from value_retention.train.arguments import TrainError, exits_plainly
+from value_retention.train.data import SAMPLES
+from value_retention.train.rows import CHAT_TEMPLATE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

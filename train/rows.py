@@ -1,0 +1,295 @@
+"""The rows that a run trains on, their tokens, and the tokenizer that counts them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from value_retention.train.arguments import STAGES, DataArguments, TrainError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Row = dict[str, Any]
+CHAT_TEMPLATE = Path(__file__).parent / "chat_template.jinja"
+PADS = ("<|finetune_right_pad_id|>", "<|pad|>", "<pad>", "[PAD]")
+COLUMNS = {"midtrain": {"text"}, "sft": {"prompt", "completion"}, "grpo": {"prompt"}}
+"""What the rows of a stage hold. The loss is on all of a document, and on the completion of a prompt."""
+
+
+class UnusableRowError(Exception):
+    """A row that cannot be used. Its text is the reason that the row is counted under."""
+
+
+class Source(NamedTuple):
+    """The rows of a data set, unchanged."""
+
+    rows: Sequence[Any]
+    name: str
+    revision: str
+    """Commit on the hub, or ``sha256:...`` over the bytes of local files."""
+
+
+class Measured(NamedTuple):
+    """A row with its tokens, special tokens included, and those of them that have a loss."""
+
+    row: Row
+    tokens: int
+    loss_tokens: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """Counts of the rows of a data set: used, dropped and left over."""
+
+    stage: str
+    source: str
+    revision: str
+    """Commit on the hub, or ``sha256:...`` over the bytes of local files."""
+    rows_in: int
+    rows_out: int
+    tokens: int
+    """Tokens of all rows as the model sees them, special tokens included."""
+    loss_tokens: int
+    """Tokens with a loss: all of a document, the answer of a dialogue, none of a prompt."""
+    sha256: str
+    """Over the bytes of the rows file; the contamination stamp holds the same hash."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Unusable rows by reason."""
+    not_taken: int = 0
+    """Rows beyond the requested number of examples or tokens."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one arm in training order, and their report."""
+
+    rows: list[Row]
+    report: Report
+
+
+def rows_bytes(rows: Iterable[Row]) -> bytes:
+    """Return the rows file: one line of JSON per row, sorted keys, UTF-8. Equal rows give equal bytes."""
+    lines = (json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) for row in rows)
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
+
+
+def describe(report: Report) -> str:
+    """Return the report as lines of text."""
+    lines = [
+        f"{report.source} ({report.revision}): {report.rows_in} rows in, {report.rows_out} out, "
+        f"{report.tokens} tokens, {report.loss_tokens} with a loss"
+    ]
+    lines += [f"  dropped {count}: {reason}" for reason, count in report.dropped.items()]
+    return "\n".join([*lines, *([f"  left over: {report.not_taken}"] if report.not_taken else [])])
+
+
+def build_rows(arguments: DataArguments, tokenizer: PreTrainedTokenizerBase) -> Rows:
+    """Read the rows that ``rows`` names, or make those that the other settings describe.
+
+    Rows are taken in shuffled order until there are ``num_examples`` of them, or until they hold
+    ``loss_tokens``. So arms of equal size differ in how many rows they have, and the length of a row never
+    decides whether it is taken.
+
+    Raises:
+        TrainError: Settings are invalid, data cannot be read, or too few usable rows are left.
+    """
+    stage, examples, target = arguments.stage, arguments.num_examples, arguments.loss_tokens
+    if stage not in STAGES:
+        raise TrainError("unknown stage", where="stage", found=stage, expected=", ".join(STAGES))
+    dropped: Counter[str] = Counter()
+    if arguments.rows is not None:
+        source, examples, target = read_rows(arguments.rows, stage), None, None
+        rows = iter(source.rows)
+    else:
+        from value_retention.train import data
+
+        if target is not None and (examples is not None or stage == "grpo"):
+            raise TrainError(
+                "loss_tokens decides how many rows are taken", where=f"num_examples, stage {stage}",
+                expected="num_examples or loss_tokens; for grpo, whose prompts have no loss, num_examples",
+            )  # fmt: skip
+        source = data.read_source(arguments)
+        rows = data.shaped(source, arguments, dropped)
+    taken: list[Measured] = []
+    total = 0
+    for found in islice(_usable(rows, arguments, tokenizer, dropped), examples):
+        if target is not None and total + found.loss_tokens - target > target - total:
+            break  # without this row, the sum is closer
+        taken.append(found)
+        total += found.loss_tokens
+    else:
+        if len(taken) < (examples or 1) or total < (target or 0):
+            reasons = "; ".join(f"{count} × {reason}" for reason, count in dropped.most_common())
+            raise TrainError(
+                "too few usable rows", where=f"{source.name}, stage {stage}",
+                found=f"{len(taken)} of {len(source.rows)} rows, {total} tokens with a loss; "
+                f"dropped: {reasons or 'none'}",
+                expected=f"{target} tokens with a loss" if target else f"{examples or 1} rows",
+                hint="ask for less, or check dataset_format, chat_template and max_row_tokens",
+            )  # fmt: skip
+    chosen = [found.row for found in taken]
+    # The stamp hashes the file itself, whose bytes differ from ours if it was edited by hand.
+    from_file = arguments.rows is not None and not dropped
+    report = Report(
+        stage=stage,
+        source=source.name,
+        revision=source.revision,
+        rows_in=len(source.rows),
+        rows_out=len(chosen),
+        tokens=sum(found.tokens for found in taken),
+        loss_tokens=total,
+        sha256=source.revision[7:] if from_file else hashlib.sha256(rows_bytes(chosen)).hexdigest(),
+        dropped=dict(dropped.most_common()),
+        not_taken=len(source.rows) - len(chosen) - dropped.total(),
+    )
+    return Rows(chosen, report)
+
+
+def read_rows(path: str, stage: str) -> Source:
+    """Read a file of `value_retention.train.data`.
+
+    Raises:
+        TrainError: The file cannot be read, or its rows are for another stage.
+    """
+    source = read_lines(Path(path).expanduser())
+    for row in source.rows:
+        if not isinstance(row, dict) or set(row) != COLUMNS[stage]:
+            raise TrainError(
+                "the rows are for another stage", where=f"{path}, stage {stage}", found=", ".join(map(str, row)),
+                expected=", ".join(sorted(COLUMNS[stage])),
+                hint="write the rows with `python -m value_retention.train.data` and the config of this arm",
+            )  # fmt: skip
+    return source
+
+
+def read_lines(file: Path) -> Source:
+    """Read a file of JSON lines.
+
+    Raises:
+        TrainError: The file does not exist or has an invalid line.
+    """
+    rows, number = [], 0
+    try:
+        content = file.read_bytes()
+        # Only a line feed ends a line of JSON; `splitlines` would also cut at U+2028 inside a string.
+        for number, line in enumerate(content.decode("utf-8-sig").split("\n"), 1):  # noqa: B007
+            if line.strip():
+                rows.append(json.loads(line))
+    except (OSError, ValueError) as error:
+        raise TrainError("cannot read the rows", where=f"{file}, line {number}", found=error) from error
+    return Source(rows, str(file), f"sha256:{hashlib.sha256(content).hexdigest()}")
+
+
+def _usable(
+    rows: Iterable[Row], arguments: DataArguments, tokenizer: PreTrainedTokenizerBase, dropped: Counter[str]
+) -> Iterator[Measured]:
+    """Yield rows with their tokens; count those that would not train as intended."""
+    stage, longest = str(arguments.stage), arguments.max_row_tokens
+    for row in rows:
+        try:
+            tokens, trained = _count(row, stage, tokenizer)
+            if longest is not None and tokens > longest and stage != "midtrain":
+                raise UnusableRowError(f"longer than {longest} tokens")
+        except UnusableRowError as error:
+            dropped[str(error)] += 1
+            continue
+        yield Measured(row, tokens, trained)
+
+
+def _count(row: Row, stage: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    end = str(tokenizer.eos_token)
+    if stage == "midtrain":  # begin and end tokens around every document
+        length = len(tokenizer(row["text"], add_special_tokens=False)["input_ids"]) + 2
+        return length, length - 1
+    messages = not isinstance(row["prompt"], str)
+    prompt = _render(tokenizer, row["prompt"], generation=True) if messages else row["prompt"]
+    prompt_ids = tokenizer(prompt, add_special_tokens=not messages)["input_ids"]
+    if stage == "grpo":
+        return len(prompt_ids), 0
+    if messages:
+        whole = _render(tokenizer, row["prompt"] + row["completion"], generation=False)
+        answer = row["completion"][-1]["content"].strip()
+    else:
+        answer, whole = row["completion"], f"{prompt}{row['completion'].removesuffix(end)}{end}"
+    if not answer or answer not in whole[len(prompt) :]:
+        raise UnusableRowError("the chat template drops the answer")
+    whole_ids = tokenizer(whole, add_special_tokens=not messages)["input_ids"]
+    if whole_ids[: len(prompt_ids)] != prompt_ids:
+        raise UnusableRowError("the prompt's tokens are not a prefix of the dialogue's")
+    if tokenizer.convert_tokens_to_ids(end) not in whole_ids[len(prompt_ids) :]:
+        raise UnusableRowError("the chat template adds no end token after the answer")
+    return len(whole_ids), len(whole_ids) - len(prompt_ids)
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Any], *, generation: bool) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation)
+    except TemplateError as error:
+        raise UnusableRowError(f"the chat template rejects the row: {error}") from error
+    return str(text)
+
+
+def load_tokenizer(
+    name: str,
+    *,
+    revision: str | None = None,
+    chat_template: str | None = None,
+    end: str,
+) -> PreTrainedTokenizerBase:
+    """Load a tokenizer and set what the tokenizer of a base model lacks.
+
+    Args:
+        name: Folder, or name on the hub.
+        revision: Commit on the hub.
+        chat_template: Jinja file. None keeps the tokenizer's template; a tokenizer without one gets the shipped
+            Llama 3 layout (``train/chat_template.jinja``).
+        end: End token of the training texts: of a document, or of a turn.
+
+    Raises:
+        TrainError: The tokenizer cannot be loaded, the template does not exist, or the vocabulary lacks the
+            end token.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise TrainError(
+            "cannot load the tokenizer", where=name, found=str(error).split("\n")[0],
+            hint="give a folder or a model on the hub; a gated model needs `hf auth login`",
+        ) from error  # fmt: skip
+    if chat_template is not None and not Path(chat_template).is_file():
+        raise TrainError("chat template not found", where="chat_template", found=chat_template)
+    if chat_template is not None or tokenizer.chat_template is None:
+        template = Path(chat_template or CHAT_TEMPLATE).read_text(encoding="utf-8")
+        tokenizer.chat_template = template.rstrip("\n")
+    tokenizer.eos_token = known_token(tokenizer, end)
+    # Padding needs a token that is not the end token: the loss masks padding, and a model that never sees
+    # the end token never learns to stop.
+    if tokenizer.pad_token is None or tokenizer.pad_token == end:
+        vocabulary = tokenizer.get_vocab()
+        tokenizer.pad_token = next((pad for pad in PADS if pad in vocabulary), tokenizer.pad_token or end)
+    return tokenizer
+
+
+def known_token(tokenizer: PreTrainedTokenizerBase, token: str) -> str:
+    """Return the token.
+
+    Raises:
+        TrainError: The vocabulary does not contain it.
+    """
+    if token not in tokenizer.get_vocab():
+        raise TrainError(
+            "the vocabulary lacks an end token", where="document_end, turn_end", found=token,
+            hint="give the end tokens of this model: --document_end TOKEN --turn_end TOKEN",
+        )  # fmt: skip
+    return token
