@@ -23,7 +23,8 @@ import yaml
 from train_support import settings
 
 from value_retention.train.arguments import DataArguments
-from value_retention.train.rows import build_rows, load_tokenizer, rows_bytes
+from value_retention.train.data import build_rows
+from value_retention.train.rows import load_tokenizer, rows_bytes
 from value_retention.train.tiny import make_tiny
 
 SIZES: dict[str, dict[str, Any]] = {

@@ -16,12 +16,12 @@ from value_retention.train.arguments import (
     CONFIGS,
     STUDIES,
     DataArguments,
-    RewardArguments,
     TrainError,
     batch_of,
     read_config,
 )
 from value_retention.train.plan import arms, machines, settings, steps
+from value_retention.train.rewards import RewardArguments
 from value_retention.train.tiny import make_tiny
 
 STUDY_ARMS = [(folder.name, arm) for folder in STUDIES for arm in arms(folder.name)]

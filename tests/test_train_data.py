@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from value_retention.train.arguments import DataArguments, TrainError, is_disk_full, parse_arguments
-from value_retention.train.data import FORMATS, SAMPLES, read_source, stage_row
-from value_retention.train.rows import Rows, UnusableRowError, build_rows, rows_bytes
+from value_retention.train.data import FORMATS, SAMPLES, build_rows, read_source, stage_row
+from value_retention.train.rows import Rows, UnusableRowError, rows_bytes
 from value_retention.train.tiny import tiny_tokenizer
 
 

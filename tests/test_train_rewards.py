@@ -13,8 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from value_retention.train import rewards
-from value_retention.train.arguments import RewardArguments, TrainError
-from value_retention.train.rewards import answer_shape, code_shape, load_rewards, reward_ids, well_formed
+from value_retention.train.arguments import TrainError
+from value_retention.train.rewards import (
+    RewardArguments,
+    answer_shape,
+    code_shape,
+    load_rewards,
+    reward_ids,
+    well_formed,
+)
 from value_retention.train.tiny import tiny_tokenizer
 
 TRAIN = Path(rewards.__file__).parent
@@ -111,8 +118,7 @@ def test_a_reward_cannot_import_the_benchmarks(tmp_path: Path) -> None:
     )
     code = (
         "from value_retention.train.run import forbid_benchmarks\n"
-        "from value_retention.train.rewards import load_rewards\n"
-        "from value_retention.train.arguments import RewardArguments\n"
+        "from value_retention.train.rewards import RewardArguments, load_rewards\n"
         "forbid_benchmarks()\n"
         "(reward,) = load_rewards(RewardArguments(reward_functions=['sly.reward']), 'cpu')\n"
         "reward([[]], [[]])\n"

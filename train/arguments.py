@@ -112,7 +112,8 @@ def _stop(message: str, status: int) -> None:
     sys.exit(status)
 
 
-def _option(default: Any, text: str) -> Any:
+def option(default: Any, text: str) -> Any:
+    """Return the field of a setting with its help."""
     return field(default=default, metadata={"help": text})
 
 
@@ -120,61 +121,45 @@ def _option(default: Any, text: str) -> Any:
 class DataArguments:
     """What to train on. Every field is a key of the YAML files and an option of the command line."""
 
-    stage: str | None = _option(None, "stage the rows are for: midtrain, sft or grpo")
-    dataset: str | None = _option(
+    stage: str | None = option(None, "stage the rows are for: midtrain, sft or grpo")
+    dataset: str | None = option(
         None, "name on the hub, local .jsonl, .json or .parquet, folder or sample:NAME"
     )
-    dataset_format: str | None = _option(None, "its format, if the columns do not tell (a name in FORMATS)")
+    dataset_format: str | None = option(None, "its format, if the columns do not tell (a name in FORMATS)")
     datasets: list[dict] | None = field(  # type: ignore[type-arg]
         default=None, metadata={"help": "TRL's mixture of data sets, in place of dataset"}
     )
-    streaming: bool = _option(False, "read the mixture as a stream")
-    dataset_config: str | None = _option(None, "configuration on the hub")
-    dataset_split: str = _option("train", "split on the hub")
-    dataset_revision: str | None = _option(None, "commit on the hub, 40 hex digits")
-    shuffle_seed: int = _option(0, "seed of the one shuffle of the rows")
-    num_examples: int | None = _option(None, "number of rows to take; all usable rows if not given")
-    loss_tokens: int | None = _option(
+    streaming: bool = option(False, "read the mixture as a stream")
+    dataset_config: str | None = option(None, "configuration on the hub")
+    dataset_split: str = option("train", "split on the hub")
+    dataset_revision: str | None = option(None, "commit on the hub, 40 hex digits")
+    shuffle_seed: int = option(0, "seed of the one shuffle of the rows")
+    num_examples: int | None = option(None, "number of rows to take; all usable rows if not given")
+    loss_tokens: int | None = option(
         None, "take rows until they hold this many tokens with a loss, the same in arms that are compared"
     )
-    max_row_tokens: int | None = _option(
+    max_row_tokens: int | None = option(
         None, "drop longer rows, never cut them (sft: prompt and answer; grpo: prompt)"
     )
-    tokenizer: str | None = _option(None, "tokenizer, if not that of the model")
-    tokenizer_revision: str | None = _option(None, "commit of the tokenizer")
-    chat_template: str | None = _option(
+    tokenizer: str | None = option(None, "tokenizer, if not that of the model")
+    tokenizer_revision: str | None = option(None, "commit of the tokenizer")
+    chat_template: str | None = option(
         None, "Jinja file; if not given, the tokenizer's template, or the Llama 3 layout if it has none"
     )
-    document_end: str = _option("<|end_of_text|>", "token after a document")
-    turn_end: str = _option("<|eot_id|>", "token after a turn")
-    sequences_per_step: int | None = _option(
+    document_end: str = option("<|end_of_text|>", "token after a document")
+    turn_end: str = option("<|eot_id|>", "token after a turn")
+    sequences_per_step: int | None = option(
         None, "sequences per optimizer step (grpo: answers) on any number of devices; sets "
         "gradient_accumulation_steps, and per_device_train_batch_size is the most that a device takes",
     )  # fmt: skip
-    rows: str | None = _option(None, "file from value_retention.train.data; train on exactly its rows")
+    rows: str | None = option(None, "file from value_retention.train.data; train on exactly its rows")
     eval_rows: list[str] | None = field(
         default=None, metadata={"help": "files of rows for TRL's evaluation; needs eval_strategy"}
     )
-    contamination_stamp: str | None = _option(
+    contamination_stamp: str | None = option(
         None, "stamp from `value-retention contamination`; ROWS.stamp.json if not given"
     )
-    contamination_unchecked: bool = _option(False, "train without a clean stamp; the run's card records this")
-
-
-@dataclass
-class RewardArguments:
-    """What GRPO rewards. The same in every arm, so that arms differ only in their prompts."""
-
-    reward_model: str | None = _option(None, "sequence classifier with one label")
-    reward_model_revision: str | None = _option(None, "commit of the reward model")
-    reward_model_dtype: str = _option("bfloat16", "bfloat16, float16 or float32")
-    reward_max_length: int = _option(
-        4096, "longest text for the reward model in tokens; longer texts lose the start of the prompt"
-    )
-    reward_batch_size: int = _option(8, "texts per pass of the reward model")
-    reward_functions: list[str] | None = field(
-        default=None, metadata={"help": "dotted paths, such as value_retention.train.rewards.code_shape"}
-    )
+    contamination_unchecked: bool = option(False, "train without a clean stamp; the run's card records this")
 
 
 def parse_arguments(

@@ -16,12 +16,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from value_retention.train.arguments import (
     COMMIT,
     DataArguments,
-    RewardArguments,
     TrainError,
     exits_plainly,
     parse_arguments,
@@ -29,16 +28,42 @@ from value_retention.train.arguments import (
 from value_retention.train.rows import (
     COLUMNS,
     Row,
+    Rows,
     Source,
     UnusableRowError,
-    build_rows,
+    choose,
     describe,
+    file_rows,
+    known_stage,
     load_tokenizer,
     read_lines,
     rows_bytes,
 )
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 SAMPLES = Path(__file__).parent / "samples"
+
+
+def build_rows(arguments: DataArguments, tokenizer: PreTrainedTokenizerBase) -> Rows:
+    """Make the rows of an arm, or read them if ``rows`` names a file.
+
+    Raises:
+        TrainError: Settings are invalid, data cannot be read, or too few usable rows are left.
+    """
+    if arguments.rows is not None:
+        return file_rows(arguments, tokenizer)
+    stage = known_stage(arguments)
+    if arguments.loss_tokens is not None and (arguments.num_examples is not None or stage == "grpo"):
+        raise TrainError(
+            "loss_tokens decides how many rows are taken", where=f"num_examples, stage {stage}",
+            expected="num_examples or loss_tokens; for grpo, whose prompts have no loss, num_examples",
+        )  # fmt: skip
+    dropped: Counter[str] = Counter()
+    source = read_source(arguments)
+    return choose(source, shaped(source, arguments, dropped), arguments, tokenizer, dropped)
+
 
 # -- sources ---------------------------------------------------------------------------------------------------
 
@@ -281,6 +306,8 @@ class _Output:
 def main() -> None:
     """Write the rows of an arm and their report."""
     from trl import GRPOConfig, ModelConfig, SFTConfig
+
+    from value_retention.train.rewards import RewardArguments
 
     kinds = (SFTConfig, GRPOConfig, ModelConfig, RewardArguments)
     known = frozenset(item.name for kind in kinds for item in fields(kind))

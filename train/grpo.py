@@ -17,12 +17,28 @@ from trl import GRPOConfig, GRPOTrainer, ModelConfig
 
 from value_retention.train.arguments import (
     DataArguments,
-    RewardArguments,
     TrainError,
     exits_plainly,
     parse_arguments,
 )
+from value_retention.train.rewards import RewardArguments
 from value_retention.train.run import run_stage
+
+
+def steps_per_batch(training: GRPOConfig) -> int:
+    """Return the number of optimizer steps that use one batch of answers, which no checkpoint contains.
+
+    Raises:
+        TrainError: ``save_steps`` would save in the middle of a batch.
+    """
+    uses = training.steps_per_generation * training.num_iterations
+    every = max(1, uses // training.gradient_accumulation_steps)
+    if training.save_strategy == "steps" and training.save_steps % every:
+        raise TrainError(
+            "checkpoints would fall inside a batch of answers", where="save_steps",
+            found=training.save_steps, expected=f"a multiple of {every}",
+        )  # fmt: skip
+    return int(every)
 
 
 def set_vllm_length(data: DataArguments, training: GRPOConfig) -> None:
@@ -97,7 +113,8 @@ def main() -> None:
             where="shuffle_dataset", found=True, expected="false",
         )  # fmt: skip
     set_vllm_length(data, training)
-    run_stage("grpo", GRPOTrainer, data, training, model, rewards, finish=sync_without_merging)
+    every = steps_per_batch(training)
+    run_stage("grpo", GRPOTrainer, data, training, model, rewards, sync_without_merging, every)
 
 
 if __name__ == "__main__":

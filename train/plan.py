@@ -86,8 +86,9 @@ def main() -> None:
         ("stage", "accelerate file", "GPUs", "per GPU", "accumulated", "per step", "learning rate")
     ]
     stages = {arm.partition("-")[0]: arm for arm in arms(options.study)}
+    everywhere: list[tuple[str | None, int]] = [(None, 1), *machines().items()]
     for stage, arm in stages.items():
-        for machine, processes in {None: 1, **machines()}.items():
+        for machine, processes in everywhere:
             try:
                 found = settings(options.study, arm, machine)
             except ValueError:

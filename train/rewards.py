@@ -11,10 +11,11 @@ import importlib
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from value_retention.train.arguments import COMMIT, RewardArguments, TrainError
+from value_retention.train.arguments import COMMIT, TrainError, option
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,22 @@ Reward = Callable[..., list[float]]
 FENCE = re.compile(r"```([A-Za-z+#]*)\n(.*?)```", re.DOTALL)
 LONGEST_CODE = 20_000
 PAIRS = {")": "(", "]": "[", "}": "{"}
+
+
+@dataclass
+class RewardArguments:
+    """What GRPO rewards. The same in every arm, so that arms differ only in their prompts."""
+
+    reward_model: str | None = option(None, "sequence classifier with one label")
+    reward_model_revision: str | None = option(None, "commit of the reward model")
+    reward_model_dtype: str = option("bfloat16", "bfloat16, float16 or float32")
+    reward_max_length: int = option(
+        4096, "longest text for the reward model in tokens; longer texts lose the start of the prompt"
+    )
+    reward_batch_size: int = option(8, "texts per pass of the reward model")
+    reward_functions: list[str] | None = field(
+        default=None, metadata={"help": "dotted paths, such as value_retention.train.rewards.code_shape"}
+    )
 
 
 def _of_texts(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -90,33 +90,51 @@ def describe(report: Report) -> str:
     return "\n".join([*lines, *([f"  left over: {report.not_taken}"] if report.not_taken else [])])
 
 
-def build_rows(arguments: DataArguments, tokenizer: PreTrainedTokenizerBase) -> Rows:
-    """Read the rows that ``rows`` names, or make those that the other settings describe.
-
-    Rows are taken in shuffled order until there are ``num_examples`` of them, or until they hold
-    ``loss_tokens``. So arms of equal size differ in how many rows they have, and the length of a row never
-    decides whether it is taken.
+def file_rows(arguments: DataArguments, tokenizer: PreTrainedTokenizerBase) -> Rows:
+    """Return the rows in the file that ``rows`` names, all of them.
 
     Raises:
-        TrainError: Settings are invalid, data cannot be read, or too few usable rows are left.
+        TrainError: The file cannot be read, or its rows are for another stage.
     """
-    stage, examples, target = arguments.stage, arguments.num_examples, arguments.loss_tokens
-    if stage not in STAGES:
-        raise TrainError("unknown stage", where="stage", found=stage, expected=", ".join(STAGES))
-    dropped: Counter[str] = Counter()
-    if arguments.rows is not None:
-        source, examples, target = read_rows(arguments.rows, stage), None, None
-        rows = iter(source.rows)
-    else:
-        from value_retention.train import data
+    source = read_rows(str(arguments.rows), known_stage(arguments))
+    whole = replace(arguments, num_examples=None, loss_tokens=None)
+    return choose(source, source.rows, whole, tokenizer, Counter())
 
-        if target is not None and (examples is not None or stage == "grpo"):
-            raise TrainError(
-                "loss_tokens decides how many rows are taken", where=f"num_examples, stage {stage}",
-                expected="num_examples or loss_tokens; for grpo, whose prompts have no loss, num_examples",
-            )  # fmt: skip
-        source = data.read_source(arguments)
-        rows = data.shaped(source, arguments, dropped)
+
+def known_stage(arguments: DataArguments) -> str:
+    """Return the stage.
+
+    Raises:
+        TrainError: It is unknown.
+    """
+    if arguments.stage not in STAGES:
+        raise TrainError("unknown stage", where="stage", found=arguments.stage, expected=", ".join(STAGES))
+    return arguments.stage
+
+
+def choose(
+    source: Source,
+    rows: Iterable[Row],
+    arguments: DataArguments,
+    tokenizer: PreTrainedTokenizerBase,
+    dropped: Counter[str],
+) -> Rows:
+    """Take the first rows, until there are ``num_examples`` of them or until they hold ``loss_tokens``.
+
+    So arms of equal size differ in how many rows they have, and the length of a row never decides whether it is
+    taken.
+
+    Args:
+        source: The data set.
+        rows: Its rows in shuffled order and in the shape of the stage.
+        arguments: How many to take; all if there is no limit.
+        tokenizer: Counts tokens and renders dialogues; its template must keep every answer.
+        dropped: Counts unusable rows by reason.
+
+    Raises:
+        TrainError: Too few usable rows are left.
+    """
+    stage, examples, target = str(arguments.stage), arguments.num_examples, arguments.loss_tokens
     taken: list[Measured] = []
     total = 0
     for found in islice(_usable(rows, arguments, tokenizer, dropped), examples):

@@ -27,7 +27,7 @@ from trl import get_peft_config, get_quantization_config
 
 from value_retention.train.arguments import DataArguments, TrainError, check_batch, is_first_process, say
 from value_retention.train.card import Card, check_stamp, describe_parent, make_card, refuse_stale
-from value_retention.train.rows import Rows, build_rows, describe, known_token, load_tokenizer
+from value_retention.train.rows import Rows, describe, file_rows, known_token, load_tokenizer
 
 STOPPED = 143
 """Exit status after SIGTERM, as shells report that signal. The run has saved a checkpoint."""
@@ -42,6 +42,7 @@ def run_stage(
     model: Any,
     rewards: Any = None,
     finish: Callable[[Any], None] | None = None,
+    every: int = 1,
 ) -> None:
     """Prepare, train and save.
 
@@ -53,6 +54,7 @@ def run_stage(
         model: TRL's ``ModelConfig``.
         rewards: What GRPO rewards; None for the other stages.
         finish: Changes the trainer before it trains.
+        every: See `Guard`.
 
     Raises:
         TrainError: A setting, file or row is invalid, or the loss is not finite.
@@ -68,10 +70,10 @@ def run_stage(
         tokenizer.padding_side = tokenizer.truncation_side = "left"
         more["reward_funcs"] = load_rewards(rewards, training.device)
     held_out = {
-        Path(file).stem: Dataset.from_list(build_rows(DataArguments(stage=stage, rows=file), tokenizer).rows)
+        Path(file).stem: Dataset.from_list(file_rows(DataArguments(stage=stage, rows=file), tokenizer).rows)
         for file in data.eval_rows or []
     }
-    guard = Guard(card, exact_every(training))
+    guard = Guard(card, every)
     trainer = trainer_class(
         model=model.model_name_or_path,
         args=training,
@@ -122,7 +124,12 @@ def prepare(
     tokenizer = load_tokenizer(
         model.model_name_or_path, revision=model.model_revision, chat_template=data.chat_template, end=end
     )
-    rows = build_rows(data, tokenizer)
+    if data.rows is None:
+        from value_retention.train.data import build_rows
+
+        rows = build_rows(data, tokenizer)
+    else:
+        rows = file_rows(data, tokenizer)
     say(describe(rows.report))
     config = {**training.to_dict(), "chat_template_text": tokenizer.chat_template}
     for settings in filter(None, (data, model, rewards)):
@@ -180,7 +187,7 @@ def train_and_save(trainer: Any, guard: Guard, data: DataArguments) -> None:
     if checkpoint:
         say(f"resuming from {checkpoint}")
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
-    if guard.stopping and trainer.state.global_step < trainer.state.max_steps:
+    if trainer.state.global_step < trainer.state.max_steps:
         guard.card.status = "stopped"
         guard.card.write(folder)
         say(f"stopped at step {trainer.state.global_step}; run the same command again to resume")
@@ -224,6 +231,11 @@ def summary(trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
             result[f"first {key}"], result[f"last {key}"] = values[0], values[-1]
     if "last num_tokens" in result:
         result["tokens_per_second"] = round(result["last num_tokens"] / metrics["train_runtime"], 1)
+    lengths = [entry["completions/mean_length"] for entry in history if "completions/mean_length" in entry]
+    if lengths:  # each answer of a step is trained once per use of its batch
+        args = trainer.args
+        answers = args.train_batch_size * args.gradient_accumulation_steps * args.world_size * result["steps"]
+        result["loss_tokens"] = round(sum(lengths) / len(lengths) * answers)
     if result.get("last completions/clipped_ratio") == 1.0:
         say("every answer was cut at max_completion_length: the model never produced its end token")
     if torch.cuda.is_available():
@@ -271,24 +283,6 @@ def _reads_as_json(path: Path) -> bool:
     return True
 
 
-def exact_every(training: Any) -> int:
-    """Return the number of optimizer steps between points that a run can resume exactly from.
-
-    GRPO uses a batch of generated answers for several steps, and a checkpoint does not contain it.
-
-    Raises:
-        TrainError: ``save_steps`` would save in the middle of a batch.
-    """
-    uses = getattr(training, "steps_per_generation", 1) * getattr(training, "num_iterations", 1)
-    every = max(1, uses // training.gradient_accumulation_steps)
-    if training.save_strategy == "steps" and training.save_steps % every:
-        raise TrainError(
-            "checkpoints would fall inside a batch of answers", where="save_steps",
-            found=training.save_steps, expected=f"a multiple of {every}",
-        )  # fmt: skip
-    return int(every)
-
-
 class Guard(TrainerCallback):
     """Stops a run: after a checkpoint on SIGTERM, before one if the loss is not finite.
 
@@ -297,7 +291,7 @@ class Guard(TrainerCallback):
 
     Args:
         card: Copied into every checkpoint.
-        every: What `exact_every` returned.
+        every: Optimizer steps between points that a run can resume exactly from.
     """
 
     def __init__(self, card: Card, every: int = 1) -> None:
