@@ -152,7 +152,7 @@ def test_every_config_is_known_to_its_trainer_and_trains_for_a_step(tmp_path: Pa
     log = tmp_path / "log"
     process = CONTEXT.Process(target=one_step_each, args=(jobs, str(log)))
     process.start()
-    process.join(240)
+    process.join(580)
     said = log.read_text(errors="replace")
     assert process.exitcode == 0, said[-3000:]
     for study, arm in STUDY_ARMS:
