@@ -1,6 +1,12 @@
 """What the process imports from which `forked.py` forks every command line."""
 
+import sys
 from importlib import import_module
+from pathlib import Path
+
+# `python -m pytest` puts the clone on the path, where the metadata of an editable install hides the entry points from
+# Inspect. A console script does not see it.
+sys.path[:] = [path for path in sys.path if path and Path(path) != Path(__file__).resolve().parents[1]]
 
 for name in (
     *(
