@@ -14,11 +14,11 @@ import sqlite3
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.metadata import distribution
 from pathlib import Path
 
 import helpers
@@ -51,7 +51,7 @@ def timed(command: Sequence[str | Path], work: Path, **env: str) -> tuple[float,
 
 def hook_seconds(runs: int = 500) -> float:
     """CPU time of the installed ``.pth`` file, which every start of Python runs: the least of 5 means."""
-    line = Path(str(distribution("value-retention").locate_file("value_retention_lm_eval.pth"))).read_text()
+    line = Path(sysconfig.get_path("purelib"), "value_retention_lm_eval.pth").read_text()
     path, means = sys.meta_path, []
     for _ in range(5):
         sys.meta_path = list(path)

@@ -160,7 +160,7 @@ GOOD: dict[str, Any] = {"base": "lab/base", "candidates": ["lab/tuned"], "judge"
         ({"candidates": {"../x": "lab/tuned"}}, "cannot name a candidate"),
         ({"candidates": {"tuned": {"model": "x", "runs": "y"}}}, "either `model` or `runs`"),
         ({"marigin": 5}, "marigin"),
-        ({"tasks": "anima"}, "tasks.0"),
+        ({"tasks": "anima"}, "unknown benchmark"),
         ({"judge": "none"}, "does not judge"),
         ({"lm_eval": {"limit": 5}}, "cannot be set here: limit"),
         ({"inspect": {}, "lm_eval": {"model": "hf"}}, "either `lm_eval` or `inspect`"),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Row, anima_rows, moru_rows, write_anima, write_moru
+from helpers import ROOT, Row, anima_rows, moru_rows, write_anima, write_moru
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import Model, ModelOutput, ModelUsage, get_model
@@ -90,7 +90,9 @@ class Both:
 
     def ours(self, judge: Mock | None, model: Mock | None = None, epochs: int = 1) -> EvalLog:
         task = {"anima": "anima_2_2", "moru": "moru_multi"}[self.benchmark]
-        return self._eval(f"value_retention/{task}", {"data": str(self.root)}, judge, model, epochs)
+        # By its file: in a clone, the metadata beside the sources can hide the entry point from Inspect.
+        file = ROOT / "adapters" / "inspect_tasks.py"
+        return self._eval(f"{file}@{task}", {"data": str(self.root)}, judge, model, epochs)
 
     def _eval(
         self, task: str, args: dict[str, str], judge: Mock | None, model: Mock | None, epochs: int

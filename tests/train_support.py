@@ -163,5 +163,5 @@ def one_step_each(jobs: list[tuple[str, list[str]]], log: str) -> None:
     for script, arguments in jobs:
         _redirect(log, os.O_APPEND)
         sys.argv = [script, *arguments]
-        sys.modules.pop("value_retention.tasks", None)
+        forget_ours()
         importlib.import_module(f"value_retention.train.{script}").main()

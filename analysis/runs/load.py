@@ -117,7 +117,7 @@ def _runs_at(place: Path, name: str | None, judge: str | None = None, score: str
         logger.warning("value-retention: passed over %s: %s", error.path, error.about)
     if not units:
         raise InputError(
-            "no judged answers found",
+            "no answers found",
             where=str(place),
             expected="samples_*.jsonl of lm_eval --log_samples, Inspect logs of value_retention tasks, or "
             f"*{RECORDS_SUFFIX}",
