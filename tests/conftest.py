@@ -6,6 +6,7 @@ import atexit
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,9 @@ import helpers  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 # Time is no property of the code under test: a busy machine must not fail it.
+# A shell starts commands in the background with Ctrl-C switched off, and every process of a test inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
