@@ -37,7 +37,7 @@ from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import benchmark_scores, questions_of, split_reasoning
 from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
-from value_retention.tasks.rubric import CEILING_NOTE, ceiling_system_prompt
+from value_retention.tasks.rubric import CEILING_NOTE, ceiling_system_prompt, literal
 from value_retention.tasks.text import clean_logger, printable
 
 logger = clean_logger(__name__)
@@ -186,7 +186,8 @@ def _task(
     ]
     setup = [require_judge(settings.judges is not None)]
     if ceiling:
-        setup.append(system_message(_literal(ceiling_system_prompt(dataset))))
+        # `system_message` formats its text.
+        setup.append(system_message(literal(ceiling_system_prompt(dataset))))
     notes = caveats(dataset.info, [LexicalJudge().info] if lexical.NAME in (settings.judges or ()) else [])
     notes += [CEILING_NOTE] if ceiling else []
     return Task(
@@ -224,11 +225,6 @@ def _task_metadata(dataset: Dataset, notes: list[str]) -> dict[str, Any]:
         "dropped_rows": [f"{row.row}: {row.reason}" for row in info.dropped],
         "notes": notes,
     }
-
-
-def _literal(text: str) -> str:
-    """The text with braces doubled: `system_message` formats it."""
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 def no_judge() -> InputError:

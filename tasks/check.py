@@ -67,9 +67,7 @@ def _refuse(what: str, where: str, found: object, expected: object, hint: str = 
 
 
 def _benchmark(record: AnswerRecord, where: str) -> Benchmark:
-    if record.benchmark not in packaged() and record.definition is None:
-        raise _refuse("unknown benchmark", where, record.benchmark, " or ".join(packaged()))
-    benchmark = benchmark_of(record)
+    benchmark = benchmark_of(record, where, ORIGINAL)
     if benchmark.name != record.benchmark or (record.definition is not None and benchmark.name in packaged()):
         raise _refuse("benchmark and definition do not match", where, record.benchmark, benchmark.name)
     return benchmark

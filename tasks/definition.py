@@ -41,17 +41,24 @@ STEPS = 1000
 """Largest number of grades on a scale of numbers."""
 
 
+_KINDS = {
+    "import": "ImportedPrompt",
+    "text": "OwnPrompt",
+    "labels": "Labels",
+    "column": "Column",
+    **dict.fromkeys(("from", "to", "step"), "Numbers"),
+    **dict.fromkeys(("hub", "table"), "DimensionTable"),
+}
+"""Member of a union by a key that it alone has."""
+
+
 def _kind(value: Any) -> str:
     """Which member of a union a value is meant for, so that an error is about that one alone."""
     if isinstance(value, BaseModel):
         return type(value).__name__
     if not isinstance(value, Mapping):
         return "list" if isinstance(value, list) else "word"
-    kinds = {"import": "ImportedPrompt", "text": "OwnPrompt", "labels": "Labels", "column": "Column"}
-    kinds |= dict.fromkeys(("from", "to", "step"), "Numbers") | dict.fromkeys(
-        ("hub", "table"), "DimensionTable"
-    )
-    return next((kind for key, kind in kinds.items() if key in value), "mapping")
+    return next((kind for key, kind in _KINDS.items() if key in value), "mapping")
 
 
 def _one_of(expected: str) -> Discriminator:
@@ -65,7 +72,7 @@ Text = Annotated[str, Field(min_length=1)]
 class Strict(BaseModel):
     """A mapping without unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Hub(Strict):
@@ -189,6 +196,11 @@ class ImportedPrompt(Strict):
     )
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
+    def value(self) -> Prompt:
+        """The prompt."""
+        module, _, name = self.import_.partition(":")
+        return Prompt(module, name, self.sha256)
+
 
 class OwnPrompt(Strict):
     """A prompt of the definition's own."""
@@ -202,6 +214,10 @@ class OwnPrompt(Strict):
         if lacking:
             raise ValueError(f"the prompt lacks {' and '.join(lacking)}")
         return text
+
+    def value(self) -> Prompt:
+        """The prompt."""
+        return Prompt(text=self.text)
 
 
 class Numbers(Strict):
@@ -352,11 +368,7 @@ class Definition(Strict):
 
     def benchmark(self, home: str = "", packaged: bool = False) -> Benchmark:
         """The benchmark that this defines."""
-        prompt, table = self.judge.prompt, self.questions or Questions(hub=None, table="?")
-        imported = isinstance(prompt, ImportedPrompt)
-        module, _, name = (
-            prompt.import_.partition(":") if isinstance(prompt, ImportedPrompt) else ("", "", "")
-        )
+        table = self.questions or Questions(hub=None, table="?")
         listed: Table | tuple[Dimension, ...] = ()
         if isinstance(self.dimensions, DimensionTable):
             listed = self.dimensions.place(self.dimensions.columns)
@@ -372,9 +384,7 @@ class Definition(Strict):
             version=self.version,
             questions=table.place(table.columns),
             dimensions=listed,
-            prompt=Prompt(module, name, prompt.sha256 if isinstance(prompt, ImportedPrompt) else "")
-            if imported
-            else Prompt(text=prompt.text if isinstance(prompt, OwnPrompt) else ""),
+            prompt=self.judge.prompt.value(),
             scale=self.judge.scale(),
             epochs=self.epochs,
             default_language=self.language,
@@ -420,7 +430,7 @@ def read_definition(path: str | Path) -> Benchmark:
     definition = _definition(file)
     if definition.questions is None:
         raise InputError("a benchmark needs questions", where=str(file), expected="the key `questions`")
-    taken = {name for b in packaged().values() for name in (b.name, b.task_name)}
+    taken = packaged_names()
     if taken & {definition.name, definition.task_name}:
         raise InputError(
             "the name belongs to a benchmark of this package",
@@ -439,13 +449,23 @@ def packaged() -> dict[str, Benchmark]:
     return {benchmark.name: benchmark for benchmark in found}
 
 
+def packaged_names() -> set[str]:
+    """Names of this package's benchmarks and of their tasks."""
+    return {name for b in packaged().values() for name in (b.name, b.task_name)}
+
+
 def packaged_prompts() -> dict[str, str]:
     """The imported prompts of this package's benchmarks, and the hash of each."""
     return {source: digest for b in packaged().values() for source, digest in b.prompt.known.items()}
 
 
-def benchmark_of(record: AnswerRecord) -> Benchmark:
+def benchmark_of(record: AnswerRecord, where: str | None = None, hint: str | None = None) -> Benchmark:
     """The benchmark of a record: one of this package, or the one whose definition the record carries.
+
+    Args:
+        record: The record.
+        where: Its place, for the error message.
+        hint: The next step, for the error message.
 
     Raises:
         InputError: neither.
@@ -456,9 +476,10 @@ def benchmark_of(record: AnswerRecord) -> Benchmark:
     if record.benchmark not in known:
         raise InputError(
             "unknown benchmark",
-            where=f"item {record.item} epoch {record.epoch}",
+            where=where or f"item {record.item} epoch {record.epoch}",
             found=record.benchmark,
             expected=" or ".join(known) + ", or a record with the definition of its benchmark",
+            hint=hint,
         )
     return known[record.benchmark]
 
@@ -495,9 +516,9 @@ def _definition(file: Path) -> Definition:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        text = file.read_text("utf-8")
-        node = yaml.compose(text, loader)
-        values = yaml.load(text, loader)
+        reader = loader(file.read_text("utf-8"))
+        node = reader.get_single_node()
+        values = None if node is None else reader.construct_document(node)
     except OSError as error:
         raise InputError(
             "cannot read the benchmark", where=str(file), found=error.strerror, expected=f"a {FILE}"
@@ -511,10 +532,9 @@ def _definition(file: Path) -> Definition:
 
 
 def _refusal(file: Path, node: Any, error: ValidationError) -> InputError:
-    """One message for all that is wrong, by line. Of the choices of a union, the one that comes nearest counts."""
-    problems = error.errors(include_url=False)
+    """One message for all that is wrong, by line."""
     found: dict[tuple[int, str], str] = {}
-    for problem in problems:
+    for problem in error.errors(include_url=False):
         place, line = _place(node, problem["loc"])
         found.setdefault(
             (line, place), f"line {line}, {place}: {_said(problem)}" if place else _said(problem)
@@ -551,17 +571,7 @@ def _place(node: Any, loc: tuple[int | str, ...]) -> tuple[str, int]:
     return ".".join(keys), line
 
 
-_CHOICES = {
-    "ImportedPrompt",
-    "OwnPrompt",
-    "Numbers",
-    "Labels",
-    "Column",
-    "DimensionTable",
-    "list",
-    "word",
-    "[key]",
-}
+_CHOICES = {*_KINDS.values(), "list", "word", "[key]"}
 
 
 def _said(problem: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ def guiding_question(dimension: Dimension, variables: Variables) -> str:
     return _PLACEHOLDER.sub(lambda match: filled.get(match[1], match[0]), dimension.guiding_question)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """The text with braces doubled, so that ``str.format`` returns it unchanged."""
     return text.replace("{", "{{").replace("}", "}}")
 
@@ -69,10 +69,10 @@ def _template(benchmark: Benchmark, revision: str, name: str, guiding: str, indi
     braces, as in the pinned data, both give the same prompt.
     """
     return template_of(benchmark).format(
-        revision=_literal(revision),
-        dimension=_literal(name),
-        guiding_question=_literal(guiding),
-        indicators=_literal(indicators),
+        revision=literal(revision),
+        dimension=literal(name),
+        guiding_question=literal(guiding),
+        indicators=literal(indicators),
     )
 
 

@@ -1,4 +1,4 @@
-"""Benchmarks that are no part of the package, from their files alone: both harnesses, then every command.
+"""Benchmarks from outside the package, from their files alone: both harnesses, then every command.
 
 The example `docs/examples/kindness-under-pressure` has a rubric per question, grades from 1 to 10 and two scripted
 objections. The questions of WritingBench, which Inspect Evals installs with its criteria, come from that package when

@@ -127,7 +127,7 @@ def choose(
     Args:
         source: The data set.
         rows: Its rows in shuffled order and in the shape of the stage.
-        arguments: How many to take; all if there is no limit.
+        arguments: How many rows to take. Without a limit, all of them.
         tokenizer: Counts tokens and renders dialogues; its template must keep every answer.
         dropped: Counts unusable rows by reason.
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from value_retention.tasks.definition import packaged
+from value_retention.tasks.definition import Strict, packaged
 from value_retention.tasks.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,12 +27,6 @@ LM_EVAL = frozenset({
     "fewshot_as_multiturn", "confirm_run_unsafe_code",
 })  # fmt: skip
 """Keys of lm-eval's own configuration file that an audit passes on. The audit sets the others."""
-
-
-class Strict(BaseModel):
-    """A mapping without unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Model(Strict):

@@ -67,11 +67,11 @@ def read_table(
         InputError: missing or unreadable file, no rows, or a required or chosen column that is missing.
     """
     if not path.is_file() or path.suffix not in EXTENSIONS:
-        found = path if not path.is_file() else f"a file of type {path.suffix or 'unknown'}"
+        kind = f"a file of type {path.suffix or 'unknown'}"
         raise InputError(
             "cannot read the table",
             where=str(path),
-            found="no such file" if not path.is_file() else found,
+            found=kind if path.is_file() else "no such file",
             expected=f"a file ending in {', '.join(EXTENSIONS)}",
         )
     rows = tuple(row for _, row in folder_rows(Table(path.name, (), ()), path.parent))

@@ -20,7 +20,7 @@ from value_retention.analysis.authoring.templates import (
     benchmark_yaml,
     judge_prompt,
 )
-from value_retention.tasks.definition import FILE, Definition, packaged, schema
+from value_retention.tasks.definition import FILE, Definition, packaged_names, schema
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.tables import Row
 
@@ -115,9 +115,7 @@ def _check(value: dict[str, Any]) -> None:
     try:
         name = Definition.model_validate(value).name
     except ValidationError as error:
-        # Of the choices of a union, the one that is meant fails by its value and not by its keys.
-        problems = error.errors(include_url=False)
-        problem = next((found for found in problems if found["type"] == "value_error"), problems[0])
+        problem = error.errors(include_url=False)[0]
         raise InputError(
             "invalid benchmark",
             where=str(problem["loc"][0]),
@@ -125,9 +123,7 @@ def _check(value: dict[str, Any]) -> None:
             expected=problem["msg"].removeprefix("Value error, "),
         ) from None
     # The task of a benchmark with the name "benchmark" would be in the file of the definition.
-    taken = {own for known in packaged().values() for own in (known.name, known.task_name)} | {
-        Path(FILE).stem
-    }
+    taken = packaged_names() | {Path(FILE).stem}
     if name.lower() in taken:
         raise InputError(
             "the name is taken",
