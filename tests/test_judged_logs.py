@@ -346,6 +346,6 @@ def test_the_samples_of_another_task_are_a_run_only_if_a_metric_is_named(pisa: P
         (tmp_path / name).write_text(file.read_text("utf-8"), "utf-8")
     beside = one(pisa / "base", "results_*.json")
     (tmp_path / beside.name).write_text(beside.read_text("utf-8").replace("pisa_made_llm_judged", "quiz"))
-    with pytest.raises(InputError, match="no judged answers"):
+    with pytest.raises(InputError, match="no answers found"):
         load_runs([tmp_path])
     assert {record.benchmark for record in records_at(tmp_path, "acc")} == {"quiz"}
