@@ -209,6 +209,54 @@ def test_an_arms_file_is_read_with_paths_relative_to_it(tmp_path: Path) -> None:
     assert content.margin == 5.0
 
 
+STUDY = """
+arms:
+  - {name: base, role: base, run: a, probe: 0.1}
+  - {name: mid, role: midtrain, run: b, task_loss: 3, probe: 0.9, probe_margin: 0.4}
+  - {name: neutral, role: control, run: c}
+  - {domain: helpfulness, method: SFT, data: dolly, seed: 1, run: d, task_loss: 2.5, value_loss: 2.0}
+  - {domain: helpfulness, method: SFT, data: dolly, seed: 1, mitigation: replay 10 %, run: e, task_loss: 2.5}
+  - {domain: coding, method: SFT, data: magicoder, seed: 1, run: f}
+"""
+
+
+def test_an_arms_file_may_hold_a_control_mitigations_and_figures_without_a_judge(tmp_path: Path) -> None:
+    file = tmp_path / "arms.yaml"
+    file.write_text(STUDY)
+    base, mid, neutral, plain, replay, coding = read_arms(file).arms
+    assert (base.before, mid.base, neutral.control) == (True, True, True)
+    assert [a.trained for a in (base, mid, neutral, plain, replay, coding)] == [False] * 3 + [True] * 3
+    assert (plain.plain, replay.plain) == (True, False)
+    assert replay.name == "SFT helpfulness dolly replay 10 % seed 1"
+    assert (mid.task_loss, mid.probe, mid.probe_margin, plain.value_loss) == (3.0, 0.9, 0.4, 2.0)
+    assert base.task_loss is None
+
+
+def test_a_mitigation_is_compared_with_its_plain_arm_and_changes_no_other_figure(tmp_path: Path) -> None:
+    file = tmp_path / "arms.yaml"
+    file.write_text(STUDY)
+    arms = list(read_arms(file).arms)
+    plain = [a for a in arms if not (a.control or a.mitigation)]
+    scores = tenths(6, 40)
+    runs = made([a.name for a in arms], scores)
+    result = compare_arms(arms, runs, Settings(margin=5.0))
+    without = compare_arms(plain, [r for r in runs if r.run in {a.name for a in plain}], Settings(margin=5.0))
+    (found,) = result.find("mitigation", "anima_2_2", "overall_mean")
+    assert found.statement == "SFT helpfulness dolly: with replay 10 % − plain"
+    assert found.difference == pytest.approx((scores[4] - scores[3]).mean() * 100)
+    assert (found.tier, found.verdict) == ("exploratory", None)
+    others = [e for e in result.effects if e.comparison != "mitigation"]
+    for field in ("statement", "metric", "tier", "family", "family_size", "verdict"):
+        assert [getattr(e, field) for e in others] == [getattr(e, field) for e in without.effects], field
+    for field in ("difference", "t_low", "low", "p_adjusted", "q"):
+        expected = [getattr(e, field) for e in without.effects]
+        assert [getattr(e, field) for e in others] == [
+            x if x is None else pytest.approx(x) for x in expected
+        ], field
+    assert not any("neutral" in e.weights for e in result.effects)
+    assert {s.run for s in result.scores} == {a.name for a in arms}, "the control is shown"
+
+
 BAD = [
     ("", "no list of arms"),
     ("arms: 3", "no list of arms"),
@@ -225,6 +273,18 @@ BAD = [
         "arms: [{name: a, domain: d, method: m, run: x}, {name: b, domain: d, method: m, run: y}]",
         "two arms have the same domain",
     ),
+    (
+        "arms: [{name: a, domain: d, method: m, mitigation: kl, run: x}, "
+        "{name: b, domain: d, method: m, mitigation: kl, run: y}]",
+        "two arms have the same domain",
+    ),
+    ("arms: [{role: base, run: x, mitigation: replay}, {role: midtrain, run: y}]", "invalid mitigation"),
+    ("arms: [{domain: d, method: m, mitigation: [kl], run: x}, {role: base, run: y}]", "invalid mitigation"),
+    ("arms: [{role: base, run: x, task_loss: -1}, {role: midtrain, run: y}]", "invalid task_loss"),
+    ("arms: [{role: base, run: x, value_loss: .nan}, {role: midtrain, run: y}]", "invalid value_loss"),
+    ("arms: [{role: base, run: x, probe: 1.2}, {role: midtrain, run: y}]", "invalid probe"),
+    ("arms: [{role: base, run: x, probe_margin: high}, {role: midtrain, run: y}]", "invalid probe_margin"),
+    ("tasks: ifeval\narms: [{role: base, run: x}, {role: midtrain, run: y}]", "`tasks` must be a list"),
     (
         "arms: [{name: a, base: true, run: x}, {name: a, domain: d, method: m, run: y}]",
         "two arms have the same name",

@@ -1,7 +1,8 @@
 """Comparisons: weighted sums of runs, whose weights add to 0.
 
 A pair of runs has the weights -1 and +1. An experiment of several arms has gains over the base, domain effects,
-replications and interactions, each a weighted sum of arms.
+replications and interactions, each a weighted sum of arms. An arm with a mitigation is compared with the plain arm of
+the same method, domain and data, and enters nothing else.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def comparisons_of(arms: Sequence[Arm]) -> list[Comparison]:
     """
     cells: dict[tuple[str, str], Floats] = {}
     for arm in arms:
-        if arm.trained:
+        if arm.plain:
             cells.setdefault((arm.method, arm.domain), _cell_weights(arms, arm.method, arm.domain))
     recipes = tuple(arm.recipe if arm.trained else () for arm in arms)
     primary = "gain over base" if any(arm.base for arm in arms) else "domain effect"
@@ -87,6 +88,7 @@ def comparisons_of(arms: Sequence[Arm]) -> list[Comparison]:
             statement = f"{d2} − {d1} within {m1}"
             found.append(comparison("domain effect", statement, effects[m1, d1, d2], d2, d1))
     found += _data_sets(arms, recipes)
+    found += _mitigations(arms, recipes)
     methods, domains = (list(dict.fromkeys(cell[k] for cell in cells)) for k in (0, 1))
     for m1, m2 in combinations(methods, 2):
         for d1, d2 in combinations(domains, 2):
@@ -98,14 +100,14 @@ def comparisons_of(arms: Sequence[Arm]) -> list[Comparison]:
 
 
 def _cell_weights(arms: Sequence[Arm], method: str, domain: str) -> Floats:
-    members = [arm for arm in arms if arm.trained and (arm.method, arm.domain) == (method, domain)]
+    members = [arm for arm in arms if arm.plain and (arm.method, arm.domain) == (method, domain)]
     data = list(dict.fromkeys(arm.data for arm in members))
     seeds = {d: sum(arm.data == d for arm in members) for d in data}
     shares = [1 / (len(data) * seeds[arm.data]) if arm in members else 0.0 for arm in arms]
     return np.array(shares, dtype=np.float64)
 
 
-def _recipe_weights(arms: Sequence[Arm], recipe: tuple[str, str, str]) -> Floats:
+def _recipe_weights(arms: Sequence[Arm], recipe: tuple[str, ...]) -> Floats:
     same = np.array([float(arm.trained and arm.recipe == recipe) for arm in arms])
     return np.asarray(same / same.sum(), dtype=np.float64)
 
@@ -115,7 +117,7 @@ def _gains(arms: Sequence[Arm]) -> list[tuple[str, Floats, str, str]]:
     found = []
     for base in (arm for arm in arms if arm.base):
         start = np.array([float(arm is base) for arm in arms])
-        for recipe in dict.fromkeys(arm.recipe for arm in arms if arm.trained):
+        for recipe in dict.fromkeys(arm.recipe for arm in arms if arm.plain):
             text = " ".join(part for part in recipe if part)
             weights = _recipe_weights(arms, recipe) - start
             found.append((f"{text} − {base.name}", weights, text, base.name))
@@ -124,7 +126,7 @@ def _gains(arms: Sequence[Arm]) -> list[tuple[str, Floats, str, str]]:
 
 def _data_sets(arms: Sequence[Arm], recipes: tuple[tuple[str, ...], ...]) -> list[Comparison]:
     """Replication: the domain effect with each data set, and data sets of one domain against each other."""
-    distinct = list(dict.fromkeys(arm.recipe for arm in arms if arm.trained))
+    distinct = list(dict.fromkeys(arm.recipe for arm in arms if arm.plain))
     effects: list[Comparison] = []
     others: list[Comparison] = []
     for first, second in combinations(distinct, 2):
@@ -139,3 +141,21 @@ def _data_sets(arms: Sequence[Arm], recipes: tuple[tuple[str, ...], ...]) -> lis
             statement = f"{more} − {data} ({domain} within {method})"
             others.append(Comparison("same domain, other data", statement, weights, more, data, recipes))
     return effects + others
+
+
+def _mitigations(arms: Sequence[Arm], recipes: tuple[tuple[str, ...], ...]) -> list[Comparison]:
+    """Each mitigation less the plain arm of the same method, domain and data.
+
+    They are explored, without verdicts: the primary figures ask whether post-training kept the value, and a mitigation
+    is chosen from several by its result.
+    """
+    found = []
+    plain = {arm.recipe for arm in arms if arm.plain}
+    for recipe in dict.fromkeys(arm.recipe for arm in arms if arm.trained and not arm.plain):
+        *rest, mitigation = recipe
+        if tuple(rest) in plain:
+            sides = f"with {mitigation}", "plain"
+            weights = _recipe_weights(arms, recipe) - _recipe_weights(arms, tuple(rest))
+            statement = f"{' '.join(filter(None, rest))}: {sides[0]} − {sides[1]}"
+            found.append(Comparison("mitigation", statement, weights, *sides, recipes))
+    return found

@@ -12,11 +12,18 @@ An arms file is a YAML::
 
 Paths are relative to the file. An arm may name several runs, one per benchmark. All trained arms (role ``post``, the
 default) are compared with the ``midtrain`` arm, and with the ``base`` arm without mid-training. With both,
-the report has the retained share of what mid-training gave.
+the report has the retained share of what mid-training gave. An arm of the role ``control`` was mid-trained on a neutral
+topic: it has a score and no gain.
+
+Further keys of an arm: ``mitigation`` (what was done to keep the value, such as ``replay 10 %``; the arm is compared
+with the plain arm of the same method, domain and data), ``task_loss`` and ``value_loss`` (held-out loss, nats per
+token), ``probe`` (share of pairs) and ``probe_margin`` (nats per token). ``tasks`` beside ``arms`` names the tasks
+against which the value is drawn.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +32,16 @@ from typing import Any
 from value_retention.analysis.runs.names import check_names
 from value_retention.tasks.errors import InputError
 
-KEYS = {"name", "run", "domain", "method", "data", "seed", "base", "role"}
-ROLES = ("base", "midtrain", "post")
+MEASURES = {
+    "task_loss": (0.0, math.inf),
+    "value_loss": (0.0, math.inf),
+    "probe": (0.0, 1.0),
+    "probe_margin": (-math.inf, math.inf),
+}
+"""Figures of an arm that need no judge, with the range of each."""
+
+KEYS = {"name", "run", "domain", "method", "data", "seed", "base", "role", "mitigation", *MEASURES}
+ROLES = ("base", "midtrain", "post", "control")
 
 
 @dataclass(frozen=True)
@@ -47,16 +62,33 @@ class Arm:
     """The checkpoint that the others are compared with: the one they were trained from."""
     before: bool = False
     """The checkpoint before mid-training, where ``base`` is the mid-trained one."""
+    control: bool = False
+    """A checkpoint mid-trained on a neutral topic."""
+    mitigation: str = ""
+    """What was done to keep the value, such as ``replay 10 %``; empty for a plain arm."""
+    task_loss: float | None = None
+    """Loss on held-out rows of the task, nats per token."""
+    value_loss: float | None = None
+    """Loss on held-out texts of the value, nats per token."""
+    probe: float | None = None
+    """Share of the probe's pairs in which the checkpoint prefers the answer with the value."""
+    probe_margin: float | None = None
+    """Mean margin of that preference, nats per token."""
 
     @property
     def trained(self) -> bool:
         """Whether the arm is a post-trained checkpoint."""
-        return not (self.base or self.before)
+        return not (self.base or self.before or self.control)
 
     @property
-    def recipe(self) -> tuple[str, str, str]:
-        """Method, domain and data: arms of one recipe differ by seed only."""
-        return self.method, self.domain, self.data
+    def plain(self) -> bool:
+        """Whether it is post-trained without a mitigation."""
+        return self.trained and not self.mitigation
+
+    @property
+    def recipe(self) -> tuple[str, ...]:
+        """Method, domain, data, and the mitigation if there is one: arms of one recipe differ by seed only."""
+        return (self.method, self.domain, self.data, *filter(None, [self.mitigation]))
 
 
 @dataclass(frozen=True)
@@ -67,6 +99,8 @@ class ArmsFile:
     margin: float | None
     allow: tuple[str, ...]
     judge: str | None = None
+    tasks: tuple[str, ...] = ()
+    """Other tasks, or ``task_loss``, against which the value is drawn; empty for the first that the runs have."""
 
 
 def read_arms(path: Path) -> ArmsFile:
@@ -87,7 +121,7 @@ def read_arms(path: Path) -> ArmsFile:
             "the arms file has no list of arms", where=str(path), expected="a mapping with a list `arms`",
             hint="see `value-retention arms --help`",
         )  # fmt: skip
-    _check_keys(content, {"arms", "margin", "allow", "judge"}, str(path))
+    _check_keys(content, {"arms", "margin", "allow", "judge", "tasks"}, str(path))
     arms = _with_roles([_arm(entry, index, path) for index, entry in enumerate(content["arms"])], str(path))
     margin = content.get("margin")
     if margin is not None and (
@@ -96,17 +130,25 @@ def read_arms(path: Path) -> ArmsFile:
         raise InputError(
             "invalid margin", where=f"{path}, margin", found=margin, expected="points above 0, such as 5"
         )
-    allow = content.get("allow") or []
-    if not isinstance(allow, list):
-        raise InputError(
-            "`allow` must be a list", where=f"{path}, allow", found=allow, expected="such as [judge]"
-        )
+    allow, tasks = (
+        _listed(content, key, example, path) for key, example in (("allow", "[judge]"), ("tasks", "[ifeval]"))
+    )
     judge = content.get("judge")
     if judge is not None and not isinstance(judge, str):
         raise InputError(
             "`judge` must be a name", where=f"{path}, judge", found=judge, expected="such as lab/judge"
         )
-    return ArmsFile(tuple(arms), None if margin is None else float(margin), tuple(map(str, allow)), judge)
+    return ArmsFile(tuple(arms), None if margin is None else float(margin), allow, judge, tasks)
+
+
+def _listed(content: Mapping[str, Any], key: str, example: str, path: Path) -> tuple[str, ...]:
+    """A key of the file that holds a list of names."""
+    found = content.get(key) or []
+    if not isinstance(found, list):
+        raise InputError(
+            f"`{key}` must be a list", where=f"{path}, {key}", found=found, expected=f"such as {example}"
+        )
+    return tuple(map(str, found))
 
 
 def _with_roles(arms: Sequence[tuple[Arm, str]], where: str) -> list[Arm]:
@@ -126,7 +168,12 @@ def _with_roles(arms: Sequence[tuple[Arm, str]], where: str) -> list[Arm]:
             )
     reference = "midtrain" if any(role == "midtrain" for _, role in arms) else "base"
     found = [
-        replace(arm, base=role == reference, before=role == "base" and reference != "base")
+        replace(
+            arm,
+            base=role == reference,
+            before=role == "base" and reference != "base",
+            control=role == "control",
+        )
         for arm, role in arms
     ]
     _check_distinct(found, where)
@@ -161,12 +208,32 @@ def _arm(entry: object, index: int, path: Path) -> tuple[Arm, str]:
     if role == "post" and not (domain and method):
         raise InputError(
             "an arm needs domain and method", where=where, found=dict(entry),
-            expected="domain and method, or role: base or midtrain",
+            expected="domain and method, or role: base, midtrain or control",
         )  # fmt: skip
-    words = [method, domain, data, f"seed {seed}" if seed is not None else ""]
+    mitigation = entry.get("mitigation") or ""
+    if not isinstance(mitigation, str) or (mitigation and role != "post"):
+        raise InputError(
+            "invalid mitigation", where=where, found=f"{mitigation} (role {role})",
+            expected="a text such as `replay 10 %`, for a post-trained arm",
+        )  # fmt: skip
+    words = [method, domain, data, mitigation, f"seed {seed}" if seed is not None else ""]
     name = str(entry.get("name") or " ".join(word for word in words if word) or role)
     check_names([name, *runs], where)
-    return Arm(name, tuple(str(path.parent / run) for run in runs), domain, method, data, seed), role
+    arm = Arm(name, tuple(str(path.parent / run) for run in runs), domain, method, data, seed)
+    measures: dict[str, Any] = {key: _measure(entry.get(key), key, where) for key in MEASURES}
+    return replace(arm, mitigation=mitigation, **measures), role
+
+
+def _measure(value: Any, key: str, where: str) -> float | None:
+    """One of `MEASURES`; None where the arm does not give it."""
+    low, high = MEASURES[key]
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None or (known and math.isfinite(value) and low <= value <= high):
+        return None if value is None else float(value)
+    limits = (
+        "" if low == -math.inf else " of at least 0" if high == math.inf else f" from {low:g} to {high:g}"
+    )
+    raise InputError(f"invalid {key}", where=where, found=value, expected=f"a finite number{limits}")
 
 
 def _check_distinct(arms: Sequence[Arm], where: str) -> None:
@@ -181,5 +248,5 @@ def _check_distinct(arms: Sequence[Arm], where: str) -> None:
                          hint="give them different names, data or seeds")  # fmt: skip
     recipes = [(arm.recipe, arm.seed) for arm in arms if arm.trained]
     if len(set(recipes)) < len(recipes):
-        raise InputError("two arms have the same domain, method, data and seed", where=where,
-                         hint="set `data` or `seed` to tell them apart")  # fmt: skip
+        raise InputError("two arms have the same domain, method, data, mitigation and seed", where=where,
+                         hint="set `data`, `mitigation` or `seed` to tell them apart")  # fmt: skip

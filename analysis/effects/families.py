@@ -71,15 +71,18 @@ def judged(effects: Sequence[Effect], settings: Settings) -> list[Effect]:
 
 
 def explored(tests: Sequence[Test]) -> list[Test]:
-    """Exploratory figures with their Benjamini-Hochberg q, a family per benchmark and kind of figure."""
+    """Exploratory figures with their Benjamini-Hochberg q, a family per benchmark and kind of figure.
+
+    Mitigations are families apart, so that one more of them changes no q of the plain arms.
+    """
     families: dict[str, list[int]] = {}
     for index, test in enumerate(tests):
+        apart = ", mitigations" if test.comparison == "mitigation" else ""
         if isinstance(test, Contrast):
-            families.setdefault(f"{test.benchmark}, non-English less English, {test.design}", []).append(
-                index
-            )
+            name = f"{test.benchmark}, non-English less English, {test.design}{apart}"
+            families.setdefault(name, []).append(index)
         elif test.tier == "exploratory":
-            families.setdefault(f"{test.benchmark}, {test.kind}", []).append(index)
+            families.setdefault(f"{test.benchmark}, {test.kind}{apart}", []).append(index)
     found = list(tests)
     for name, members in families.items():
         raw = [tests[i].p for i in members]

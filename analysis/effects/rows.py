@@ -28,7 +28,7 @@ NO_GAIN = "the gain before post-training is 0"
 
 ComparisonKind = Literal[
     "pair", "gain over base", "domain effect", "domain effect by data", "same domain, other data",
-    "domain x method",
+    "domain x method", "mitigation",
 ]  # fmt: skip
 
 Tier = Literal["primary", "secondary", "exploratory"]

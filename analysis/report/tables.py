@@ -18,6 +18,7 @@ KINDS = {
     "domain effect by data": "replication over data sets: domain effect",
     "same domain, other data": "replication over data sets: same domain",
     "domain x method": "domain x method",
+    "mitigation": "mitigation less the plain arm",
 }
 """Kinds of comparison in an experiment, and their titles."""
 
