@@ -80,10 +80,8 @@ paper: $(STAMP)
 	@echo "The study in miniature: about 6 minutes on two cores. What each step prints is in $(PAPER)/steps."
 	@$(MAKE) --no-print-directory -j2 -f train/paper.mk STUDY=tiny OUT=$(PAPER) PY=$(CURDIR)/$(BIN)/python \
 		LM_EVAL=$(CURDIR)/$(BIN)/lm_eval VALUE_RETENTION=$(CURDIR)/$(BIN)/value-retention
-	$(BIN)/value-retention table $(foreach name,base midtrain sft-dolly sft-magicoder grpo-rlhflow grpo-magicoder,\
-		$(name)=$(PAPER)/logs/$(name)) -o $(PAPER)/grades.parquet
 	@printf '%s\n' "This is not a benchmark result: sample questions, and a judge that counts phrases." \
-		"Runs: $(PAPER)/logs   Comparison: $(PAPER)/comparison.json   All grades: $(PAPER)/grades.parquet" \
+		"Runs: $(PAPER)/logs   Arms: $(PAPER)/arms.yaml   Report: $(PAPER)/report.html" \
 		"The commands: make -n -f train/paper.mk STUDY=tiny"
 
 test: $(STAMP)

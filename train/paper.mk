@@ -1,4 +1,4 @@
-# The study as a graph: base -> mid-training -> one branch per arm -> merge -> evaluate -> compare.
+# The study as a graph: base -> mid-training -> one branch per arm -> merge -> evaluate -> compare -> report.
 #
 #   make -f train/paper.mk STUDY=tiny                  the miniature: CPU, offline
 #   make -f train/paper.mk STUDY=llama31-8b DOCUMENTS=documents.jsonl RLHFLOW_REVISION=COMMIT JUDGE=...
@@ -8,10 +8,13 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SECONDARY:
+.SECONDEXPANSION:
 .PHONY: all rows train merge eval compare
 
+GRAPH := $(lastword $(MAKEFILE_LIST))
 STUDY ?= tiny
 OUT ?= out/$(STUDY)
+CONFIGS := $(dir $(GRAPH))configs/$(STUDY)
 PY ?= python
 LM_EVAL ?= lm_eval
 VALUE_RETENTION ?= value-retention
@@ -20,17 +23,38 @@ LAUNCH ?= $(PY) -m
 # Additional options for every training script, such as --config llama31-8b/full-8gpu.yaml
 TRAIN_FLAGS ?=
 
-SFT := sft-dolly sft-magicoder sft-alpaca
-GRPO := grpo-rlhflow grpo-magicoder grpo-ultrafeedback
-# The miniature leaves out the replication arms (sft-alpaca, grpo-ultrafeedback) to save time.
-ARMS ?= $(if $(filter tiny,$(STUDY)),sft-dolly sft-magicoder grpo-rlhflow grpo-magicoder,$(SFT) $(GRPO))
-TRAINED := midtrain $(ARMS)
-CHECKPOINTS := base $(TRAINED)
-DONE := $(OUT)/done
+# -- what can be chosen ------------------------------------------------------------------------------------------
 
+# Training seeds of the arms. If empty, one run of each arm with the seed in the configs. SEEDS_sft-dolly="1 2" is
+# for one arm.
+SEEDS ?=
+# Largest loss, in points, that counts as none. Choose it before you see the results.
+MARGIN ?= 5
+# Tasks of lm-eval that are evaluated beside, with commas: ifeval,mmlu.
+TASKS ?=
+# Base models have not seen the chat template and are asked without it. --apply_chat_template asks them with it.
+BASE_TEMPLATE ?=
+# Arms that lessen the loss, and runs of mid-training on a neutral topic.
+MITIGATIONS ?=
+CONTROLS ?=
+
+# -- the studies -------------------------------------------------------------------------------------------------
+# ARMS                 the arms
+# BASE, BASE_REVISION  the base model; the miniature makes one
+# BASE_FLAGS           options of mid-training for another base than that of its config
+# TOKENIZER            options of the rows
+# DATA, JUDGE, EPOCHS  questions, judge, answers per question
+# DTYPE                weights of the merged checkpoints
+# EVAL_MODEL           lm_eval's engine; EVAL_FLAGS: its other options
+# TOGETHER             evaluates several checkpoints in one process, which pays for small models
+# ROWS_FLAGS_arm       options for the rows of an arm
+# QUIET                one line per step, and the rest in $(OUT)/steps
 ifeq ($(STUDY),tiny)
 # The miniature: shipped rows, sample items as questions, lexical judge.
-BASE := $(OUT)/base
+# The replication arms (sft-alpaca, grpo-ultrafeedback) are left out to save time.
+ARMS ?= sft-dolly sft-magicoder grpo-rlhflow grpo-magicoder
+BASE := $(OUT)/base-merged
+BASE_FLAGS := --model_name_or_path $(BASE)
 TOKENIZER := --tokenizer $(BASE)
 DATA ?= sample
 JUDGE ?= lexical
@@ -38,17 +62,14 @@ EPOCHS ?= 1
 DTYPE ?= float32
 EVAL_MODEL ?= --model hf --device cpu --batch_size 33
 EVAL_FLAGS ?= --gen_kwargs max_gen_toks=128
+TOGETHER ?= yes
+QUIET ?= yes
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 # On matrices this small, several threads are slower than one.
 export OMP_NUM_THREADS := 1
-# Steps run side by side: the terminal shows when each begins and ends, a log per step has the rest.
-STEPS := $(OUT)/steps
-Q := @
-begin = @mkdir -p $(STEPS) && echo "$$(date +%T)  begin  $(@F)"
-LOG = >> $(STEPS)/$(@F).log 2>&1 || { tail -n 30 $(STEPS)/$(@F).log; exit 1; }
-end = && echo "$$(date +%T)  done   $(@F)"
 else
+ARMS ?= sft-dolly sft-magicoder sft-alpaca grpo-rlhflow grpo-magicoder grpo-ultrafeedback
 BASE := meta-llama/Llama-3.1-8B
 BASE_REVISION := d04e592bb4f6aa9cfee91e2e20afa771667e1d4b
 TOKENIZER := --tokenizer $(BASE) --tokenizer_revision $(BASE_REVISION)
@@ -58,40 +79,56 @@ JUDGE ?= $(error set a judge: JUDGE=provider/model)
 EPOCHS ?= 5
 DTYPE ?= bfloat16
 EVAL_MODEL ?= --model vllm
-EVAL_FLAGS ?=
 ROWS_FLAGS_midtrain ?= --dataset $(or $(DOCUMENTS),$(error set the documents: DOCUMENTS=FILE with a text column))
 ROWS_FLAGS_grpo-rlhflow ?= $(if $(RLHFLOW_REVISION),--dataset_revision $(RLHFLOW_REVISION))
-# vLLM needs a chat template in the checkpoint. The base model has none, so it is saved with one first.
 endif
 
-all: compare
-rows: $(TRAINED:%=$(DONE)/rows-%)
-train: $(TRAINED:%=$(DONE)/train-%)
-merge: $(TRAINED:%=$(DONE)/merge-%)
-eval: $(CHECKPOINTS:%=$(DONE)/eval-%)
-compare: $(OUT)/comparison.json
+# -- names -------------------------------------------------------------------------------------------------------
+# An arm with several seeds is sft-dolly-seed1, sft-dolly-seed2. Rows are those of the arm.
 
+DONE := $(OUT)/done
+MIDTRAIN := midtrain $(CONTROLS)
+seeds = $(or $(SEEDS_$(1)),$(SEEDS))
+runs = $(if $(word 2,$(call seeds,$(1))),$(patsubst %,$(1)-seed%,$(call seeds,$(1))),$(1))
+arm = $(firstword $(subst -seed, ,$(1)))
+seed = $(or $(word 2,$(subst -seed, ,$(1))),$(call seeds,$(1)))
+# The run that an arm starts from is midtrain, unless its config names another.
+parent = $(or $(shell sed -n 's/^parent: *\([^ ]*\).*/\1/p' $(CONFIGS)/$(call arm,$(1)).yaml 2>/dev/null),midtrain)
+POST := $(foreach arm,$(ARMS) $(MITIGATIONS),$(call runs,$(arm)))
+TRAINED := $(MIDTRAIN) $(POST)
+NAMES := base $(TRAINED)
+
+# -- steps -------------------------------------------------------------------------------------------------------
+
+ifdef QUIET
+STEPS := $(OUT)/steps
+Q := @
+begin = @mkdir -p $(STEPS) && echo "$$(date +%T)  begin  $(@F)"
+LOG = >> $(STEPS)/$(@F).log 2>&1 || { tail -n 30 $(STEPS)/$(@F).log; exit 1; }
+end = && echo "$$(date +%T)  done   $(@F)"
+endif
 # Each step writes a marker after its command has succeeded.
 define done
 	@mkdir -p $(DONE) && touch $@ $(end)
 endef
 
-ifeq ($(STUDY),tiny)
+all: compare
+rows: $(foreach name,$(MIDTRAIN) $(ARMS) $(MITIGATIONS),$(DONE)/rows-$(name))
+train: $(TRAINED:%=$(DONE)/train-%)
+merge: $(NAMES:%=$(DONE)/merge-%)
+compare: $(OUT)/report.html
+
+# The base in the form of the other checkpoints, with chat template and both end tokens. The hub's is the pinned commit.
 $(DONE)/merge-base:
 	$(begin)
-	$(Q)$(PY) -m value_retention.train.tiny --output $(BASE) $(LOG)
-	$(done)
-BASE_READY := $(DONE)/merge-base
-base_folder := $(BASE)
+ifeq ($(STUDY),tiny)
+	$(Q)$(PY) -m value_retention.train.tiny --output $(OUT)/base-merged $(LOG)
 else
-# The base in the form of the other checkpoints: with chat template and both end tokens, from the pinned commit.
-$(DONE)/merge-base:
-	$(PY) -m value_retention.train.merge --model $(BASE) --revision $(BASE_REVISION) --dtype $(DTYPE) \
-		--output $(OUT)/base-merged
-	$(done)
-BASE_READY :=
-base_folder := $(OUT)/base-merged
+	$(Q)$(PY) -m value_retention.train.merge --model $(BASE) --revision $(BASE_REVISION) --dtype $(DTYPE) \
+		--output $(OUT)/base-merged $(LOG)
 endif
+	$(done)
+BASE_READY := $(if $(BASE_FLAGS),$(DONE)/merge-base)
 
 # The training rows without those that share text with a benchmark question, and their stamp.
 $(DONE)/rows-%: $(BASE_READY)
@@ -102,18 +139,17 @@ $(DONE)/rows-%: $(BASE_READY)
 		--drop $(OUT)/rows/$*.jsonl $(LOG)
 	$(done)
 
-$(DONE)/train-midtrain: $(DONE)/rows-midtrain $(BASE_READY)
+$(MIDTRAIN:%=$(DONE)/train-%): $(DONE)/train-%: $(DONE)/rows-% $(BASE_READY)
 	$(begin)
-	$(Q)$(LAUNCH) value_retention.train.midtrain --config $(STUDY)/midtrain.yaml $(TRAIN_FLAGS) \
-		$(if $(filter tiny,$(STUDY)),--model_name_or_path $(BASE)) \
-		--rows $(OUT)/rows/midtrain.jsonl --output_dir $(OUT)/midtrain $(LOG)
+	$(Q)$(LAUNCH) value_retention.train.midtrain --config $(STUDY)/$*.yaml $(TRAIN_FLAGS) $(BASE_FLAGS) \
+		--rows $(OUT)/rows/$*.jsonl --output_dir $(OUT)/$* $(LOG)
 	$(done)
 
-$(ARMS:%=$(DONE)/train-%): $(DONE)/train-%: $(DONE)/rows-% $(DONE)/merge-midtrain
+$(POST:%=$(DONE)/train-%): $(DONE)/train-%: $(DONE)/rows-$$(call arm,$$*) $(DONE)/merge-$$(call parent,$$*)
 	$(begin)
-	$(Q)$(LAUNCH) value_retention.train.$(firstword $(subst -, ,$*)) --config $(STUDY)/$*.yaml $(TRAIN_FLAGS) \
-		--model_name_or_path $(OUT)/midtrain-merged \
-		--rows $(OUT)/rows/$*.jsonl --output_dir $(OUT)/$* $(LOG)
+	$(Q)$(LAUNCH) value_retention.train.$(firstword $(subst -, ,$*)) --config $(STUDY)/$(call arm,$*).yaml $(TRAIN_FLAGS) \
+		--model_name_or_path $(OUT)/$(call parent,$*)-merged $(addprefix --seed ,$(call seed,$*)) \
+		--rows $(OUT)/rows/$(call arm,$*).jsonl --output_dir $(OUT)/$* $(LOG)
 	$(done)
 
 $(TRAINED:%=$(DONE)/merge-%): $(DONE)/merge-%: $(DONE)/train-%
@@ -121,15 +157,42 @@ $(TRAINED:%=$(DONE)/merge-%): $(DONE)/merge-%: $(DONE)/train-%
 	$(Q)$(PY) -m value_retention.train.merge --model $(OUT)/$* --dtype $(DTYPE) --output $(OUT)/$*-merged $(LOG)
 	$(done)
 
-$(DONE)/eval-%: $(DONE)/merge-%
+comma := ,
+ASKED = --tasks anima_2_2,moru_multi$(addprefix $(comma),$(TASKS)) \
+	$(if $(filter base midtrain%,$(1)),$(BASE_TEMPLATE),--apply_chat_template) \
+	--metadata '{"judge": "$(JUDGE)", "data": "$(DATA)", "epochs": $(EPOCHS)}' $(EVAL_FLAGS)
+
+ifdef TOGETHER
+# One process for the base models, one for the arms of each method.
+group = $(if $(filter base midtrain%,$(1)),base,$(firstword $(subst -, ,$(1))))
+EVALUATED := $(addprefix $(DONE)/eval-,$(filter $(foreach name,$(NAMES),$(call group,$(name))),base sft grpo))
+$(EVALUATED): $(DONE)/eval-%: $$(foreach name,$$(NAMES),$$(if $$(filter $$*,$$(call group,$$(name))),$(DONE)/merge-$$(name)))
 	$(begin)
-	$(Q)$(LM_EVAL) $(EVAL_MODEL) --model_args pretrained=$(if $(filter base,$*),$(base_folder),$(OUT)/$*-merged) \
-		--tasks anima_2_2,moru_multi --apply_chat_template \
-		--metadata '{"judge": "$(JUDGE)", "data": "$(DATA)", "epochs": $(EPOCHS)}' $(EVAL_FLAGS) \
+	$(Q)rm -rf $(?:$(DONE)/merge-%=$(OUT)/logs/%)
+	$(Q)$(PY) -m value_retention.adapters.lm_eval_several $(OUT)/logs \
+		$(foreach name,$(?:$(DONE)/merge-%=%),$(name)=$(OUT)/$(name)-merged) $(EVAL_MODEL) $(call ASKED,$(?:$(DONE)/merge-%=%)) $(LOG)
+	$(done)
+else
+EVALUATED := $(NAMES:%=$(DONE)/eval-%)
+$(EVALUATED): $(DONE)/eval-%: $(DONE)/merge-%
+	$(begin)
+	$(Q)$(LM_EVAL) $(EVAL_MODEL) --model_args pretrained=$(OUT)/$*-merged $(call ASKED,$*) \
 		--log_samples --output_path $(OUT)/logs/$* $(LOG)
 	$(done)
+endif
+eval: $(EVALUATED)
 
-# Compare every checkpoint with the mid-trained one.
-$(OUT)/comparison.json: $(CHECKPOINTS:%=$(DONE)/eval-%)
-	$(VALUE_RETENTION) compare $(foreach name,$(CHECKPOINTS),$(name)=$(OUT)/logs/$(name)) \
-		--baseline midtrain --json $@
+# -- answers -----------------------------------------------------------------------------------------------------
+
+# Differences that the runs are meant to have.
+ALLOWED := $(if $(BASE_TEMPLATE),,chat-template $(if $(TASKS),capability))
+
+$(OUT)/arms.yaml: $(EVALUATED)
+	$(Q)$(PY) -m value_retention.train.study $(OUT) $(NAMES) --margin $(MARGIN) $(ALLOWED:%=--allow %) > $@
+$(OUT)/arms.json: $(OUT)/arms.yaml
+	$(VALUE_RETENTION) arms $< --margin $(MARGIN) --json $@
+$(OUT)/paper.json: $(OUT)/arms.yaml $(OUT)/arms.json
+	$(VALUE_RETENTION) paper $< --margin $(MARGIN) --json $@
+$(OUT)/report.html: $(OUT)/arms.yaml $(OUT)/paper.json
+	$(VALUE_RETENTION) report $(foreach name,midtrain base $(POST),$(name)=$(OUT)/logs/$(name)) \
+		--before base --margin $(MARGIN) $(ALLOWED:%=--allow %) -o $@
