@@ -156,6 +156,11 @@ class DataArguments:
     eval_rows: list[str] | None = field(
         default=None, metadata={"help": "files of rows for TRL's evaluation; needs eval_strategy"}
     )
+    value_pairs: str | None = option(
+        None,
+        "pairs from `value-retention probe`; logs how far the model prefers "
+        "the chosen answers, at every evaluation",
+    )
     contamination_stamp: str | None = option(
         None, "stamp from `value-retention contamination`; ROWS.stamp.json if not given"
     )

@@ -27,6 +27,7 @@ from trl import get_peft_config, get_quantization_config
 
 from value_retention.train.arguments import DataArguments, TrainError, check_batch, is_first_process, say
 from value_retention.train.card import Card, check_stamp, describe_parent, make_card, refuse_stale
+from value_retention.train.probe import ValuePairs, watched_pairs
 from value_retention.train.rows import Rows, describe, file_rows, known_token, load_tokenizer
 
 STOPPED = 143
@@ -73,6 +74,7 @@ def run_stage(
         Path(file).stem: Dataset.from_list(file_rows(DataArguments(stage=stage, rows=file), tokenizer).rows)
         for file in data.eval_rows or []
     }
+    pairs = watched_pairs(data, training)
     guard = Guard(card, every)
     trainer = trainer_class(
         model=model.model_name_or_path,
@@ -87,6 +89,8 @@ def run_stage(
     )
     if rewards is None:
         check_nothing_lost(trainer, rows)
+    if pairs is not None:
+        trainer.add_callback(ValuePairs(trainer, pairs))
     train_in_float32(trainer.model)
     if finish is not None:
         finish(trainer)
@@ -225,7 +229,8 @@ def summary(trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
 
     history = trainer.state.log_history
     result: dict[str, Any] = {"steps": trainer.state.global_step, "seconds": metrics.get("train_runtime")}
-    for key in ("loss", "reward", "completions/clipped_ratio", "completions/mean_length", "num_tokens"):
+    shown = ("loss", "reward", "completions/clipped_ratio", "completions/mean_length", "num_tokens")
+    for key in (*shown, "value_pairs_share", "value_pairs_margin"):
         values = [entry[key] for entry in history if entry.get(key) is not None]
         if values:
             result[f"first {key}"], result[f"last {key}"] = values[0], values[-1]
