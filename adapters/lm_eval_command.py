@@ -29,15 +29,18 @@ def check(config: Any, manager: Any) -> None:
     ours = [name for name in config.tasks if isinstance(name, str) and _is_ours(name, manager)]
     if not ours:
         return
+    from value_retention.adapters.lm_eval_pairs import PairsTask
+
     try:
         tasks = manager.load(ours)["tasks"]  # reads settings and data, and makes the judges
-        for task in tasks.values():
+        judged = [task for task in tasks.values() if not isinstance(task, PairsTask)]
+        for task in judged:
             require_template(task.loaded.items, config.apply_chat_template)
         if config.output_path:
             _check_folder(Path(str(config.output_path)))
     except InputError as error:
         raise stop(f"value-retention: {error}") from error
-    if not (config.output_path and config.log_samples):
+    if judged and not (config.output_path and config.log_samples):
         logger.warning(
             "value_retention: without --output_path and --log_samples the answers and grades go to the journal "
             "only. To get them from there: value-retention journal export"

@@ -177,7 +177,7 @@ def refuse_secrets(values: Mapping[str, Any], where: str) -> None:
 
 def public_args(values: Mapping[str, Any]) -> dict[str, Any]:
     """Model arguments for the record, without our keys, secrets and the harness's bookkeeping."""
-    skip = {*KEYS, "version", "config_source", "token", "api_key"}
+    skip = {*KEYS, "pairs", "version", "config_source", "token", "api_key"}
     return {
         key: redacted(value) if isinstance(value, str) else value
         for key, value in sorted(values.items())

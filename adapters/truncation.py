@@ -39,20 +39,27 @@ def output_judge(
         generation: Its generation settings.
     """
     limit = next((generation[name] for name in _LIMITS if generation.get(name) is not None), None)
+    hidden = model_args.get("enable_thinking") or model_args.get("think_end_token")
+    tokenizer = tokenizer_of(model_args) if isinstance(limit, int) and not hidden else None
+    if tokenizer is None or not isinstance(limit, int):
+        return lambda _: None
+    return lambda text: truncated_by_length(len(tokenizer.encode(text, add_special_tokens=False)), limit)
+
+
+def tokenizer_of(model_args: Mapping[str, Any]) -> Any:
+    """The tokenizer that lm-eval's model arguments name; None where they name none that can be loaded."""
     name = model_args.get("tokenizer") or (
         None if model_args.get("base_url") else model_args.get("pretrained")
     )
-    hidden = model_args.get("enable_thinking") or model_args.get("think_end_token")
-    if not isinstance(limit, int) or not isinstance(name, str) or hidden:
-        return lambda _: None
+    if not isinstance(name, str):
+        return None
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
+        return AutoTokenizer.from_pretrained(
             name,
             revision=str(model_args.get("revision") or "main"),
             trust_remote_code=str(model_args.get("trust_remote_code", False)).lower() == "true",
         )
     except (OSError, ValueError, ImportError, KeyError):
-        return lambda _: None
-    return lambda text: truncated_by_length(len(tokenizer.encode(text, add_special_tokens=False)), limit)
+        return None
