@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,83 @@ def test_tokens_are_those_that_trl_trains_on(tokenizer: Any, tmp_path: Path) -> 
     answer = "Answer me.<|eot_id|>"
     count = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (whole, answer)]
     assert (report.tokens, report.loss_tokens) == (sum(count), count[1])
+
+
+def test_tokens_and_labels_are_those_that_trl_makes(tokenizer: Any, tmp_path: Path) -> None:
+    """The oracle is TRL's own preparation of rows of one kind; ours also takes both kinds at once."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    from value_retention.train.run import as_dataset
+
+    made: Any = object.__new__(SFTTrainer)
+    made.completion_only_loss, made.chat_template = True, None
+    args = SFTConfig(output_dir=str(tmp_path), max_length=512, use_cpu=True, bf16=False, report_to="none")
+
+    def theirs(rows: list[Any], end: str) -> list[Any]:
+        made._tokenizer = copy.deepcopy(tokenizer)
+        made._tokenizer.eos_token = end
+        found = made._prepare_dataset(Dataset.from_list(rows), made._tokenizer, args, False, None, "train")
+        return list(zip(found["input_ids"], found["labels"], strict=True))
+
+    dialogues = build_rows(
+        DataArguments(stage="sft", dataset="sample:alpaca", num_examples=20), tokenizer
+    ).rows
+    plain = [{"prompt": "1 + 1 =", "completion": " 2"}, {"prompt": "Say", "completion": " it<|eot_id|>"}]
+    documents = build_rows(
+        DataArguments(stage="midtrain", dataset="sample:compassion", num_examples=20), tokenizer
+    ).rows
+    whole = theirs(documents, "<|end_of_text|>")
+    # No token comes before the first, so no loss is computed for its label.
+    wanted = [*theirs(dialogues, "<|eot_id|>"), *theirs(plain, "<|eot_id|>")]
+    wanted += [(ids, [-100, *labels[1:]]) for ids, labels in whole]
+    mixed = as_dataset([*dialogues, *plain, *documents], DataArguments(stage="sft"), tokenizer)
+    assert list(zip(mixed["input_ids"], mixed["labels"], strict=True)) == wanted
+    begin, end = tokenizer.convert_tokens_to_ids(["<|begin_of_text|>", "<|end_of_text|>"])
+    assert all((ids[0], ids.count(begin), ids[-1]) == (begin, 1, end) for ids, _ in whole)
+
+
+def test_held_out_rows_are_the_same_in_every_arm_of_a_data_set_and_never_trained_on(tokenizer: Any) -> None:
+    every = first(tokenizer, "dolly")
+    arms = [first(tokenizer, "dolly", held_out=24, loss_tokens=size) for size in (600, 2600)]
+    for arm in arms:
+        assert arm.held_out == every.rows[:24]
+        assert arm.rows == every.rows[24 : 24 + len(arm.rows)]
+        assert arm.report.rows_in == arm.report.rows_out + arm.report.not_taken + 24
+    with pytest.raises(TrainError, match="held out: 150"):
+        first(tokenizer, "dolly", held_out=150, num_examples=20)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.33])
+def test_replay_adds_documents_up_to_its_share_and_leaves_the_rows_of_the_arm_as_they_are(
+    share: float, tokenizer: Any, tmp_path: Path
+) -> None:
+    read = build_rows(DataArguments(stage="midtrain", dataset="sample:compassion", held_out=24), tokenizer)
+    file = tmp_path / "midtrain.jsonl"
+    file.write_bytes(rows_bytes(read.rows))
+    plain = first(tokenizer, "dolly", loss_tokens=2600)
+    mixed = first(tokenizer, "dolly", loss_tokens=2600, replay=share, replay_rows=str(file))
+    assert sorted(map(repr, (row for row in mixed.rows if "text" not in row))) == sorted(
+        map(repr, plain.rows)
+    )
+    documents = [row for row in mixed.rows if "text" in row]
+    assert all(row in read.rows and row not in read.held_out for row in documents)
+    report = mixed.report
+    assert report.replayed_loss_tokens == report.loss_tokens - plain.report.loss_tokens
+    assert report.replayed_loss_tokens / report.loss_tokens == pytest.approx(share, abs=0.02)
+    assert (report.replayed_rows, report.rows_out) == (len(documents), len(mixed.rows))
+    # Read back from its file, the arm counts the same.
+    rows = tmp_path / "arm.jsonl"
+    rows.write_bytes(rows_bytes(mixed.rows))
+    again = build_rows(DataArguments(stage="sft", rows=str(rows), replay=share), tokenizer)
+    assert again.rows == mixed.rows
+    assert (again.report.replayed_loss_tokens, again.report.sha256) == (
+        report.replayed_loss_tokens,
+        report.sha256,
+    )
+    for wrong in ({"replay_rows": None}, {"replay": 1.0}, {"replay": 0.999}):
+        with pytest.raises(TrainError, match=r"no documents to replay|too few usable rows"):
+            first(tokenizer, "dolly", loss_tokens=2600, **({"replay": 0.1, "replay_rows": str(file)} | wrong))
 
 
 def test_the_seed_determines_the_order(tokenizer: Any) -> None:

@@ -134,6 +134,7 @@ class DataArguments:
     dataset_split: str = option("train", "split on the hub")
     dataset_revision: str | None = option(None, "commit on the hub, 40 hex digits")
     shuffle_seed: int = option(0, "seed of the one shuffle of the rows")
+    held_out: int = option(0, "number of rows to set aside for evaluation, before any row is taken")
     num_examples: int | None = option(None, "number of rows to take; all usable rows if not given")
     loss_tokens: int | None = option(
         None, "take rows until they hold this many tokens with a loss, the same in arms that are compared"
@@ -141,6 +142,10 @@ class DataArguments:
     max_row_tokens: int | None = option(
         None, "drop longer rows, never cut them (sft: prompt and answer; grpo: prompt)"
     )
+    replay: float | None = option(
+        None, "sft: share of mid-training documents in the tokens with a loss, beside the arm's own rows"
+    )
+    replay_rows: str | None = option(None, "rows file of mid-training, whose documents are replayed")
     tokenizer: str | None = option(None, "tokenizer, if not that of the model")
     tokenizer_revision: str | None = option(None, "commit of the tokenizer")
     chat_template: str | None = option(
@@ -154,7 +159,11 @@ class DataArguments:
     )  # fmt: skip
     rows: str | None = option(None, "file from value_retention.train.data; train on exactly its rows")
     eval_rows: list[str] | None = field(
-        default=None, metadata={"help": "files of rows for TRL's evaluation; needs eval_strategy"}
+        default=None,
+        metadata={
+            "help": "rows for TRL's evaluation as NAME=FILE, any number; the loss is logged as eval_NAME_loss. "
+            "Documents and dialogues may be mixed. Without them, eval_strategy is off"
+        },
     )
     value_pairs: str | None = option(
         None,
@@ -165,6 +174,9 @@ class DataArguments:
         None, "stamp from `value-retention contamination`; ROWS.stamp.json if not given"
     )
     contamination_unchecked: bool = option(False, "train without a clean stamp; the run's card records this")
+    parent: str = option("midtrain", "run of the study that an arm starts from; for the graph of the study")
+    domain: str | None = option(None, "what an arm trains, such as coding; for the report")
+    mitigation: str | None = option(None, "what an arm does to keep a value; for the report")
 
 
 def parse_arguments(

@@ -34,7 +34,8 @@ FREE_KEYS = frozenset((
     "num_completions_to_print", "ddp_timeout", "include_num_input_tokens_seen", "model_name_or_path",
     "model_revision", "dataset", "dataset_format", "dataset_config", "dataset_split", "dataset_revision",
     "datasets", "streaming", "shuffle_seed", "num_examples", "loss_tokens", "max_row_tokens", "tokenizer",
-    "tokenizer_revision", "chat_template", "rows", "contamination_stamp", "contamination_unchecked",
+    "tokenizer_revision", "chat_template", "rows", "contamination_stamp", "contamination_unchecked", "held_out",
+    "replay", "replay_rows", "parent", "domain", "mitigation",
 ))
 HOW = (
     "python -m value_retention.train.data --config ARM.yaml -o rows.jsonl && "
@@ -281,4 +282,6 @@ def _are_shipped(arguments: DataArguments, rows: Rows) -> bool:
         return False
     whole = DataArguments(stage=rows.report.stage, dataset=arguments.dataset)
     shipped = {rows_bytes([row]) for row in data.shaped(data.read_source(whole), whole, Counter())}
+    lines = (row for file in data.SAMPLES.glob("*.jsonl") for row in data.read_lines(file).rows)
+    shipped |= {rows_bytes([{"text": row["text"].strip()}]) for row in lines if "text" in row}  # replayed
     return all(rows_bytes([row]) in shipped for row in rows.rows)

@@ -3,7 +3,8 @@
     python -m value_retention.train.data --config llama31-8b/sft-dolly.yaml -o rows.jsonl
 
 ``value-retention contamination rows.jsonl`` checks them. The command prints the number of rows and tokens and what
-was dropped and why, and writes them to ``rows.jsonl.report.json``.
+was dropped and why, and writes them to ``rows.jsonl.report.json``. ``--held_out 24`` sets 24 rows of the same data set
+aside for evaluation and writes them to ``rows.held-out.jsonl``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ from value_retention.train.rows import (
     known_stage,
     load_tokenizer,
     read_lines,
+    read_rows,
     rows_bytes,
 )
 
@@ -62,7 +64,53 @@ def build_rows(arguments: DataArguments, tokenizer: PreTrainedTokenizerBase) -> 
         )  # fmt: skip
     dropped: Counter[str] = Counter()
     source = read_source(arguments)
-    return choose(source, shaped(source, arguments, dropped), arguments, tokenizer, dropped)
+    built = choose(source, shaped(source, arguments, dropped), arguments, tokenizer, dropped)
+    return with_replay(built, arguments, tokenizer) if arguments.replay else built
+
+
+def with_replay(built: Rows, arguments: DataArguments, tokenizer: PreTrainedTokenizerBase) -> Rows:
+    """Mix mid-training documents into the rows of an SFT arm, which keeps all rows of its own.
+
+    Args:
+        built: The rows of the arm.
+        arguments: ``replay`` is the share of the documents in all tokens with a loss; ``replay_rows`` is the rows file
+            of mid-training, from which held-out documents are already missing.
+        tokenizer: Counts tokens.
+
+    Raises:
+        TrainError: A setting is invalid, or there are too few documents.
+    """
+    share = arguments.replay
+    if arguments.stage != "sft" or arguments.replay_rows is None or not 0 < share < 1:
+        raise TrainError(
+            "no documents to replay", where=f"replay, replay_rows, stage {arguments.stage}",
+            found=f"{share}, {arguments.replay_rows}", expected="stage sft, a share between 0 and 1, and a file",
+            hint="--replay_rows FILE, the rows file of mid-training",
+        )  # fmt: skip
+    source = read_rows(arguments.replay_rows, ("midtrain",))
+    wanted = round(built.report.loss_tokens * share / (1 - share))
+    settings = replace(arguments, loss_tokens=wanted, num_examples=None, held_out=0)
+    dropped: Counter[str] = Counter()
+    documents = choose(
+        source, shaped(source, replace(settings, stage="midtrain"), dropped), settings, tokenizer, dropped
+    )
+    rows = built.rows + documents.rows
+    random.Random(arguments.shuffle_seed).shuffle(rows)
+    ours, theirs = built.report, documents.report
+    report = replace(
+        ours,
+        source=f"{ours.source}, and of {theirs.source}",
+        rows_in=ours.rows_in + theirs.rows_in,
+        rows_out=len(rows),
+        tokens=ours.tokens + theirs.tokens,
+        loss_tokens=ours.loss_tokens + theirs.loss_tokens,
+        replayed_rows=theirs.rows_out,
+        replayed_loss_tokens=theirs.loss_tokens,
+        sha256=hashlib.sha256(rows_bytes(rows)).hexdigest(),
+        dropped=dict(Counter(ours.dropped) + Counter(theirs.dropped)),
+        not_taken=ours.not_taken + theirs.not_taken,
+    )
+    return Rows(rows, report, built.held_out)
 
 
 # -- sources ---------------------------------------------------------------------------------------------------
@@ -329,6 +377,10 @@ def main() -> None:
     path.write_bytes(rows_bytes(built.rows))
     print(describe(built.report))
     print(f"wrote {path} (sha256 {built.report.sha256})")
+    if built.held_out:
+        held_out = path.with_suffix(".held-out.jsonl")
+        held_out.write_bytes(rows_bytes(built.held_out))
+        print(f"wrote {held_out}: {len(built.held_out)} rows for --eval_rows")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ Row = dict[str, Any]
 CHAT_TEMPLATE = Path(__file__).parent / "chat_template.jinja"
 PADS = ("<|finetune_right_pad_id|>", "<|pad|>", "<pad>", "[PAD]")
 COLUMNS = {"midtrain": {"text"}, "sft": {"prompt", "completion"}, "grpo": {"prompt"}}
-"""What the rows of a stage hold. The loss is on all of a document, and on the completion of a prompt."""
+"""What the rows of a stage hold. An SFT arm that replays mid-training holds documents (``text``) as well."""
 
 
 class UnusableRowError(Exception):
@@ -36,12 +36,18 @@ class Source(NamedTuple):
     """Commit on the hub, or ``sha256:...`` over the bytes of local files."""
 
 
-class Measured(NamedTuple):
-    """A row with its tokens, special tokens included, and those of them that have a loss."""
+class Tokens(NamedTuple):
+    """A row as the model sees it."""
 
-    row: Row
-    tokens: int
-    loss_tokens: int
+    ids: list[int]
+    """Special tokens included."""
+    start: int
+    """Index of the first token with a loss. All tokens from there on have one."""
+
+    @property
+    def loss_tokens(self) -> int:
+        """Number of tokens with a loss."""
+        return len(self.ids) - self.start
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,10 @@ class Report:
     """Unusable rows by reason."""
     not_taken: int = 0
     """Rows beyond the requested number of examples or tokens."""
+    replayed_rows: int = 0
+    """Mid-training documents among the rows of an SFT arm."""
+    replayed_loss_tokens: int = 0
+    """Their tokens with a loss. Those of the arm's own rows are ``loss_tokens`` without them."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,8 @@ class Rows:
 
     rows: list[Row]
     report: Report
+    held_out: list[Row] = field(default_factory=list)
+    """Rows of the same data set for evaluation, none of which is among `rows`."""
 
 
 def rows_bytes(rows: Iterable[Row]) -> bytes:
@@ -86,6 +98,10 @@ def describe(report: Report) -> str:
         f"{report.source} ({report.revision}): {report.rows_in} rows in, {report.rows_out} out, "
         f"{report.tokens} tokens, {report.loss_tokens} with a loss"
     ]
+    if report.replayed_rows:
+        lines.append(
+            f"  replayed: {report.replayed_rows} documents, {report.replayed_loss_tokens} tokens with a loss"
+        )
     lines += [f"  dropped {count}: {reason}" for reason, count in report.dropped.items()]
     return "\n".join([*lines, *([f"  left over: {report.not_taken}"] if report.not_taken else [])])
 
@@ -96,9 +112,16 @@ def file_rows(arguments: DataArguments, tokenizer: PreTrainedTokenizerBase) -> R
     Raises:
         TrainError: The file cannot be read, or its rows are for another stage.
     """
-    source = read_rows(str(arguments.rows), known_stage(arguments))
-    whole = replace(arguments, num_examples=None, loss_tokens=None)
+    stage = known_stage(arguments)
+    source = read_rows(str(arguments.rows), (stage, "midtrain") if stage == "sft" else (stage,))
+    whole = replace(arguments, num_examples=None, loss_tokens=None, held_out=0)
     return choose(source, source.rows, whole, tokenizer, Counter())
+
+
+def parts_of(named: Iterable[str]) -> dict[str, str]:
+    """Return files by name, given as ``NAME=FILE`` or as a file, whose stem is its name."""
+    pairs = (("", item) if Path(item).is_file() else item.rpartition("=")[::2] for item in named)
+    return {name or Path(file).stem: file for name, file in pairs}
 
 
 def known_stage(arguments: DataArguments) -> str:
@@ -121,8 +144,8 @@ def choose(
 ) -> Rows:
     """Take the first rows, until there are ``num_examples`` of them or until they hold ``loss_tokens``.
 
-    So arms of equal size differ in how many rows they have, and the length of a row never decides whether it is
-    taken.
+    The first ``held_out`` rows are set aside, so that they are the same in every arm of a data set. Arms of equal
+    size differ in how many rows they have, and the length of a row never decides whether it is taken.
 
     Args:
         source: The data set.
@@ -135,12 +158,14 @@ def choose(
         TrainError: Too few usable rows are left.
     """
     stage, examples, target = str(arguments.stage), arguments.num_examples, arguments.loss_tokens
-    taken: list[Measured] = []
+    taken: list[tuple[Row, Tokens]] = []
     total = 0
-    for found in islice(_usable(rows, arguments, tokenizer, dropped), examples):
+    usable = _usable(rows, arguments, tokenizer, dropped)
+    held_out = [row for row, _ in islice(usable, arguments.held_out)]
+    for row, found in islice(usable, examples):
         if target is not None and total + found.loss_tokens - target > target - total:
             break  # without this row, the sum is closer
-        taken.append(found)
+        taken.append((row, found))
         total += found.loss_tokens
     else:
         if len(taken) < (examples or 1) or total < (target or 0):
@@ -148,11 +173,12 @@ def choose(
             raise TrainError(
                 "too few usable rows", where=f"{source.name}, stage {stage}",
                 found=f"{len(taken)} of {len(source.rows)} rows, {total} tokens with a loss; "
-                f"dropped: {reasons or 'none'}",
+                f"dropped: {reasons or 'none'}" + (f"; held out: {len(held_out)}" if held_out else ""),
                 expected=f"{target} tokens with a loss" if target else f"{examples or 1} rows",
                 hint="ask for less, or check dataset_format, chat_template and max_row_tokens",
             )  # fmt: skip
-    chosen = [found.row for found in taken]
+    chosen = [row for row, _ in taken]
+    replayed = [found.loss_tokens for row, found in taken if stage == "sft" and "text" in row]
     # The stamp hashes the file itself, whose bytes differ from ours if it was edited by hand.
     from_file = arguments.rows is not None and not dropped
     report = Report(
@@ -161,27 +187,29 @@ def choose(
         revision=source.revision,
         rows_in=len(source.rows),
         rows_out=len(chosen),
-        tokens=sum(found.tokens for found in taken),
+        tokens=sum(len(found.ids) for _, found in taken),
         loss_tokens=total,
+        replayed_rows=len(replayed),
+        replayed_loss_tokens=sum(replayed),
         sha256=source.revision[7:] if from_file else hashlib.sha256(rows_bytes(chosen)).hexdigest(),
         dropped=dict(dropped.most_common()),
-        not_taken=len(source.rows) - len(chosen) - dropped.total(),
+        not_taken=len(source.rows) - len(chosen) - len(held_out) - dropped.total(),
     )
-    return Rows(chosen, report)
+    return Rows(chosen, report, held_out)
 
 
-def read_rows(path: str, stage: str) -> Source:
-    """Read a file of `value_retention.train.data`.
+def read_rows(path: str, stages: Sequence[str]) -> Source:
+    """Read a file of `value_retention.train.data`, whose rows are those of one of the stages.
 
     Raises:
         TrainError: The file cannot be read, or its rows are for another stage.
     """
     source = read_lines(Path(path).expanduser())
     for row in source.rows:
-        if not isinstance(row, dict) or set(row) != COLUMNS[stage]:
+        if not isinstance(row, dict) or set(row) not in [COLUMNS[stage] for stage in stages]:
             raise TrainError(
-                "the rows are for another stage", where=f"{path}, stage {stage}", found=", ".join(map(str, row)),
-                expected=", ".join(sorted(COLUMNS[stage])),
+                "the rows are for another stage", where=f"{path}, stage {stages[0]}", found=", ".join(map(str, row)),
+                expected="; or ".join(", ".join(sorted(COLUMNS[stage])) for stage in stages),
                 hint="write the rows with `python -m value_retention.train.data` and the config of this arm",
             )  # fmt: skip
     return source
@@ -207,30 +235,43 @@ def read_lines(file: Path) -> Source:
 
 def _usable(
     rows: Iterable[Row], arguments: DataArguments, tokenizer: PreTrainedTokenizerBase, dropped: Counter[str]
-) -> Iterator[Measured]:
+) -> Iterator[tuple[Row, Tokens]]:
     """Yield rows with their tokens; count those that would not train as intended."""
-    stage, longest = str(arguments.stage), arguments.max_row_tokens
+    longest = arguments.max_row_tokens if arguments.stage != "midtrain" else None
     for row in rows:
         try:
-            tokens, trained = _count(row, stage, tokenizer)
-            if longest is not None and tokens > longest and stage != "midtrain":
+            found = tokenize(row, arguments, tokenizer)
+            if longest is not None and len(found.ids) > longest:
                 raise UnusableRowError(f"longer than {longest} tokens")
         except UnusableRowError as error:
             dropped[str(error)] += 1
             continue
-        yield Measured(row, tokens, trained)
+        yield row, found
 
 
-def _count(row: Row, stage: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
-    end = str(tokenizer.eos_token)
-    if stage == "midtrain":  # begin and end tokens around every document
-        length = len(tokenizer(row["text"], add_special_tokens=False)["input_ids"]) + 2
-        return length, length - 1
-    messages = not isinstance(row["prompt"], str)
+def tokenize(row: Row, arguments: DataArguments, tokenizer: PreTrainedTokenizerBase) -> Tokens:
+    """Return the tokens of a row and which of them have a loss, as TRL would for rows of one kind.
+
+    TRL does not mix dialogues with plain texts, and ends every row with the same token. Replay and evaluation need
+    both kinds in one run, each with its own end: ``document_end``, or that of the chat template.
+
+    Args:
+        row: A document, a prompt and its completion, or a prompt (none of its tokens has a loss).
+        arguments: The end tokens.
+        tokenizer: Renders dialogues; its template must keep every answer.
+
+    Raises:
+        UnusableRowError: The row would not train as intended.
+    """
+    if "text" in row:
+        end = arguments.document_end
+        ids = tokenizer(f"{row['text'].removesuffix(end)}{end}")["input_ids"]
+        return Tokens(ids, 1)  # the first token follows nothing that could predict it
+    messages, end = not isinstance(row["prompt"], str), arguments.turn_end
     prompt = _render(tokenizer, row["prompt"], generation=True) if messages else row["prompt"]
     prompt_ids = tokenizer(prompt, add_special_tokens=not messages)["input_ids"]
-    if stage == "grpo":
-        return len(prompt_ids), 0
+    if "completion" not in row:
+        return Tokens(prompt_ids, len(prompt_ids))
     if messages:
         whole = _render(tokenizer, row["prompt"] + row["completion"], generation=False)
         answer = row["completion"][-1]["content"].strip()
@@ -238,12 +279,12 @@ def _count(row: Row, stage: str, tokenizer: PreTrainedTokenizerBase) -> tuple[in
         answer, whole = row["completion"], f"{prompt}{row['completion'].removesuffix(end)}{end}"
     if not answer or answer not in whole[len(prompt) :]:
         raise UnusableRowError("the chat template drops the answer")
-    whole_ids = tokenizer(whole, add_special_tokens=not messages)["input_ids"]
-    if whole_ids[: len(prompt_ids)] != prompt_ids:
+    ids = tokenizer(whole, add_special_tokens=not messages)["input_ids"]
+    if ids[: len(prompt_ids)] != prompt_ids:
         raise UnusableRowError("the prompt's tokens are not a prefix of the dialogue's")
-    if tokenizer.convert_tokens_to_ids(end) not in whole_ids[len(prompt_ids) :]:
+    if tokenizer.convert_tokens_to_ids(end) not in ids[len(prompt_ids) :]:
         raise UnusableRowError("the chat template adds no end token after the answer")
-    return len(whole_ids), len(whole_ids) - len(prompt_ids)
+    return Tokens(ids, len(prompt_ids))
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Any], *, generation: bool) -> str:

@@ -10,13 +10,14 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from transformers import (
+    IntervalStrategy,
     PreTrainedTokenizerBase,
     TrainerCallback,
     TrainerControl,
@@ -28,10 +29,24 @@ from trl import get_peft_config, get_quantization_config
 from value_retention.train.arguments import DataArguments, TrainError, check_batch, is_first_process, say
 from value_retention.train.card import Card, check_stamp, describe_parent, make_card, refuse_stale
 from value_retention.train.probe import ValuePairs, watched_pairs
-from value_retention.train.rows import Rows, describe, file_rows, known_token, load_tokenizer
+from value_retention.train.rows import (
+    Row,
+    Rows,
+    describe,
+    file_rows,
+    known_token,
+    load_tokenizer,
+    parts_of,
+    rows_bytes,
+    tokenize,
+)
 
 STOPPED = 143
 """Exit status after SIGTERM, as shells report that signal. The run has saved a checkpoint."""
+FIGURES = (
+    "loss", "reward", "completions/clipped_ratio", "completions/mean_length", "num_tokens",
+    "value_pairs_share", "value_pairs_margin",
+)  # fmt: skip
 STEP = re.compile(r"checkpoint-(\d+)")
 
 
@@ -70,17 +85,13 @@ def run_stage(
 
         tokenizer.padding_side = tokenizer.truncation_side = "left"
         more["reward_funcs"] = load_rewards(rewards, training.device)
-    held_out = {
-        Path(file).stem: Dataset.from_list(file_rows(DataArguments(stage=stage, rows=file), tokenizer).rows)
-        for file in data.eval_rows or []
-    }
     pairs = watched_pairs(data, training)
     guard = Guard(card, every)
     trainer = trainer_class(
         model=model.model_name_or_path,
         args=training,
-        train_dataset=Dataset.from_list(rows.rows),
-        eval_dataset=held_out or None,
+        train_dataset=as_dataset(rows.rows, data, tokenizer),
+        eval_dataset=evaluation(data, rows, tokenizer),
         processing_class=tokenizer,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
@@ -95,6 +106,37 @@ def run_stage(
     if finish is not None:
         finish(trainer)
     train_and_save(trainer, guard, data)
+
+
+def as_dataset(rows: list[Row], data: DataArguments, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    """Return rows as TRL takes them: prompts for GRPO, otherwise tokens, with a label for each that has a loss."""
+    if data.stage == "grpo":
+        return Dataset.from_list(rows)
+    found = [tokenize(row, data, tokenizer) for row in rows]
+    return Dataset.from_list(
+        [{"input_ids": ids, "labels": [-100] * start + ids[start:]} for ids, start in found]
+    )
+
+
+def evaluation(
+    data: DataArguments, rows: Rows, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Dataset] | None:
+    """Return the rows of ``eval_rows`` by name, or None without any.
+
+    Raises:
+        TrainError: A file cannot be read, or one of its rows is trained on.
+    """
+    trained, parts = {rows_bytes([row]) for row in rows.rows}, {}
+    stage = "grpo" if data.stage == "grpo" else "sft"  # whose rows may be documents too
+    for name, file in parts_of(data.eval_rows or []).items():
+        held_out = file_rows(replace(data, stage=stage, rows=file), tokenizer).rows
+        if shared := sum(rows_bytes([row]) in trained for row in held_out):
+            raise TrainError(
+                "rows for evaluation are trained on", where=f"eval_rows: {file}", found=f"{shared} rows",
+                hint="write both with one command: python -m value_retention.train.data --held_out N",
+            )  # fmt: skip
+        parts[name] = as_dataset(held_out, data, tokenizer)
+    return parts or None
 
 
 def forbid_benchmarks() -> None:
@@ -117,6 +159,8 @@ def prepare(
         raise TrainError("the config is for another script", where="stage", found=data.stage, expected=stage)
     check_batch(data, training)
     training.logging_nan_inf_filter = False
+    if not data.eval_rows:
+        training.eval_strategy, training.eval_on_start = IntervalStrategy.NO, False
     training.model_init_kwargs = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
@@ -229,8 +273,10 @@ def summary(trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
 
     history = trainer.state.log_history
     result: dict[str, Any] = {"steps": trainer.state.global_step, "seconds": metrics.get("train_runtime")}
-    shown = ("loss", "reward", "completions/clipped_ratio", "completions/mean_length", "num_tokens")
-    for key in (*shown, "value_pairs_share", "value_pairs_margin"):
+    logged = dict.fromkeys(
+        key for entry in history for key in entry if re.fullmatch("eval_.*_(loss|reward)", key)
+    )
+    for key in (*FIGURES, *logged):
         values = [entry[key] for entry in history if entry.get(key) is not None]
         if values:
             result[f"first {key}"], result[f"last {key}"] = values[0], values[-1]
@@ -331,6 +377,8 @@ class Guard(TrainerCallback):
         if self.stopping and state.global_step % self.every == 0:
             control.should_save = True
             control.should_training_stop = True
+        if state.global_step >= state.max_steps and args.eval_strategy != IntervalStrategy.NO:
+            control.should_evaluate = True  # also if the last step is not a multiple of eval_steps
         if control.should_save:
             control.should_log = True  # check the loss before a checkpoint is written
 
