@@ -39,7 +39,7 @@ def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def merged(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return merge(str(adapter), str(tmp_path_factory.mktemp("merge") / "out"), dtype="float32", ends=ENDS)
+    return merge(str(adapter), str(tmp_path_factory.mktemp("merge") / "out"), dtype="float32")
 
 
 def load(folder: Path) -> tuple[Any, Any]:
@@ -126,7 +126,7 @@ def test_generation_stops_at_either_end_token(merged: Path) -> None:
 
 
 def test_bf16_and_a_full_checkpoint_are_merged_too(base: Path, tmp_path: Path) -> None:
-    folder = merge(str(base), str(tmp_path / "half"), dtype="bfloat16", ends=ENDS)
+    folder = merge(str(base), str(tmp_path / "half"), dtype="bfloat16")
     model, _ = load(folder)
     assert model.dtype == torch.bfloat16
     full, _ = load(base)
@@ -135,20 +135,39 @@ def test_bf16_and_a_full_checkpoint_are_merged_too(base: Path, tmp_path: Path) -
         assert (model(ids).logits.float() - full(ids).logits).abs().max() < 0.05
 
 
+def test_template_and_end_tokens_of_a_study_stay_with_its_checkpoints(base: Path, tmp_path: Path) -> None:
+    """A base takes them from the study; a run and its merged checkpoint have them in their cards."""
+    template = tmp_path / "layout.jinja"
+    template.write_text("{{ messages[0]['content'] }}<|end_header_id|>", "utf-8")
+    study = {"chat_template": str(template), "document_end": "<|eot_id|>", "turn_end": "<|end_header_id|>"}
+    first = merge(str(base), str(tmp_path / "base"), dtype="float32", study=study)
+    assert {key: card(first)["config"][key] for key in study} == study
+    run = Run("midtrain", tmp_path / "run", settings("midtrain", first, max_steps=1, **study))
+    assert run.wait() == 0, run.output()
+    folder = merge(str(run.folder), str(tmp_path / "merged"), dtype="float32")
+    model, tokenizer = load(folder)
+    assert model.generation_config.eos_token_id == tokenizer.convert_tokens_to_ids(
+        [study["document_end"], study["turn_end"]]
+    )
+    assert tokenizer.eos_token == study["document_end"]
+    assert tokenizer.chat_template == template.read_text("utf-8")
+    assert {key: card(folder)["config"][key] for key in study} == study
+
+
 def test_an_invalid_merge_is_refused(adapter: Path, base: Path, tmp_path: Path) -> None:
     other = make_tiny(tmp_path / "other", seed=1, max_length=512)
     with pytest.raises(TrainError, match="another base"):
-        merge(str(adapter), str(tmp_path / "x"), dtype="float32", ends=ENDS, base=str(other))
+        merge(str(adapter), str(tmp_path / "x"), dtype="float32", base=str(other))
     with pytest.raises(TrainError, match="not a model checkpoint"):
-        merge(str(tmp_path), str(tmp_path / "x"), dtype="float32", ends=ENDS)
+        merge(str(tmp_path), str(tmp_path / "x"), dtype="float32")
     with pytest.raises(TrainError, match="lacks an end token"):
-        merge(str(base), str(tmp_path / "x"), dtype="float32", ends=("<|end_of_text|>", "<|im_end|>"))
+        merge(str(base), str(tmp_path / "x"), dtype="float32", study={"turn_end": "<|im_end|>"})
     model, tokenizer = load(base)
     model.model.norm.weight.data[0] = float("nan")
     model.save_pretrained(tmp_path / "nan")
     tokenizer.save_pretrained(tmp_path / "nan")
     with pytest.raises(TrainError, match=r"model\.norm\.weight"):
-        merge(str(tmp_path / "nan"), str(tmp_path / "x"), dtype="float32", ends=ENDS)
+        merge(str(tmp_path / "nan"), str(tmp_path / "x"), dtype="float32")
 
 
 def test_the_tiny_model_is_reproducible_and_reads_any_text(base: Path, tmp_path: Path) -> None:

@@ -149,7 +149,9 @@ class DataArguments:
     tokenizer: str | None = option(None, "tokenizer, if not that of the model")
     tokenizer_revision: str | None = option(None, "commit of the tokenizer")
     chat_template: str | None = option(
-        None, "Jinja file; if not given, the tokenizer's template, or the Llama 3 layout if it has none"
+        None,
+        "Jinja file, or the name of a shipped one; if not given, the tokenizer's template, or the Llama 3 "
+        "layout if it has none",
     )
     document_end: str = option("<|end_of_text|>", "token after a document")
     turn_end: str = option("<|eot_id|>", "token after a turn")

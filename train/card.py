@@ -144,13 +144,16 @@ def describe_parent(name: str | None, revision: str) -> dict[str, Any]:
     """Identify the checkpoint that a run starts from.
 
     Args:
-        name: Folder, or name on the hub.
-        revision: Commit on the hub; ignored for a folder.
+        name: Folder, name on the hub, or a GGUF file.
+        revision: Commit on the hub; ignored for a folder or a file.
 
     Raises:
         TrainError: The model is missing, is an unmerged adapter, or is on the hub and has no commit.
     """
     folder = Path(name or "").expanduser()
+    if name and folder.suffix == ".gguf" and folder.is_file():
+        with folder.open("rb") as stream:
+            return {"name": name, "revision": f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"}
     if name and folder.is_dir():
         if not (folder / "config.json").is_file():
             raise TrainError(

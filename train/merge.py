@@ -2,8 +2,9 @@
 
     python -m value_retention.train.merge --model out/sft-dolly --output out/sft-dolly-merged
 
-A model on the hub gets the same form, with chat template and both end tokens, so that the base of a study is
-evaluated like its checkpoints: ``--model meta-llama/Llama-3.1-8B --revision COMMIT``.
+A model on the hub, or a GGUF file, gets the same form, so that the base of a study is evaluated like its
+checkpoints: ``--model meta-llama/Llama-3.1-8B --revision COMMIT --config llama31-8b/study.yaml``. The study names
+the chat template and both end tokens; a checkpoint of a run has them in its card.
 
 Always merge before evaluating: answers of an unmerged adapter have changed with the batch size, and vLLM does
 not load adapters that train the embeddings. Merging is done in float32; the weights are cast once, at the end.
@@ -19,27 +20,40 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from value_retention.train.arguments import TrainError, exits_plainly
+from value_retention.train.arguments import DataArguments, TrainError, exits_plainly, read_config
 from value_retention.train.card import CARD, Card, describe_parent, read_card, versions
-from value_retention.train.rows import load_tokenizer
+from value_retention.train.rows import load_tokenizer, place_of
 from value_retention.train.run import set_end_tokens
 
 ADAPTER = "adapter_config.json"
+LAYOUT = ("chat_template", "document_end", "turn_end")
+"""How a study renders dialogues: settings of its base YAML."""
 
 
 def load_full(name: str, revision: str | None) -> PreTrainedModel:
     """Load a full model in float32.
 
+    Args:
+        name: Folder, name on the hub, or a GGUF file, whose weights are dequantized.
+        revision: Commit on the hub.
+
     Raises:
         TrainError: The model cannot be loaded.
     """
+    place = place_of(name)
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            name, revision=revision, dtype=torch.float32
+            **place, revision=revision, dtype=torch.float32
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise TrainError("cannot load the model", where=name, found=error) from error
-    return model
+    if "gguf_file" not in place:
+        return model
+    # transformers refuses to save what it has read from GGUF, although the weights are plain by then.
+    del model.config.quantization_config
+    plain: PreTrainedModel = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
+    plain.load_state_dict(model.state_dict())
+    return plain
 
 
 def load_merged(folder: Path, base: str | None = None) -> PreTrainedModel:
@@ -76,19 +90,20 @@ def merge(
     output: str,
     *,
     dtype: str,
-    ends: tuple[str, str],
     base: str | None = None,
     revision: str | None = None,
+    study: dict[str, Any] | None = None,
 ) -> Path:
     """Write a checkpoint that any harness or server can load, and return its folder.
 
     Args:
-        model: Output folder of `midtrain`, `sft` or `grpo`, or a model on the hub.
+        model: Output folder of `midtrain`, `sft` or `grpo`, a model on the hub, or a GGUF file.
         output: Folder to write.
         dtype: ``bfloat16``, ``float16`` or ``float32`` of the saved weights.
-        ends: End tokens of a document and of a turn; generation stops at both.
         base: Base of an adapter, if it has moved.
         revision: Commit of a model on the hub.
+        study: ``chat_template``, ``document_end`` and ``turn_end``, where they differ from those in the card of
+            the run. Generation stops at both end tokens.
 
     Raises:
         TrainError: A model cannot be loaded, or a weight is not finite.
@@ -104,8 +119,12 @@ def merge(
     origin = known.get("parent") or (
         {"name": model, "revision": None} if adapter else describe_parent(model, revision or "")
     )
+    layout = layout_of(known, study or {})
+    ends = (layout["document_end"], layout["turn_end"])
     end = ends[1] if known.get("stage") in ("sft", "grpo") else ends[0]
-    tokenizer = load_tokenizer(model, revision=revision, end=end)
+    # A run has saved its tokenizer with the template.
+    template = (study or {}).get("chat_template") or (None if known else layout["chat_template"])
+    tokenizer = load_tokenizer(model, revision=revision, chat_template=template, end=end)
     merged = load_merged(folder, base) if adapter else load_full(model, revision)
     bad = [name for name, weight in merged.named_parameters() if not torch.isfinite(weight).all()]
     if bad:
@@ -117,7 +136,7 @@ def merge(
     Card(
         stage=known.get("stage", "base"),
         config_hash=known.get("config_hash", ""),
-        config={**known.get("config", {}), "merged_from": model, "merged_dtype": dtype},
+        config={**known.get("config", {}), **layout, "merged_from": model, "merged_dtype": dtype},
         parent=origin,
         data=known.get("data", {}),
         contamination=known.get("contamination", {"status": "not trained here"}),
@@ -130,6 +149,12 @@ def merge(
     return target
 
 
+def layout_of(card: dict[str, Any], study: dict[str, Any]) -> dict[str, Any]:
+    """Return the chat template and the end tokens: the study's, else those in the card, else the defaults."""
+    known, defaults = card.get("config", {}), DataArguments()
+    return {key: study.get(key) or known.get(key) or getattr(defaults, key) for key in LAYOUT}
+
+
 @exits_plainly
 def main() -> None:
     """Read the command line and merge."""
@@ -139,19 +164,26 @@ def main() -> None:
     )
     add = parser.add_argument
     add(
-        "--model", required=True, metavar="DIR", help="folder of a checkpoint or adapter, or model on the hub"
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="folder of a checkpoint or adapter, GGUF file, or model on the hub",
     )
     add("--revision", metavar="COMMIT", help="commit of a model on the hub")
     add("--output", required=True, metavar="DIR", help="folder to write")
     dtypes = ["bfloat16", "float16", "float32"]
     add("--dtype", default="bfloat16", choices=dtypes, help="dtype of the saved weights (default: bfloat16)")
     add("--base", metavar="DIR", help="base of the adapter, if it has moved")
-    for unit, token in (("document", "<|end_of_text|>"), ("turn", "<|eot_id|>")):
-        text = f"end token of a {unit} (default: {token})"
-        add(f"--{unit}_end", default=token, metavar="TOKEN", help=text)
+    add("--config", metavar="FILE", help="study of a base, such as llama31-8b/study.yaml")
+    for key in LAYOUT:
+        text = "Jinja file" if key == "chat_template" else f"end token of a {key.removesuffix('_end')}"
+        add(f"--{key}", metavar="FILE" if key == "chat_template" else "TOKEN", help=text)
     options = vars(parser.parse_args())
-    ends = (options.pop("document_end"), options.pop("turn_end"))
-    print(f"wrote {merge(**options, ends=ends)}")
+    given = {key: options.pop(key) for key in LAYOUT}
+    config = options.pop("config")
+    study = {} if config is None else read_config(config, "sft")
+    study |= {key: value for key, value in given.items() if value is not None}
+    print(f"wrote {merge(**options, study={key: study[key] for key in LAYOUT if key in study})}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from value_retention.train.arguments import STAGES, DataArguments, TrainError
+from value_retention.train.arguments import CONFIGS, STAGES, DataArguments, TrainError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -307,10 +307,10 @@ def load_tokenizer(
     """Load a tokenizer and set what the tokenizer of a base model lacks.
 
     Args:
-        name: Folder, or name on the hub.
+        name: Folder, name on the hub, or a GGUF file.
         revision: Commit on the hub.
-        chat_template: Jinja file. None keeps the tokenizer's template; a tokenizer without one gets the shipped
-            Llama 3 layout (``train/chat_template.jinja``).
+        chat_template: Jinja file, or the name of a shipped one. None keeps the tokenizer's template; a tokenizer
+            without one gets the shipped Llama 3 layout (``train/chat_template.jinja``).
         end: End token of the training texts: of a document, or of a turn.
 
     Raises:
@@ -320,16 +320,16 @@ def load_tokenizer(
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, revision=revision)
-    except (OSError, ValueError) as error:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            **place_of(name), revision=revision
+        )
+    except (OSError, ValueError, ImportError) as error:
         raise TrainError(
             "cannot load the tokenizer", where=name, found=str(error).split("\n")[0],
             hint="give a folder or a model on the hub; a gated model needs `hf auth login`",
         ) from error  # fmt: skip
-    if chat_template is not None and not Path(chat_template).is_file():
-        raise TrainError("chat template not found", where="chat_template", found=chat_template)
     if chat_template is not None or tokenizer.chat_template is None:
-        template = Path(chat_template or CHAT_TEMPLATE).read_text(encoding="utf-8")
+        template = template_file(chat_template).read_text(encoding="utf-8")
         tokenizer.chat_template = template.rstrip("\n")
     tokenizer.eos_token = known_token(tokenizer, end)
     # Padding needs a token that is not the end token: the loss masks padding, and a model that never sees
@@ -338,6 +338,31 @@ def load_tokenizer(
         vocabulary = tokenizer.get_vocab()
         tokenizer.pad_token = next((pad for pad in PADS if pad in vocabulary), tokenizer.pad_token or end)
     return tokenizer
+
+
+def place_of(name: str) -> dict[str, str]:
+    """Return the arguments with which transformers loads a folder, a name on the hub, or a GGUF file."""
+    file = Path(name).expanduser()
+    if file.suffix == ".gguf":
+        return {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    return {"pretrained_model_name_or_path": name}
+
+
+def template_file(name: str | None) -> Path:
+    """Return the Jinja file, or the shipped file of that name; for None, that of Llama 3.
+
+    Raises:
+        TrainError: Neither exists.
+    """
+    if name is None:
+        return CHAT_TEMPLATE
+    for candidate in (Path(name).expanduser(), CONFIGS / name):
+        if candidate.is_file():
+            return candidate
+    shipped = ", ".join(str(file.relative_to(CONFIGS)) for file in sorted(CONFIGS.glob("*/*.jinja")))
+    raise TrainError(
+        "chat template not found", where="chat_template", found=name, expected=f"a file, or one of {shipped}"
+    )
 
 
 def known_token(tokenizer: PreTrainedTokenizerBase, token: str) -> str:
