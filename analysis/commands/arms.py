@@ -9,6 +9,7 @@ import click
 
 from value_retention.analysis.commands.options import (
     as_options,
+    capability_option,
     output_options,
     reading_options,
     settings_options,
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 @click.option("--allow", multiple=True, metavar="ASPECT", help="As in `compare`; adds to the file's `allow`.")
 @click.option("--full", is_flag=True, help="Print every figure: dimensions, languages, sources, all columns.")
 @reading_options
+@capability_option
 @settings_options
 @output_options
 def command(
     arms_file: Path,
     allow: tuple[str, ...],
+    capability: tuple[str, ...],
     full: bool,
     settings: Settings,
     plots: Path | None,
@@ -35,7 +38,8 @@ def command(
 ) -> None:
     """Compare all arms: gains over the base or the mid-trained arm, domain effects, replication, interactions.
 
-    With the roles base and midtrain the report has the retained share. --margin replaces the file's margin.
+    With the roles base and midtrain the report has the retained share. --margin replaces the file's margin. Where the
+    arms have a figure on a task, value kept is set against task learned.
 
     \b
     ARMS.yaml:
@@ -45,13 +49,22 @@ def command(
         - {name: midtrained, role: midtrain, run: logs/midtrained}
         - {domain: helpfulness, method: SFT, data: dolly-15k, seed: 1, run: logs/sft-dolly}
         - {domain: coding, method: SFT, data: magicoder, seed: 1, run: [logs/a.eval, logs/b.eval]}
+
+    \b
+    Optional keys of an arm:
+      role: control           mid-trained on a neutral topic: shown, without a gain
+      mitigation: replay 10 % compared with the plain arm of the same data
+      task_loss, value_loss   held-out losses, nats per token
+      probe, probe_margin     share of pairs, and nats per token
     """
-    from value_retention.analysis.commands.inputs import compare_file, write_result
+    from value_retention.analysis.commands.experiment import compare_file
+    from value_retention.analysis.commands.inputs import write_result
     from value_retention.analysis.commands.outputs import check_outputs
     from value_retention.analysis.report.console import print_result
 
-    check_outputs(as_options(files), [arms_file])
-    result = compare_file(arms_file, settings, allow)
+    outputs = as_options(files)
+    check_outputs(outputs, [arms_file])
+    result = compare_file(arms_file, settings, outputs, allow=allow, capability=capability)
     print_result(result, full=full)
     for line in write_result(result, files, plots):
         click.echo(line)

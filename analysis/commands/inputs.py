@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,36 +39,6 @@ def load_all(paths: Sequence[str], judge: str | None = None) -> list[Run]:
     runs = load_runs(paths, chosen(JUDGE) or judge, chosen(SCORE))
     check_names([text for run in runs for text in (run.name, *run.files)], "RUN")
     return runs
-
-
-def read_scores(path: str, name: str | None = None, judge: str | None = None) -> list[RunScores]:
-    """Read a path and reduce it, so that its records leave memory before the next one is read.
-
-    Args:
-        path: What `load_runs` reads; ``NAME=PATH`` gives it a name.
-        name: Name of the run; by default the reader's.
-        judge: Judge whose grades are read, if --judge names none.
-
-    Raises:
-        InputError: what the reader raises, or several runs of one benchmark under one name.
-    """
-    found = [
-        scores
-        for run in load_all([path], judge)
-        for scores in reduce_run(run.name, run.files, run.records, run.ceiling)
-    ]
-    if name is None:
-        return found
-    benchmarks = [scores.benchmark for scores in found]
-    if len(set(benchmarks)) < len(benchmarks):
-        raise InputError(
-            "an arm has several runs of one benchmark",
-            where=f"{name}: {path}",
-            found=", ".join(f"{scores.run} ({', '.join(scores.files)})" for scores in found),
-            expected="one run per arm and benchmark",
-            hint="choose a judge (--judge NAME, or `judge: NAME` in the arms file), or name the files one by one",
-        )
-    return [replace(scores, run=name) for scores in found]
 
 
 def read_all(
@@ -201,7 +171,11 @@ def with_capability(
     places = {name: list(files) for name, files in others.items() if files} | places
     if not places:
         return result
-    pairs = list(dict.fromkeys((e.baseline, e.run) for e in result.effects if e.comparison == "pair"))
+    if result.arms:
+        start = next((arm.name for arm in result.arms if arm.base), names[0])
+        pairs = [(start, name) for name in names if name != start]
+    else:
+        pairs = list(dict.fromkeys((e.baseline, e.run) for e in result.effects if e.comparison == "pair"))
     try:
         runs = {name: read_capability(name, paths) for name, paths in places.items() if name in names}
         found = compare_capability(runs, pairs, result.settings.level, allow)
@@ -260,32 +234,6 @@ def check_written(
         read: The runs that were read.
     """
     check_outputs(outputs, [*run_inputs(paths, ()), *(file for run in read for file in run.files)])
-
-
-def compare_file(path: Path, settings: Settings, allow: Sequence[str] = ()) -> Result:
-    """Read an arms file and its runs, and compare the arms.
-
-    Args:
-        path: The YAML.
-        settings: Level, resamples, seed, margin and estimand; without a margin, that of the file.
-        allow: Aspects in which the runs may differ, besides those that the file allows.
-    """
-    from value_retention.analysis.commands.until import with_looks
-    from value_retention.analysis.effects.compare import compare_arms
-    from value_retention.analysis.effects.design import read_arms
-    from value_retention.analysis.stats.settings import checked_settings
-
-    content = read_arms(path)
-    if settings.margin is None:
-        settings = checked_settings(**(asdict(settings) | {"margin": content.margin}))
-    runs = [
-        scores
-        for arm in content.arms
-        for run in arm.runs
-        for scores in read_scores(run, arm.name, content.judge)
-    ]
-    result = compare_arms(content.arms, runs, settings, [*content.allow, *allow])
-    return with_looks(replace(result, files=(str(path), *(file for run in runs for file in run.files))))
 
 
 def write_result(

@@ -49,7 +49,7 @@ def command(
     figures come from generated records that hit the published scores, once for each reading of
     "multilingual"; each reading has its own output files.
     """
-    from value_retention.analysis.commands.inputs import compare_file
+    from value_retention.analysis.commands.experiment import compare_file
     from value_retention.analysis.commands.outputs import check_outputs
     from value_retention.analysis.examples.claims import MARGIN, paper_claims
     from value_retention.tasks.errors import InputError
@@ -62,7 +62,7 @@ def command(
         for option, value in (("--base-score", base_score), ("--draws", draws)):
             if value is not None:
                 raise InputError(f"{option} needs --synthetic", where=option, found=value)
-        result = compare_file(arms_file, settings)
+        result = compare_file(arms_file, settings, {})
         _show(result, paper_claims(result), files, plots)
         return
     from value_retention.analysis.examples.paper import (

@@ -18,6 +18,7 @@ from value_retention.analysis.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from value_retention.analysis.effects.design import ArmsFile
     from value_retention.analysis.effects.result import Result
     from value_retention.analysis.exchange.bundle import Options
     from value_retention.analysis.runs.load import Run
@@ -27,7 +28,7 @@ ENDINGS = (".html", ".md", ".json")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN... | ARMS.yaml")
 @click.option(
     "-o",
     "--output",
@@ -63,8 +64,10 @@ def command(
     """Write a report of a comparison: verdicts, what they rest on, plots, figures, and the answers behind them.
 
     The HTML file holds everything and needs no network. A folder also holds copies of the records, which
-    `value-retention verify` checks. RUN is as in `value-retention compare`; the first one is the baseline.
+    `value-retention verify` checks. RUN is as in `value-retention compare`; the first one is the baseline. ARMS.yaml is
+    the file of `value-retention arms`; it names runs, baseline and margin.
     """
+    from value_retention.analysis.commands.experiment import compare_file
     from value_retention.analysis.commands.inputs import check_written, compare_runs
     from value_retention.analysis.exchange.bundle import Options, check_folder
     from value_retention.tasks.errors import InputError
@@ -72,20 +75,47 @@ def command(
     if output.suffix not in (*ENDINGS, ""):
         expected = f"{', '.join(ENDINGS)}, or a folder (no ending)"
         raise InputError("unsupported format", where="-o", found=output.name, expected=expected)
-    check_written({"-o": output}, runs, ())
+    named = {"--baseline": baseline, "--before": before, "--ceiling": ceilings, "--trajectory": trajectory}
+    arms = _arms(runs, [option for option, value in named.items() if value])
+    places = [place for arm in arms.arms for place in arm.runs] if arms else runs
+    check_written({"-o": output}, [*runs, *places], ())
     if not output.suffix:
         check_folder(output)
-        _check_apart(output, runs)
+        _check_apart(output, places)
     kept: list[Run] = []
-    result = compare_runs(
-        runs, settings, {"-o": output}, baseline=baseline, first=True, before=before, allow=allow, kept=kept,
-        trajectory=trajectory, capability=capability, ceilings=ceilings,
-    )  # fmt: skip
-    options = Options(
-        result.runs[0].run if baseline is None else baseline, before, allow, trajectory, chosen(SCORE)
-    )
+    if arms:
+        result = compare_file(
+            Path(runs[0]), settings, {"-o": output}, allow=allow, capability=capability, kept=kept
+        )
+        options = Options(allow=(*arms.allow, *allow), score=chosen(SCORE))
+    else:
+        result = compare_runs(
+            runs, settings, {"-o": output}, baseline=baseline, first=True, before=before, allow=allow, kept=kept,
+            trajectory=trajectory, capability=capability, ceilings=ceilings,
+        )  # fmt: skip
+        first = result.runs[0].run if baseline is None else baseline
+        options = Options(first, before, allow, trajectory, chosen(SCORE))
     for line in write_report(result, kept, options, output):
         click.echo(line)
+
+
+def _arms(runs: Sequence[str], options: Sequence[str]) -> ArmsFile | None:
+    """The content of an arms file in place of runs; None where runs are given.
+
+    Raises:
+        InputError: a file that cannot be read, or options that name what the file names.
+    """
+    from value_retention.analysis.effects.design import read_arms
+    from value_retention.tasks.errors import InputError
+
+    if len(runs) > 1 or Path(runs[0]).suffix not in (".yaml", ".yml"):
+        return None
+    if options:
+        raise InputError(
+            "an option that an arms file replaces", where=runs[0], found=", ".join(options),
+            expected="the roles base and midtrain in the file",
+        )  # fmt: skip
+    return read_arms(Path(runs[0]))
 
 
 def write_report(result: Result, runs: Sequence[Run], options: Options, output: Path) -> list[str]:

@@ -100,27 +100,36 @@ def _recomputed(folder: Path, manifest: Manifest, files: Sequence[str]) -> tuple
     Raises:
         InputError: what the reader or the comparison raises, or a run without files in the folder.
     """
+    from value_retention.analysis.commands.experiment import compare_file
     from value_retention.analysis.commands.inputs import compare_runs
-    from value_retention.analysis.exchange.bundle import with_files
+    from value_retention.analysis.exchange.bundle import ARMS, with_files
     from value_retention.analysis.exchange.bundle_check import restored
     from value_retention.analysis.stats.settings import checked_settings
     from value_retention.tasks.errors import InputError
 
-    entries = {str(k): entry for k, entry in enumerate(manifest.runs)}
     for entry in manifest.runs:
         if not any(file.startswith(f"{entry.folder}/") for file in files):
             raise InputError("no records of a run", where=entry.folder, expected=f"the files of {entry.name}")
     kept: list[Run] = []
     options = asdict(manifest.options)
     score = options.pop("score")
-    result = compare_runs(
-        list(entries), checked_settings(**asdict(manifest.settings)), {}, kept=kept,
-        load=lambda keys: [restored(folder, entries[key], score) for key in keys], **options,
-    )  # fmt: skip
+    settings = checked_settings(**asdict(manifest.settings))
+    entries = {str(folder / entry.folder): entry for entry in manifest.runs}
+
+    def load(places: Sequence[str]) -> list[Run]:
+        unknown = next((place for place in places if place not in entries), None)
+        if unknown is not None:
+            raise InputError("a run that the manifest does not list", where=ARMS, found=unknown)
+        return [restored(folder, entries[place], score) for place in places]
+
+    if any(entry.path == ARMS for entry in manifest.files):
+        result = compare_file(folder / ARMS, settings, {}, kept=kept, load=load)
+    else:
+        result = compare_runs(list(entries), settings, {}, kept=kept, load=load, **options)
     names = {
         (run.name, file): Path(file).relative_to(folder).as_posix() for run in kept for file in run.files
     }
-    return kept, with_files(result, names)
+    return kept, with_files(result, names, manifest.runs)
 
 
 def _unread(folder: Path, manifest: Manifest, runs: Sequence[Run], result: Result) -> list[str]:
@@ -130,7 +139,7 @@ def _unread(folder: Path, manifest: Manifest, runs: Sequence[Run], result: Resul
 
     read = {Path(file) for run in runs for file in run.files}
     read |= {file.parent / LOOKS.format(name) for file in read for run in runs for name in run.benchmarks()}
-    read |= {Path(file) for files in result.capability_files.values() for file in files}
+    read |= {Path(file) for file in result.files}
     return [
         fault(entry.path, "a file that the figures rest on", "a file that is not read")
         for entry in manifest.files

@@ -107,7 +107,8 @@ def _cell_weights(arms: Sequence[Arm], method: str, domain: str) -> Floats:
     return np.array(shares, dtype=np.float64)
 
 
-def _recipe_weights(arms: Sequence[Arm], recipe: tuple[str, ...]) -> Floats:
+def recipe_weights(arms: Sequence[Arm], recipe: tuple[str, ...]) -> Floats:
+    """The mean over the seeds of a recipe, as weights of the arms."""
     same = np.array([float(arm.trained and arm.recipe == recipe) for arm in arms])
     return np.asarray(same / same.sum(), dtype=np.float64)
 
@@ -119,7 +120,7 @@ def _gains(arms: Sequence[Arm]) -> list[tuple[str, Floats, str, str]]:
         start = np.array([float(arm is base) for arm in arms])
         for recipe in dict.fromkeys(arm.recipe for arm in arms if arm.plain):
             text = " ".join(part for part in recipe if part)
-            weights = _recipe_weights(arms, recipe) - start
+            weights = recipe_weights(arms, recipe) - start
             found.append((f"{text} − {base.name}", weights, text, base.name))
     return found
 
@@ -131,7 +132,7 @@ def _data_sets(arms: Sequence[Arm], recipes: tuple[tuple[str, ...], ...]) -> lis
     others: list[Comparison] = []
     for first, second in combinations(distinct, 2):
         (method, domain, data), (_, other, more) = first, second
-        weights = _recipe_weights(arms, second) - _recipe_weights(arms, first)
+        weights = recipe_weights(arms, second) - recipe_weights(arms, first)
         several = any(sum(r[:2] == recipe[:2] for r in distinct) > 1 for recipe in (first, second))
         if method == second[0] and domain != other and several:
             sides = f"{other} ({more})", f"{domain} ({data})"
@@ -155,7 +156,7 @@ def _mitigations(arms: Sequence[Arm], recipes: tuple[tuple[str, ...], ...]) -> l
         *rest, mitigation = recipe
         if tuple(rest) in plain:
             sides = f"with {mitigation}", "plain"
-            weights = _recipe_weights(arms, recipe) - _recipe_weights(arms, tuple(rest))
+            weights = recipe_weights(arms, recipe) - recipe_weights(arms, tuple(rest))
             statement = f"{' '.join(filter(None, rest))}: {sides[0]} − {sides[1]}"
             found.append(Comparison("mitigation", statement, weights, *sides, recipes))
     return found

@@ -141,6 +141,22 @@ def read_arms(path: Path) -> ArmsFile:
     return ArmsFile(tuple(arms), None if margin is None else float(margin), allow, judge, tasks)
 
 
+def arms_text(content: ArmsFile) -> str:
+    """An arms file with this content, from which `read_arms` reads it again; runs as they are in the arms."""
+    import yaml
+
+    entries = []
+    for arm in content.arms:
+        role = "control" if arm.control else "base" if arm.before else "midtrain" if arm.base else None
+        plain = {"name": arm.name, "role": role, "run": list(arm.runs)}
+        entry = plain | {key: getattr(arm, key) for key in sorted(KEYS - {"base", "run", "name", "role"})}
+        entries.append({key: value for key, value in entry.items() if value not in (None, "")})
+    whole = {"margin": content.margin, "allow": list(content.allow), "judge": content.judge,
+             "tasks": list(content.tasks), "arms": entries}  # fmt: skip
+    kept = {key: value for key, value in whole.items() if value}
+    return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+
+
 def _listed(content: Mapping[str, Any], key: str, example: str, path: Path) -> tuple[str, ...]:
     """A key of the file that holds a list of names."""
     found = content.get(key) or []

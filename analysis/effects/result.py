@@ -15,7 +15,9 @@ from value_retention.analysis.effects.design import Arm
 from value_retention.analysis.effects.guards import Guarded
 from value_retention.analysis.effects.leave_out import WithoutLanguage, without_each_language
 from value_retention.analysis.effects.margins import smallest_margin
+from value_retention.analysis.effects.plane import Plane
 from value_retention.analysis.effects.pooled import EXPLORATORY, PooledDimension, pooled_dimensions
+from value_retention.analysis.effects.probes import ProbeCorrelation
 from value_retention.analysis.effects.provenance import Judged, provenance
 from value_retention.analysis.effects.rows import Contrast, Effect, Score, Share
 from value_retention.analysis.effects.sensitivity import caution_of, tipping_of
@@ -62,6 +64,8 @@ class Result:
         capability_files: Run to the files behind ``capability``.
         guarded: Whether the sides of a comparison differ in the form of their answers.
         ceilings: Scores beside the ceiling of the same model, of runs with a ceiling test.
+        planes: Value kept against task learned, of arms with a figure on a task.
+        probes: Rank correlation of a probe with the scores, of arms with a probe.
     """
 
     headline: tuple[str, ...]
@@ -85,6 +89,8 @@ class Result:
     capability_files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     guarded: Guarded = field(default_factory=Guarded)
     ceilings: tuple[Ceiling, ...] = ()
+    planes: tuple[Plane, ...] = ()
+    probes: tuple[ProbeCorrelation, ...] = ()
 
     def pooled(self) -> list[PooledDimension]:
         """The dimensions of every comparison, partially pooled: exploratory."""
@@ -165,6 +171,8 @@ class Result:
             "trajectory": [asdict(row) for row in self.trajectories],
             "guards": self.guarded.to_dict(self.runs),
             "ceilings": [asdict(row) for row in self.ceilings],
+            "planes": [asdict(row) for row in self.planes],
+            "probe": [asdict(row) for row in self.probes],
         }
 
     def to_frame(self) -> pd.DataFrame:

@@ -1,4 +1,7 @@
-"""An evidence folder: a report, the records that its figures rest on, and a manifest of their hashes."""
+"""An evidence folder: a report, the records that its figures rest on, and a manifest of their hashes.
+
+That of an experiment also holds its arms file, with the paths of the copies.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
 from value_retention.analysis.effects.compare import named_run
+from value_retention.analysis.effects.design import ArmsFile, arms_text
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.report.evidence import evidence
 from value_retention.analysis.report.export import json_text, writing
@@ -24,6 +28,7 @@ from value_retention.tasks.errors import InputError
 
 SCHEMA = "value-retention/evidence/1"
 MANIFEST, CHECKSUM = "manifest.json", "manifest.sha256"
+ARMS = "arms.yaml"
 OTHERS = "capability"
 """Folder in that of a run for the files of other tasks."""
 
@@ -94,7 +99,7 @@ def write_evidence(result: Result, runs: Sequence[Run], options: Options, folder
     """Write an evidence folder: report, copies of the records, manifest.
 
     Args:
-        result: The comparison, from `commands.inputs.compare_runs`.
+        result: The comparison, from `commands.inputs.compare_runs` or `commands.experiment.compare_file`.
         runs: The runs compared, with their records.
         options: Options of the comparison; a run may be named as on the command line.
         folder: A new or empty folder.
@@ -113,7 +118,7 @@ def write_evidence(result: Result, runs: Sequence[Run], options: Options, folder
         draft.mkdir(parents=True)
         try:
             digest = _fill(result, runs, options, draft)
-            for part in ("runs", *PAGES, MANIFEST, CHECKSUM):
+            for part in ("runs", *([ARMS] if result.arms else []), *PAGES, MANIFEST, CHECKSUM):
                 (draft / part).rename(folder / part)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -141,17 +146,22 @@ def _fill(result: Result, runs: Sequence[Run], options: Options, folder: Path) -
     copies: dict[tuple[str, str], str] = {}
     for run in runs:
         place = _new_name(run.name, {entry.folder for entry in entries})
-        entries.append(RunEntry(run.name, place, tuple(run.benchmarks())))
         copies |= {(run.name, file): path for file, path in _copy(run, folder, place).items()}
-        # Beside the records, where the reader of a run finds other tasks.
-        others = Run(run.name, result.capability_files.get(run.name, ()), ())
-        _copy(others, folder, f"{place}/{OTHERS}")
+        if run.name not in {entry.name for entry in entries}:
+            # Beside the records, where the reader of a run finds other tasks.
+            others = Run(run.name, result.capability_files.get(run.name, ()), ())
+            _copy(others, folder, f"{place}/{OTHERS}")
+        entries.append(RunEntry(run.name, place, tuple(run.benchmarks())))
     resolved = replace(
         options,
         baseline=options.baseline and named_run(options.baseline, result.runs, "--baseline"),
         before=options.before and named_run(options.before, result.runs, "--before"),
     )
-    result = with_files(result, copies)
+    result = with_files(result, copies, entries)
+    if result.arms:
+        tasks = dict.fromkeys(f"{plane.task}:{plane.metric}".rstrip(":") for plane in result.planes)
+        content = ArmsFile(result.arms, result.settings.margin, options.allow, tasks=tuple(tasks))
+        (folder / ARMS).write_text(arms_text(content), "utf-8")
     for name, text in pages(result, runs).items():
         (folder / name).write_text(text, "utf-8")
     manifest = Manifest(
@@ -204,18 +214,23 @@ def _copy(run: Run, folder: Path, place: str) -> dict[str, str]:
     return copied
 
 
-def with_files(result: Result, names: Mapping[tuple[str, str], str]) -> Result:
-    """The result with other names for the files of its runs.
+def with_files(result: Result, names: Mapping[tuple[str, str], str], entries: Sequence[RunEntry]) -> Result:
+    """The result with other names for the files of its runs and arms.
 
     Args:
         result: A comparison.
         names: New name by run and file.
+        entries: The runs, whose folders become the runs of the arms.
     """
+    arms = [
+        replace(arm, runs=tuple(entry.folder for entry in entries if entry.name == arm.name))
+        for arm in result.arms
+    ]
     runs = [
         replace(run, files=tuple(names.get((run.run, file), file) for file in run.files))
         for run in result.runs
     ]
-    return replace(result, runs=tuple(runs))
+    return replace(result, runs=tuple(runs), arms=tuple(arms))
 
 
 def pages(
@@ -224,7 +239,7 @@ def pages(
     """The report in several forms, by file name.
 
     Args:
-        result: A comparison of pairs.
+        result: A comparison of pairs or arms.
         runs: Its runs, with their records.
         names: Which of `PAGES`.
         made_by: Version of this package for the foot of the page; None for the one that is installed.

@@ -27,7 +27,7 @@ from value_retention.analysis.report.cells import (
 from value_retention.analysis.report.guards import guard_lines
 from value_retention.analysis.report.notes import explained, language_notes
 from value_retention.analysis.report.pooled import pooled_cells
-from value_retention.analysis.report.sections import ADDED, TABLES
+from value_retention.analysis.report.sections import ADDED, STUDY, TABLES
 from value_retention.analysis.report.sensitivity import caution, cautions, judge_errors
 from value_retention.analysis.report.tables import effect_tables
 from value_retention.analysis.runs.names import title_of
@@ -118,10 +118,10 @@ def print_result(
                 *pooled_cells(list(members)),
             )
             say(out, EXPLORATORY, "dim")
-        for key in ADDED:
-            for part in TABLES[key](result):
-                print_table(out, part.title, part.headings, part.rows)
-                say(out, part.note, "dim")
+    for key in (*STUDY, *(ADDED if full else ())):
+        for part in TABLES[key](result):
+            print_table(out, part.title, part.headings, part.rows)
+            say(out, part.note, "dim")
     if extra is not None:
         extra(out)
     for line in explained(result, cells, full):

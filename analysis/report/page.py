@@ -144,7 +144,8 @@ def _title(result: Result) -> str:
     statements = list(dict.fromkeys(effect.statement for effect in primary))
     sides = {effect.baseline for effect in primary}
     if len(statements) > 2:
-        return f"{len(statements)} " + (f"runs against {sides.pop()}" if len(sides) == 1 else "comparisons")
+        what = "arms" if result.arms else "runs"
+        return f"{len(statements)} " + (f"{what} against {sides.pop()}" if len(sides) == 1 else "comparisons")
     return " · ".join(statements) or "no comparison"
 
 
@@ -192,7 +193,9 @@ def _shown_of(stem: str, result: Result) -> str:
 
 PICTURES = {
     "trajectory": ("Score by checkpoint, with simultaneous intervals", "trajectory"),
+    "plane": ("Value kept against task learned", "plane"),
     "verdicts": ("Verdicts: differences with their intervals, against 0 and the margin", "comparisons"),
+    "mitigations": ("Mitigations: differences from the plain arm, intervals not adjusted", "comparisons"),
     "forest": ("Differences with their intervals, against 0 and the margin", "comparisons"),
     "questions": ("Both scores on every question", "questions"),
     "languages": ("English and other languages", "scores"),

@@ -27,6 +27,7 @@ from value_retention.analysis.report.cells import (
     worst_text,
 )
 from value_retention.analysis.report.guards import guard_tables
+from value_retention.analysis.report.plane import plane_tables, probe_tables
 from value_retention.analysis.report.pooled import pooled_cells
 from value_retention.analysis.report.tables import Table, effect_tables
 from value_retention.analysis.report.trajectory import trajectory_tables
@@ -234,6 +235,8 @@ TABLES: dict[str, Callable[[Result], Iterable[Table]]] = {
     "trajectory": trajectory_tables,
     "scores": score_tables,
     "shares": share_tables,
+    "plane": plane_tables,
+    "probe": probe_tables,
     "comparisons": comparison_tables,
     "capability": capability_tables,
     "pooled": pooled_tables,
@@ -248,6 +251,9 @@ TABLES: dict[str, Callable[[Result], Iterable[Table]]] = {
     "questions": question_tables,
 }
 """Key to the tables of a section. The keys are anchors of the page; a plot names the section with its figures."""
+
+STUDY = ("plane", "probe")
+"""Sections of an experiment of several arms that the terminal always prints."""
 
 ADDED = ("trajectory", "capability", "margins", "ceilings", "guards")
 """Sections that the terminal prints in full below the figures that it lays out itself."""

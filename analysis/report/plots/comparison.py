@@ -13,11 +13,12 @@ import numpy as np
 from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result, question_rows
 from value_retention.analysis.effects.rows import Effect
-from value_retention.analysis.report.cells import SECTIONS, UNADJUSTED, interval_text, number
+from value_retention.analysis.report.cells import MAIN, SECTIONS, UNADJUSTED, interval_text, number
 from value_retention.analysis.report.overview import worst_first
 from value_retention.analysis.report.plots.agreement import agreement_figure
 from value_retention.analysis.report.plots.canvas import INK, SOFT, canvas, legend_above, save
 from value_retention.analysis.report.plots.groups import judges, slope
+from value_retention.analysis.report.plots.plane import plane_figure
 from value_retention.analysis.report.plots.sensitivity import (
     margin_curve,
     missing_bounds,
@@ -40,11 +41,10 @@ if TYPE_CHECKING:
 def save_plots(result: Result, folder: Path, png: bool = True, most: int | None = None) -> list[Path]:
     """Draw every figure of a result into a folder; no name is taken for mathematics.
 
-    Per benchmark and comparison ``forest``, ``questions`` where both sides are single runs, and ``without-language``
-    where there are several languages; per benchmark ``verdicts`` of several comparisons, ``trajectory``,
-    ``languages``, ``margins``, ``missing`` and ``judges``; per panel of judges ``panel`` and ``agreement``. A figure
-    without data is left out.
-    Each as ``.svg`` and ``.png``.
+    Per benchmark and task ``plane``; per benchmark and comparison ``forest``, ``questions`` where both sides are single
+    runs, and ``without-language`` where there are several languages; per benchmark ``verdicts`` of several comparisons,
+    ``mitigations``, ``trajectory``, ``languages``, ``margins``, ``missing`` and ``judges``; per panel of judges
+    ``panel`` and ``agreement``. A figure without data is left out. Each as ``.svg`` and ``.png``.
 
     Args:
         result: A comparison of runs or arms.
@@ -73,6 +73,8 @@ def _figures(result: Result, most: int | None = None) -> Iterator[tuple[str, Fig
     }
     names = file_names([run.run for run in result.runs])
     statements = file_names([e.statement for e in result.effects])
+    for plane in result.planes:
+        yield file_name(f"plane_{plane.benchmark}_{plane.task} {plane.data}"), plane_figure(result, plane)
     for panel in result.panels:
         benchmark = panel.benchmark
         own = [effect for effect in result.effects if effect.benchmark == benchmark]
@@ -80,11 +82,13 @@ def _figures(result: Result, most: int | None = None) -> Iterator[tuple[str, Fig
         judged = [e for e in own if e.tier != "exploratory" and e.difference is not None]
         if len({e.statement for e in judged}) > 1:
             yield f"verdicts_{benchmark}", forest(result, judged)
+        if mitigated := [e for e in own if e.comparison == "mitigation" and e.kind in MAIN]:
+            yield f"mitigations_{benchmark}", forest(result, mitigated)
         for statement, effects in comparisons:
             first = effects[0]
             pair = first.comparison == "pair"
             stem = f"{names[first.run]}_vs_{names[first.baseline]}" if pair else statements[statement]
-            if first.tier == "primary" and (benchmark, statement) not in close:
+            if (first.tier == "primary" or most is not None) and (benchmark, statement) not in close:
                 continue
             yield f"forest_{benchmark}_{stem}", forest(result, effects)
             if sorted(first.weights.values()) == [-1.0, 1.0]:
@@ -159,7 +163,8 @@ def forest(result: Result, effects: Sequence[Effect]) -> Figure:
     shown = [e for e in shown if e.kind != "language" or e.clusters >= MIN_CLUSTERS]
     first = shown[0]
     several = len({e.statement for e in shown}) > 1
-    title = f"{title_of(first.benchmark)}: {'verdicts' if several else first.statement}"
+    together = "mitigations" if first.comparison == "mitigation" else "verdicts"
+    title = f"{title_of(first.benchmark)}: {together if several else first.statement}"
     footer = judged_line(result.judged, first.benchmark, {run for e in shown for run in e.weights})
     figure, (ax,) = canvas(title, result.headline, footer, 8.4, 1.2 + 0.24 * len(shown))
     places = _spaced(shown)

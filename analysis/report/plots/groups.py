@@ -113,5 +113,6 @@ def judges(result: Result, benchmark: str) -> Figure:
     for ax in axes:
         ax.set_ylim(-len(dimensions) + 0.4, 0.6)
         ax.hlines(heights, *ax.get_xlim(), color=PALE, lw=0.6, zorder=0)
-    legend_above(axes[1], 3, handles_of=axes[0])
+    longest = max(len(name) for name in axes[0].get_legend_handles_labels()[1])
+    legend_above(axes[1], max(1, min(3, 48 // max(longest, 1))), handles_of=axes[0])
     return figure
