@@ -27,7 +27,7 @@ COMMANDS = {
     "agreement": "Agreement of judges on the same answers, per dimension and language.",
     "calibrate": "Judges compared with human labels; scores corrected for their errors.",
     "probe": "Pairs of judged answers, for a probe of checkpoints without a judge.",
-    "contamination": "List training rows that share text with a benchmark question.",
+    "contamination": "List training rows that share text with a benchmark.",
 }
 
 

@@ -5,25 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 import shutil
 import unicodedata
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from helpers import REAL, real_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted import FORMS, RUBRIC, planted
 
 from value_retention.analysis.commands.contamination import command
-from value_retention.analysis.planning.contamination import (
-    Index,
+from value_retention.analysis.planning.contamination.check import check_rows
+from value_retention.analysis.planning.contamination.index import NEAR, Index, Match, stream
+from value_retention.analysis.planning.contamination.passages import (
+    SHORTEST,
     N,
-    Question,
-    check_rows,
-    read_questions,
-    texts_of,
-    tokens,
+    Passage,
+    passage,
+    passages_hash,
+    read_passages,
+    unlabelled,
 )
+from value_retention.analysis.planning.contamination.rows import streams, texts_of
+from value_retention.analysis.planning.contamination.words import tokens
 from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import load
@@ -34,12 +41,17 @@ WORDS = [f"word{i}" for i in range(30)]
 HINDI = "क्या मुर्गियाँ दर्द महसूस करती हैं और हमें उनके लिए क्या करना चाहिए जब वे बीमार हों"
 
 
-def question(text: str) -> Question:
-    return Question("b", "1", "en", tuple(tokens(text)))
+def question(text: str) -> Passage:
+    return passage("question", "b", "1", "en", text)
 
 
 def hit(asked: str, text: str) -> bool:
     return Index([question(asked)]).find(text) is not None
+
+
+def best(asked: str, *texts: str) -> Match | None:
+    """The match of a row of texts: a hit, a near match, or None."""
+    return next((match for _, match in Index([question(asked)]).search([stream(texts)])), None)
 
 
 def test_normalisation_keeps_words_whole_in_every_script() -> None:
@@ -78,6 +90,9 @@ def test_a_hindi_question_is_found_in_any_unicode_composition() -> None:
     st.lists(st.sampled_from("abc"), max_size=40), st.lists(st.sampled_from("abc"), min_size=1, max_size=20)
 )
 def test_the_index_agrees_with_a_search_of_every_window(text: list[str], asked: list[str]) -> None:
+    if len(asked) < SHORTEST:  # counts only as the whole of a text
+        assert hit(" ".join(asked), " ".join(text)) is (text == asked)
+        return
     size = min(N, len(asked))
     windows = {tuple(asked[i : i + size]) for i in range(len(asked) - size + 1)}
     expected = any(tuple(text[i : i + size]) in windows for i in range(len(text) - size + 1))
@@ -89,8 +104,80 @@ def test_every_text_of_a_row_is_read_except_roles() -> None:
         "prompt": [{"role": "user", "content": "a"}],
         "completion": [{"role": "assistant", "content": "b"}],
     }
-    assert list(texts_of(row)) == ["a", "b"]
-    assert list(texts_of({"text": "c", "n": 3})) == ["c"]
+    assert texts_of(row) == [("user", "a"), ("assistant", "b")]
+    assert texts_of({"text": "c", "n": 3}) == [("", "c")]
+
+
+def test_texts_are_joined_in_order_and_by_role_where_others_interrupt() -> None:
+    def said(*turns: str) -> list[dict[str, str]]:
+        return [{"role": role, "content": text} for role, _, text in (turn.partition(" ") for turn in turns)]
+
+    assert streams({"prompt": said("user a"), "completion": said("assistant b")}) == [["a", "b"]]
+    row = {"messages": said("system s", "user a", "assistant b", "user c", "assistant d")}
+    assert streams(row) == [["s", "a", "b", "c", "d"], ["a", "c"], ["b", "d"]]
+    assert streams({"messages": said("user a", "user b", "assistant c")}) == [["a", "b", "c"]]
+    assert streams({"text": " "}) == []
+
+
+def test_a_question_split_over_two_turns_is_a_hit_and_a_short_one_a_near_match() -> None:
+    words = " ".join(WORDS[:20])
+    found = best(words, "Listen. " + " ".join(WORDS[:10]), " ".join(WORDS[10:20]))
+    assert found is not None
+    assert found.exact
+    # A few words at the end of one text and the start of the next may be chance.
+    found = best("Do hens feel pain?", "I ask: do hens", "feel pain, then?")
+    assert found is not None
+    assert (found.exact, found.similarity) == (False, 1)
+    assert best("Do hens feel pain?", "do hens feel pain", "and more") == Index(
+        [question("Do hens feel pain?")]
+    ).find("do hens feel pain")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Do fish feel pain? Answer:",
+        "Question: Do fish feel pain?\nAnswer:\n\n",
+        "**Question 1:** Do fish feel pain?\n\n**Your answer:**",
+        "Q: Do fish feel pain A:",
+        "Frage: Do fish feel pain? Deine Antwort :",
+        "问题：Do fish feel pain？答案：",
+        "प्रश्न: Do fish feel pain? उत्तर:",
+        "سؤال: Do fish feel pain؟ الإجابة:",
+    ],
+)
+def test_a_label_before_or_after_a_question_is_left_out(text: str) -> None:
+    assert tokens(unlabelled(text)) == ["do", "fish", "feel", "pain"]
+
+
+def test_a_question_that_is_hardly_more_than_a_label_stays_whole() -> None:
+    for text in ("My cat: is she happy?", "What is 3:1? A:", "It is late. Do hens feel pain?"):
+        assert unlabelled(text) == text
+
+
+def test_letters_that_look_latin_and_accents_are_the_same_as_the_letter() -> None:
+    assert tokens("dо fіsh fееl pаіn") == tokens("do fish feel pain")
+    assert tokens("ΤΑΡΕ") == tokens("tape") == tokens("ta\u0301pë")
+    assert tokens("ВАРАН В МЕТРО") == tokens("варан в метро")
+    assert tokens("кот", lookalikes=False) == ["кот"]
+
+
+def test_a_near_match_names_both_texts_and_is_not_a_hit() -> None:
+    words = " ".join(WORDS)
+    changed = (
+        words.replace("word7 ", "w0rd7 ").replace("word15 ", "word15 really ").replace("word23 ", "wrod23 ")
+    )
+    found = best(words, f"Before. {changed} After.")
+    assert found is not None
+    assert not found.exact
+    assert 1 > found.similarity >= NEAR
+    assert found.theirs[1] - found.theirs[0] >= N
+    for near in ("Do hesn feel pain?", "Do hens feel any pain?"):
+        found = best("Do hens feel pain?", f"I asked him this: {near} And he left.")
+        assert found is not None, near
+        assert not found.exact
+    assert best("Do hens feel pain?", "Does a hen have a plan for the rain? It may feel fine.") is None
+    assert best(words, " ".join(reversed(WORDS))) is None
 
 
 def sample_rows(tmp_path: Path) -> Path:
@@ -111,12 +198,13 @@ def load_sample() -> list[str]:
 
 
 def test_every_question_in_every_language_is_found_in_a_training_row() -> None:
-    questions, sources = read_questions("sample", packaged())
+    passages, sources = read_passages("sample", packaged())
     asked = load_sample()
     assert sum(source.questions for source in sources) == len(asked) > 40
     lines = [json.dumps({"text": f"Before. {text} After."}).encode() for text in asked]
-    check = check_rows(lines, questions, sources)
-    assert [found.row for found in check.hits] == list(range(1, len(asked) + 1))
+    check = check_rows(lines, passages, sources, listed=len(asked))
+    assert [found.row for found in check.listed_hits] == list(range(1, len(asked) + 1))
+    assert {found.passage.kind for found in check.listed_hits} <= {"question", "translation"}
 
 
 def test_the_command_lists_hits_drops_them_and_stamps_the_rest(tmp_path: Path) -> None:
@@ -127,7 +215,7 @@ def test_the_command_lists_hits_drops_them_and_stamps_the_rest(tmp_path: Path) -
     assert json.loads((tmp_path / "rows.jsonl.stamp.json").read_text())["hits"] == 1
     done = CliRunner().invoke(command, [str(path), "--data", "sample", "--drop", str(clean)])
     assert done.exit_code == 0, done.output
-    assert "clean of these questions" in done.output
+    assert "clean of these texts" in done.output
     assert [json.loads(line)["text"] for line in clean.read_text().splitlines()] == [
         "Nothing to see here.",
         "Still nothing.",
@@ -135,8 +223,57 @@ def test_the_command_lists_hits_drops_them_and_stamps_the_rest(tmp_path: Path) -
     stamp = json.loads((tmp_path / "out" / "clean.jsonl.stamp.json").read_text())
     assert stamp["rows_sha256"] == hashlib.sha256(clean.read_bytes()).hexdigest()
     assert (stamp["hits"], stamp["dropped"], stamp["rows"]) == (0, 1, 2)
+    assert (stamp["near"], stamp["near_similarity"]) == (0, NEAR)
+    assert (stamp["questions"], stamp["translations"], stamp["rubrics"]) == (66, 21, 29)
     assert {source["benchmark"] for source in stamp["sources"]} == {"anima_2_2", "moru"}
     assert not any(source["is_benchmark"] for source in stamp["sources"])
+
+
+def test_near_matches_are_listed_with_both_texts_and_count_as_hits_if_strict(tmp_path: Path) -> None:
+    asked = load_sample()[3].split()
+    asked[4], asked[13] = asked[4][::-1], asked[13][::-1]
+    path, clean = tmp_path / "rows.jsonl", tmp_path / "clean.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("Nothing.", " ".join(asked))))
+    done = CliRunner().invoke(command, [str(path), "--data", "sample"])
+    assert done.exit_code == 0, done.output
+    listed = r"row 2 is close to (.*), \d\d% alike\n    row:       (.*)\n    benchmark: (.*)\n"
+    ((near, row, theirs),) = re.findall(listed, done.output)
+    assert near == "anima_2_2 item 3, question (en)"
+    assert row != theirs
+    assert row.split()[:4] == theirs.split()[:4] == tokens(" ".join(asked))[:4]
+    assert "warning: 1 rows are at least 85% like" in done.output
+    stamp = json.loads((tmp_path / "rows.jsonl.stamp.json").read_text())
+    assert (stamp["hits"], stamp["near"]) == (0, 1)
+    done = CliRunner().invoke(command, [str(path), "--data", "sample", "--strict"])
+    assert done.exit_code == 1
+    assert (
+        CliRunner()
+        .invoke(command, [str(path), "--data", "sample", "--strict", "--drop", str(clean)])
+        .exit_code
+        == 0
+    )
+    assert clean.read_text() == '{"text": "Nothing."}\n'
+
+
+class Line(bytes):
+    """A line that counts how many of its kind exist."""
+
+    alive = most = 0
+
+    def __new__(cls, text: bytes) -> Line:
+        Line.alive += 1
+        Line.most = max(Line.most, Line.alive)
+        return super().__new__(cls, text)
+
+    def __del__(self) -> None:
+        Line.alive -= 1
+
+
+def test_rows_are_not_kept_while_a_file_is_read() -> None:
+    passages, sources = read_passages("sample", ["moru"])
+    text = json.dumps({"text": "Water boils at a hundred degrees. " * 40}).encode()
+    assert check_rows((Line(text) for _ in range(2000)), passages, sources).rows == 2000
+    assert 0 < Line.most < 500
 
 
 def test_the_stamp_is_the_one_that_training_accepts(tmp_path: Path) -> None:
@@ -215,20 +352,59 @@ def trained(file: Path) -> Rows:
     return Rows(read, Report("midtrain", str(file), "", 3, 3, 0, 0, digest))
 
 
-def test_the_hash_depends_on_the_questions_and_not_on_their_order() -> None:
-    questions, sources = read_questions("sample", packaged())
-    shuffled = random.Random(0).sample(questions, len(questions))
-    one = check_rows([b'"a"'], questions, sources).questions_sha256
-    assert check_rows([b'"a"'], shuffled, sources).questions_sha256 == one
-    assert check_rows([b'"a"'], questions[1:], sources).questions_sha256 != one
+def test_a_stamp_of_an_earlier_format_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    from value_retention.train.arguments import DataArguments, TrainError
+    from value_retention.train.card import check_stamp
+
+    path, clean = sample_rows(tmp_path), tmp_path / "clean.jsonl"
+    data = folder_of_samples(tmp_path / "data")
+    CliRunner().invoke(command, [str(path), "--data", str(data), "--drop", str(clean)])
+    stamp = tmp_path / "clean.jsonl.stamp.json"
+    stamp.write_text(json.dumps(json.loads(stamp.read_text()) | {"schema": 1}))
+    with pytest.raises(TrainError, match="another version of the check") as error:
+        check_stamp(DataArguments(dataset="a/b", rows=str(clean)), trained(clean))
+    assert f"value-retention contamination {clean}" in str(error.value)
+
+
+def test_the_hash_depends_on_the_passages_and_not_on_their_order() -> None:
+    passages, _ = read_passages("sample", packaged())
+    shuffled = random.Random(0).sample(passages, len(passages))
+    assert passages_hash(passages) == passages_hash(shuffled)
+    assert passages_hash(passages[1:]) != passages_hash(passages)
 
 
 def test_the_shipped_training_rows_share_nothing_with_the_sample_items() -> None:
-    questions, sources = read_questions("sample", packaged())
+    passages, sources = read_passages("sample", packaged())
     for path in sorted(SAMPLES.glob("*.jsonl")):
-        check = check_rows(path.read_bytes().splitlines(), questions, sources, path.name)
+        check = check_rows(path.read_bytes().splitlines(keepends=True), passages, sources, path.name)
         assert check.rows >= 80
-        assert check.hits == ()
+        assert (check.hits, check.near) == (0, 0)
+
+
+def check_planted(data: str) -> None:
+    found = planted(data)
+    assert {language for language, _ in found} == {"English", "other languages"}
+    for (language, form), rows in found.items():
+        hits, near = rows.hits / rows.rows, rows.near / rows.rows
+        if form in ("a word inserted every ten", "a typo every eighth word"):
+            assert hits + near > 0.98, (language, form)
+        elif form == "split over two turns":
+            assert hits + near == 1, (language, form)
+        elif form == RUBRIC:
+            assert hits > 0.95
+            assert hits + near == 1
+        else:
+            assert hits == 1, (language, form)
+    assert len(found) == 2 * len(FORMS) + 1
+
+
+def test_planted_sample_questions_and_rubrics_are_found() -> None:
+    check_planted("sample")
+
+
+@real_rows
+def test_planted_questions_and_rubrics_of_the_benchmark_are_found() -> None:
+    check_planted(str(REAL))
 
 
 def folder_of_samples(place: Path) -> Path:
@@ -292,7 +468,7 @@ def test_invalid_options_and_outputs_are_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, [str(path), "--data", "sample", "-o", "/dev/null/stamp.json"])
     assert isinstance(done.exception, InputError)
     assert "/dev/null/stamp.json" in str(done.exception)
-    _, sources = read_questions("sample", ["moru", "moru"])
+    _, sources = read_passages("sample", ["moru", "moru"])
     assert [source.benchmark for source in sources] == ["moru"]
 
 
@@ -307,4 +483,4 @@ def test_an_invalid_rows_file_is_refused(content: str | None, said: str, tmp_pat
     assert isinstance(done.exception, InputError)
     assert said in str(done.exception)
     with pytest.raises(InputError, match="unknown benchmark"):
-        read_questions("sample", ["nothing"])
+        read_passages("sample", ["nothing"])

@@ -140,6 +140,7 @@ def test_training_refuses_rows_without_a_clean_stamp_for_exactly_them(base: Path
     import hashlib
 
     stamp: dict[str, Any] = {
+        "schema": 2,
         "rows_sha256": hashlib.sha256(rows.read_bytes()).hexdigest(),
         "hits": 0,
         "questions": 316,
@@ -152,6 +153,8 @@ def test_training_refuses_rows_without_a_clean_stamp_for_exactly_them(base: Path
     path.write_text(json.dumps(stamp))
     run = completed("sft", tmp_path / "b", config, "--rows", str(rows))
     assert card(run.folder)["contamination"] == {"status": "clean", **stamp}
+    path.write_text(json.dumps(stamp | {"schema": 1}))
+    assert "another version of the check" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
     path.write_text(json.dumps(stamp | {"hits": 1}))
     assert "not clean" in refused("sft", tmp_path / "c", config, "--rows", str(rows))
     path.write_text(json.dumps(stamp | {"sources": stamp["sources"][:1]}))

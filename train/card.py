@@ -18,6 +18,8 @@ from value_retention.train.rows import Rows, rows_bytes
 
 CARD = "value_retention_run.json"
 PACKAGES = ("value-retention", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
+STAMP_SCHEMA = 2
+"""Of the contamination stamps that count: earlier ones did not compare rubrics and questions without their labels."""
 BENCHMARKS = ("anima_2_2", "moru")
 """What a stamp must cover, by name. This folder imports nothing of the benchmarks."""
 
@@ -235,7 +237,8 @@ def check_stamp(arguments: DataArguments, rows: Rows) -> dict[str, Any]:
         the sample items`` if the rows were not compared with the benchmarks themselves.
 
     Raises:
-        TrainError: The stamp is missing, has hits, is for other rows, or does not cover the benchmarks.
+        TrainError: The stamp is missing or of an earlier format, has hits, is for other rows, or does not cover the
+            benchmarks.
     """
     if arguments.contamination_unchecked:
         say("the rows were not compared with the benchmarks")
@@ -245,10 +248,17 @@ def check_stamp(arguments: DataArguments, rows: Rows) -> dict[str, Any]:
         raise TrainError("the rows have no contamination stamp", where=path, hint=HOW)
     try:
         stamp = json.loads(Path(path).read_text(encoding="utf-8"))
+        schema = stamp.get("schema")
         sha256, hits, questions = stamp["rows_sha256"], stamp["hits"], stamp["questions"]
         compared = {s["benchmark"]: s["is_benchmark"] is True for s in stamp["sources"] if s["questions"]}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise TrainError("invalid contamination stamp", where=path, found=repr(error), hint=HOW) from error
+    if schema != STAMP_SCHEMA:
+        raise TrainError(
+            "the contamination stamp comes from another version of the check", where=path,
+            found=f"schema {schema}", expected=f"schema {STAMP_SCHEMA}",
+            hint=f"run `value-retention contamination {arguments.rows or 'rows.jsonl'}` again",
+        )  # fmt: skip
     if sha256 != rows.report.sha256:
         raise TrainError(
             "the contamination stamp is for other rows", where=path, found=f"rows {sha256}",
@@ -257,7 +267,7 @@ def check_stamp(arguments: DataArguments, rows: Rows) -> dict[str, Any]:
     if hits != 0 or not questions:
         raise TrainError(
             "the contamination stamp is not clean", where=path,
-            found=f"{hits} rows share text with one of {questions} questions",
+            found=f"{hits} rows share text with a benchmark, {questions} questions were compared",
             hint="value-retention contamination rows.jsonl --drop clean.jsonl, then --rows clean.jsonl",
         )  # fmt: skip
     samples = [name for name in BENCHMARKS if compared.get(name) is False]

@@ -10,16 +10,19 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 from rapidfuzz.fuzz import ratio
 
-from value_retention.analysis.planning.contamination.passages import SHORTEST, N, Passage
+from value_retention.analysis.planning.contamination.passages import ALONE, SHORTEST, N, Passage
 from value_retention.analysis.planning.contamination.words import tokens
 
 NEAR = 0.85
 """Similarity from which a stretch of a row is a near match: 1 less the share of characters to insert or delete."""
+HOPELESS = 0.7
+"""Similarity below which no word more can make a stretch similar enough."""
 SEED = 4
 """Tokens in a row that a near match of a longer passage must share in several places."""
 SEEDS = 3
@@ -140,7 +143,7 @@ class Index:
 
     Args:
         passages: What to search for. One of `N` tokens or more is found by any `N` of them in a row, a shorter one as a
-            whole within one text, and one with fewer than `SHORTEST` only if it is the whole text.
+            whole (below `ALONE` only within one text), and one with fewer than `SHORTEST` only if it is the whole text.
     """
 
     def __init__(self, passages: Iterable[Passage]) -> None:
@@ -151,7 +154,9 @@ class Index:
         self.codes = np.random.default_rng(0).integers(0, 2**64, len(vocabulary) + 1, dtype=np.uint64)
         exact: dict[int, dict[Gram, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
         starts: dict[Gram, list[tuple[int, int]]] = defaultdict(list)
-        near: dict[tuple[int, int], dict[Gram, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+        near: dict[tuple[int, int], dict[Gram, list[tuple[int, int]]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
         for number, known in enumerate(self.passages):
             length = len(known.tokens)
             if length < SHORTEST:
@@ -190,8 +195,7 @@ class Index:
             begins.append(len(flat))
             flat += each.tokens
             flat.append("")  # in no passage: no gram goes over it
-        ids = self.ids
-        numbers = np.fromiter((ids.get(token, 0) for token in flat), dtype=np.intp, count=len(flat))
+        numbers = np.fromiter(map(self.ids.get, flat, repeat(0)), dtype=np.intp, count=len(flat))
         hashes = Hashes(self.codes[numbers])
         hits = self._hits(streams, flat, begins, hashes)
         best = dict(hits)
@@ -214,8 +218,10 @@ class Index:
                 if places is None or at in found:
                     continue
                 begin, borders = begins[at], streams[at].borders
-                # A whole short question may come about where one text ends and the next begins.
-                if table.size < N and bisect_right(borders, start - begin) != bisect_left(borders, end - begin):
+                # Chance may write a few words where one text ends and the next begins.
+                if table.size < ALONE and bisect_right(borders, start - begin) != bisect_left(
+                    borders, end - begin
+                ):
                     continue
                 number, offset = places[0]
                 span, theirs = (start - begin, end - begin), (offset, offset + table.size)
@@ -223,7 +229,9 @@ class Index:
         if self.whole:
             for at, each in enumerate(streams):
                 for start, end in zip([0, *each.borders], each.borders, strict=False):
-                    if 0 < end - start < SHORTEST and (known := self.whole.get(tuple(each.tokens[start:end]))):
+                    if 0 < end - start < SHORTEST and (
+                        known := self.whole.get(tuple(each.tokens[start:end]))
+                    ):
                         found.setdefault(at, Match(known, True, 1.0, (start, end), (0, end - start)))
         return found
 
@@ -244,7 +252,9 @@ class Index:
                 if at not in hits:
                     begin = begins[at]
                     end = begins[at + 1] - 1 if at + 1 < len(begins) else len(flat) - 1
-                    for match in self._compared(flat[begin:end], (seeds[low:high] - begin).tolist(), table, need):
+                    for match in self._compared(
+                        flat[begin:end], (seeds[low:high] - begin).tolist(), table, need
+                    ):
                         yield at, match
 
     def _compared(self, words: list[str], cluster: list[int], table: Table, need: int) -> Iterator[Match]:
@@ -263,11 +273,15 @@ class Index:
             kept = [place for place in places if abs(place[0] - place[1] - shift) <= slack]
             if len(kept) < need:
                 continue
-            theirs, span = stretch(kept, table.size, len(known.tokens), len(words))
-            one, other = known.tokens[slice(*theirs)], words[slice(*span)]
-            similarity = ratio(" ".join(one), " ".join(other), score_cutoff=100 * NEAR) / 100
-            if similarity >= NEAR:
-                yield Match(known, False, similarity, span, theirs)
+            theirs, (low, high) = stretch(kept, table.size, len(known.tokens), len(words))
+            one = " ".join(known.tokens[slice(*theirs)])
+            # A word that was put in pushes the end of a short passage out of the stretch.
+            for span in ((low, high), (low, min(high + 1, len(words))), (max(low - 1, 0), high)):
+                similarity = ratio(one, " ".join(words[slice(*span)])) / 100
+                if similarity >= NEAR:
+                    yield Match(known, False, similarity, span, theirs)
+                if similarity < HOPELESS:
+                    break
 
 
 def grams(split: Sequence[str], size: int) -> Iterator[tuple[Gram, int]]:

@@ -22,8 +22,9 @@ N = 13
 of the benchmark counts as a whole."""
 SHORTEST = 4
 """Tokens of a question that counts inside a longer text. A shorter one only counts where it is the whole text."""
-LINE = 8
-"""Tokens of a rubric's line that counts as a whole. Shorter lines are phrases that anybody writes."""
+ALONE = 8
+"""Tokens of a short text that counts where chance could write less: the line of a rubric, and a question that begins in
+one text of a row and ends in the next."""
 
 _LABEL = r"[*#]*[^\W\d_][^\s.?!:：؟？。！।]*(?:[ \t][^\s.?!:：؟？。！।]+){0,2}[ \t]?[:：][*]*"
 _LABEL_BEFORE = re.compile(rf"\A\s*{_LABEL}\s*")
@@ -96,9 +97,7 @@ def read_passages(data: str, benchmarks: Iterable[str]) -> tuple[list[Passage], 
         translations = sum(item.translation is not None for item in items)
         rubrics = len(dataset.dimensions) + sum(item.rubric is not None for item in items)
         sources.append(
-            Source(
-                benchmark.name, data, info.revision, info.is_benchmark, len(items), translations, rubrics
-            )
+            Source(benchmark.name, data, info.revision, info.is_benchmark, len(items), translations, rubrics)
         )
     return passages, sources
 
@@ -124,7 +123,7 @@ def lines(rubric: str) -> Iterator[str]:
     yield rubric
     split = [line for line in rubric.split("\n") if line.strip()]
     if len(split) > 1:
-        yield from (line for line in split if LINE <= len(tokens(line)) < N)
+        yield from (line for line in split if ALONE <= len(tokens(line)) < N)
 
 
 def passage(kind: Kind, benchmark: str, item: str, language: str, text: str) -> Passage:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 
-def texts_of(row: Any, role: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the role and the text of every text of a row, in order; the role is empty outside of messages."""
-    if isinstance(row, str):
-        yield role, row
-    elif isinstance(row, dict):
-        said_by = row.get("role")
-        for key, value in row.items():
+def texts_of(row: Any) -> list[tuple[str, str]]:
+    """Return the role and the text of every text of a row, in order; the role is empty outside of messages."""
+    said: list[tuple[str, str]] = []
+    _collect(row, "", said)
+    return said
+
+
+def _collect(value: Any, role: str, said: list[tuple[str, str]]) -> None:
+    if isinstance(value, str):
+        said.append((role, value))
+    elif isinstance(value, dict):
+        by = value.get("role", role)
+        for key, inner in value.items():
             if key != "role":
-                yield from texts_of(value, said_by if isinstance(said_by, str) else role)
-    elif isinstance(row, list):
-        for value in row:
-            yield from texts_of(value, role)
+                _collect(inner, str(by), said)
+    elif isinstance(value, list):
+        for inner in value:
+            _collect(inner, role, said)
 
 
 def streams(row: Any) -> list[list[str]]:
@@ -27,12 +32,10 @@ def streams(row: Any) -> list[list[str]]:
     A question that is split over two turns of a user has the answer to the first in its middle.
     """
     said = [(role, text) for role, text in texts_of(row) if text.strip()]
-    if len(said) < 3:
+    if len(said) < 3:  # nothing can be interrupted
         return [[text for _, text in said]] if said else []
     places: dict[str, list[int]] = defaultdict(list)
     for place, (role, _) in enumerate(said):
         places[role].append(place)
-    interrupted = [
-        at for role, at in places.items() if role and at[-1] - at[0] >= len(at)
-    ]  # fmt: skip
+    interrupted = [at for role, at in places.items() if role and at[-1] - at[0] >= len(at)]
     return [[text for _, text in said], *([said[place][1] for place in at] for at in interrupted)]

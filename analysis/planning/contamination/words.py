@@ -25,7 +25,7 @@ _LOOKALIKES = (
 """Pairs of a letter and the Latin letter that it looks like, after case folding: Unicode's confusables (UTS 39) of one
 letter each, with one target each. Words of these scripts change in the same way in rows and benchmarks."""
 _TYPOGRAPHIC = "‘’“”«»‹›–—…•·°£€©®™×÷\u00a0"
-_ASCII_TOKEN = re.compile("[a-z0-9]+")
+_ASCII = str.maketrans({chr(code): chr(code).lower() if chr(code).isalnum() else " " for code in range(128)})
 
 
 def tokens(text: str, *, lookalikes: bool = True) -> list[str]:
@@ -39,7 +39,7 @@ def tokens(text: str, *, lookalikes: bool = True) -> list[str]:
         for character in _TYPOGRAPHIC:
             text = text.replace(character, " ")
     if text.isascii():
-        return _ASCII_TOKEN.findall(text.lower())
+        return text.translate(_ASCII).split()
     token, formats = _patterns()
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     if lookalikes:
