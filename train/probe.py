@@ -143,8 +143,15 @@ def load(path: str, dtype: str, device: str) -> tuple[Any, PreTrainedTokenizerBa
     return model.to(device), tokenizer
 
 
-def table(checkpoints: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The figures of checkpoints as lines of text."""
+def table(
+    checkpoints: Mapping[str, Mapping[str, Any]], differences: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """The figures of checkpoints as lines of text, and the margins by language where there are several.
+
+    Args:
+        checkpoints: Checkpoint to its figures.
+        differences: Checkpoint to the difference of its margin from the baseline's, if one was named.
+    """
     heads = [
         "checkpoint",
         "pairs",
@@ -154,23 +161,33 @@ def table(checkpoints: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "PMI share",
         "PMI margin",
     ]
-
-    def cell(own: Mapping[str, Any], name: str) -> str:
-        text = "-" if own[name] is None else f"{own[name]:.2f}"
-        if own[f"{name}_low"] is not None:
-            text += f" [{own[f'{name}_low']:.2f}, {own[f'{name}_high']:.2f}]"
-        return text
-
-    rows = [heads]
+    rows = [heads + ["less the baseline's margin"] * bool(differences)]
     for name, own in checkpoints.items():
-        rows.append(
-            [
-                name,
-                str(own["pairs"]),
-                str(own["clusters"]),
-                *(cell(own, key) for key in ("share", "margin", "pmi_share", "pmi_margin")),
-            ]
-        )
+        cells = [cell(own, key) for key in ("share", "margin", "pmi_share", "pmi_margin")]
+        cells += [cell(differences[name], "margin")] if name in differences else [""] * bool(differences)
+        rows.append([name, str(own["pairs"]), str(own["clusters"]), *cells])
+    lines = columns(rows)
+    languages = list(next(iter(checkpoints.values()))["languages"])
+    if len(languages) > 1:
+        rows = [["margin by language (pairs)", *languages]]
+        rows += [
+            [name, *(f"{cell(part, 'margin')} ({part['pairs']})" for part in own["languages"].values())]
+            for name, own in checkpoints.items()
+        ]
+        lines += ["", *columns(rows)]
+    return lines
+
+
+def cell(own: Mapping[str, Any], name: str) -> str:
+    """A figure with its interval."""
+    if own[name] is None:
+        return "-"
+    low, high = own[f"{name}_low"], own[f"{name}_high"]
+    return f"{own[name]:.2f}" + (f" [{low:.2f}, {high:.2f}]" if low is not None else "")
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -209,6 +226,11 @@ def main() -> None:
     )
     add("--pairs", required=True, metavar="FILE", help="pairs from `value-retention probe`")
     add("-o", "--output", required=True, metavar="FILE", help="JSON to write")
+    add(
+        "--baseline",
+        metavar="NAME",
+        help="also print each margin less that of this checkpoint, on the same pairs",
+    )
     add("--batch_size", type=int, default=8, help="answers per forward pass (default: 8)")
     dtypes = ["auto", "bfloat16", "float16", "float32"]
     add("--dtype", default="auto", choices=dtypes, help="dtype of the weights (default: as saved)")
@@ -217,6 +239,10 @@ def main() -> None:
     if options.batch_size < 1:
         raise TrainError("the batch is empty", where="--batch_size", found=options.batch_size)
     pairs, paths = read_pairs(options.pairs), named(options.checkpoints)
+    if options.baseline is not None and options.baseline not in paths:
+        raise TrainError(
+            "unknown baseline", where="--baseline", found=options.baseline, expected=", ".join(paths)
+        )
     import torch
     from transformers.utils import logging
 
@@ -228,11 +254,18 @@ def main() -> None:
         found[name] = scores(model, tokenizer, pairs.rows, options.batch_size, name)
         del model
     result = summarise(pairs, found, paths)
-    Path(options.output).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print("\n".join(table(result["checkpoints"])))
+    output = Path(options.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    less = {
+        name: difference(pairs.rows, found[options.baseline], values)
+        for name, values in found.items()
+        if options.baseline not in (None, name)
+    }
+    print("\n".join(table(result["checkpoints"], less)))
     if own := [name for name in found if name in pairs.sources]:
         print(f"the pairs are answers of {' and '.join(own)}, so the figures there are circular")
-    print(f"wrote {options.output}")
+    print(f"wrote {output}")
 
 
 if __name__ == "__main__":

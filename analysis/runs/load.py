@@ -22,6 +22,9 @@ logger = logging.getLogger("value_retention")
 RECORDS_SUFFIX = ".records.jsonl"
 """Ending of the files that `value-retention judge` writes, one record per line."""
 
+PROBE = "samples_value_pairs_"
+"""Start of the names of lm-eval's files of the probe, which is neither a benchmark nor a capability."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -217,6 +220,8 @@ def _groups(place: Path) -> list[list[Path]]:
         files = sorted(place.parent.glob(f"samples_*_{run_key(place)}.jsonl"))
     groups: dict[tuple[Path, str], list[Path]] = {}
     for file in files:
+        if file.name.startswith(PROBE):
+            continue
         if is_samples_file(file):
             groups.setdefault((file.parent, run_key(file)), []).append(file)
         elif file.name.endswith(RECORDS_SUFFIX) or file.suffix == ".eval" or is_json_log(file, place):

@@ -193,7 +193,7 @@ def cut(text: str, length: int) -> str:
     if len(text) <= length:
         return text
     space = max(text.rfind(character, 0, length + 1) for character in " \n")
-    if space >= length - WORD and text[:space].strip():
+    if space > 0 and space >= length - WORD:
         return text[:space].rstrip()
     while length and unicodedata.category(text[length]).startswith(
         "M"
