@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from train_support import CONTEXT, one_step_each
+from train_support import CONTEXT, card, one_step_each
 
 from value_retention.train.arguments import (
     CONFIGS,
@@ -20,6 +20,7 @@ from value_retention.train.arguments import (
     batch_of,
     read_config,
 )
+from value_retention.train.data import SAMPLES
 from value_retention.train.plan import arms, machines, settings, steps
 from value_retention.train.rewards import RewardArguments
 from value_retention.train.tiny import make_tiny
@@ -46,7 +47,8 @@ def test_a_learning_rate_is_for_the_weights_that_are_trained(arm: str) -> None:
     for machine in (None, *machines()):
         values = settings("llama31-8b", arm, machine)
         lora, full = {"midtrain": (2e-4, 1e-5), "sft": (2e-4, 1e-5), "grpo": (1e-5, 1e-6)}[values["stage"]]
-        assert values["learning_rate"] == (lora if values["use_peft"] else full)
+        if not arm.endswith("-lowlr"):
+            assert values["learning_rate"] == (lora if values["use_peft"] else full)
         assert values["dtype"] == ("bfloat16" if values["use_peft"] else "float32")
         assert values["use_peft"] == (machine is None or machine.startswith("ddp"))
 
@@ -57,19 +59,43 @@ def test_a_step_that_cannot_be_shared_out_is_refused(processes: int) -> None:
         batch_of({"sequences_per_step": 32, "per_device_train_batch_size": 8}, processes)
 
 
+LABELS = {"domain", "mitigation", "parent"}
+DATA = {"dataset", "dataset_revision", "dataset_split"}
+
+
 def test_an_arm_is_three_lines_and_differs_from_its_siblings_in_its_data_only() -> None:
-    data = {"dataset", "dataset_revision", "dataset_split"}
     for study in STUDIES:
         known: dict[str, set[str]] = {}
         for arm in arms(study.name):
             own = yaml.safe_load((study / f"{arm}.yaml").read_text())
-            assert set(own) <= {"base"} | data
-            assert len(own) <= 3 or "dataset_split" in own
             values = read_config(f"{study.name}/{arm}.yaml")
             assert values["stage"] == arm.partition("-")[0]
-            same = {key: value for key, value in values.items() if key not in data}
+            if "mitigation" in own:
+                continue
+            assert set(own) <= {"base"} | DATA | LABELS
+            assert len(set(own) - LABELS) <= 3 or "dataset_split" in own
+            same = {key: value for key, value in values.items() if key not in DATA | LABELS}
             known.setdefault(values["stage"], set()).add(repr(sorted(same.items())))
         assert {stage: len(found) for stage, found in known.items()} == dict.fromkeys(known, 1)
+
+
+def test_a_mitigation_is_one_or_two_settings_on_top_of_an_arm_and_says_which() -> None:
+    found = 0
+    for study, arm in STUDY_ARMS:
+        own = yaml.safe_load((CONFIGS / study / f"{arm}.yaml").read_text())
+        if "mitigation" in own:
+            plain = read_config(f"{study}/{own['base']}")
+            assert arm.startswith(f"{Path(own['base']).stem}-")
+            changed = {key for key, value in own.items() if plain.get(key) != value} - LABELS - {"base"}
+            assert 1 <= len(changed) <= 2
+            assert changed <= {"replay", "learning_rate", "use_peft", "lora_r", "beta"}
+            found += 1
+        elif arm.endswith("-neutral") and own["base"] != "study.yaml#midtrain":
+            assert own == {"base": f"{arm.removesuffix('-neutral')}.yaml", "parent": "midtrain-neutral"}
+    assert found >= 11
+    for study in ("tiny", "llama31-8b"):
+        plain, low = (read_config(f"{study}/sft-dolly{name}.yaml") for name in ("", "-lowlr"))
+        assert low["learning_rate"] == pytest.approx(plain["learning_rate"] / 5)
 
 
 def test_the_step_counts_in_comments_are_those_of_the_settings() -> None:
@@ -108,47 +134,43 @@ def test_vllm_gets_the_length_of_a_prompt_and_its_answer(arm: str, monkeypatch: 
         set_vllm_length(DataArguments(), training)
 
 
+def one_step(study: str, arm: str, base: Path, folder: Path) -> tuple[str, list[str]]:
+    """Options for a step of an arm on a tiny model: its own settings, less rows, and none that need a GPU."""
+    stage = arm.partition("-")[0]
+    changes: dict[str, Any] = {
+        "output_dir": folder / study / arm, "model_name_or_path": base, "model_revision": "main", "max_steps": 1,
+        "contamination_unchecked": "true", "save_strategy": "no", "held_out": 0, "num_examples": 8,
+        "use_cpu": "true", "bf16": "false", "dtype": "float32", "sequences_per_step": 4,
+    }  # fmt: skip
+    # The sample that an arm without data on this machine takes: that of its namesake.
+    changes["dataset"] = read_config(f"tiny/{arm}.yaml").get("dataset", "sample:compassion")
+    if stage == "midtrain":
+        changes |= {"num_examples": 60}  # several sequences
+    if stage == "sft":
+        changes |= {"num_examples": None, "loss_tokens": 1000, "replay_rows": folder / "documents.jsonl"}
+    if stage == "grpo":
+        changes |= {"max_completion_length": 4, "num_generations": 2, "use_vllm": "false", "reward_model": ""}
+        changes |= {"reward_functions": "value_retention.train.rewards.code_shape"}
+    options = [
+        text for key, value in changes.items() if value is not None for text in (f"--{key}", str(value))
+    ]
+    return stage, ["--config", f"{study}/{arm}.yaml", *options]
+
+
 @pytest.mark.slow
 def test_every_config_is_known_to_its_trainer_and_trains_for_a_step(tmp_path: Path) -> None:
-    """The configs of the 8B model train a tiny one, on the shipped samples and without vLLM."""
+    """The configs of the larger models train a tiny one, on the shipped samples and without vLLM."""
     from trl import GRPOConfig, ModelConfig, SFTConfig
 
     base = make_tiny(tmp_path / "base", max_length=2048, hidden_size=64, layers=1)
-    jobs = []
+    (tmp_path / "documents.jsonl").write_bytes((SAMPLES / "compassion.jsonl").read_bytes())
     for study, arm in STUDY_ARMS:
         stage = arm.partition("-")[0]
         trainer = GRPOConfig if stage == "grpo" else SFTConfig
         kinds = (trainer, ModelConfig, DataArguments, *((RewardArguments,) if stage == "grpo" else ()))
         values = read_config(f"{study}/{arm}.yaml")
         assert set(values) <= {item.name for kind in kinds for item in fields(kind)}, (study, arm)
-        options = ["--config", f"{study}/{arm}.yaml", "--output_dir", str(tmp_path / study / arm)]
-        options += [
-            "--model_name_or_path",
-            str(base),
-            "--max_steps",
-            "1",
-            "--contamination_unchecked",
-            "true",
-        ]
-        options += ["--save_strategy", "no", "--warmup_steps", "0"]
-        if study != "tiny":
-            sample = read_config(f"tiny/{arm}.yaml")["dataset"]
-            options += ["--dataset", sample, "--use_cpu", "true", "--bf16", "false", "--dtype", "float32"]
-            options += ["--model_revision", "main", "--gradient_checkpointing", "false"]
-        if stage == "sft":
-            options += ["--loss_tokens", "1000"]
-        if stage == "grpo":
-            options += ["--num_examples", "16", "--max_completion_length", "4", "--num_generations", "2"]
-            options += ["--sequences_per_step", "4"]
-        if stage == "grpo" and study != "tiny":
-            options += [
-                "--use_vllm",
-                "false",
-                "--reward_functions",
-                "value_retention.train.rewards.code_shape",
-            ]
-            options += ["--reward_model", ""]
-        jobs.append((stage, options))
+    jobs = [one_step(study, arm, base, tmp_path) for study, arm in STUDY_ARMS]
     log = tmp_path / "log"
     process = CONTEXT.Process(target=one_step_each, args=(jobs, str(log)))
     process.start()
@@ -156,7 +178,9 @@ def test_every_config_is_known_to_its_trainer_and_trains_for_a_step(tmp_path: Pa
     said = log.read_text(errors="replace")
     assert process.exitcode == 0, said[-3000:]
     for study, arm in STUDY_ARMS:
-        assert f"wrote {tmp_path / study / arm}: " in said
+        assert f"wrote {tmp_path / study / arm}: {{'steps': 1" in said
+        found = card(tmp_path / study / arm)
+        assert (found["data"]["replayed_loss_tokens"] > 0) == ("replay" in arm)
 
 
 def test_help_is_instant_and_modules_of_the_library_stay_out_of_the_settings() -> None:

@@ -170,6 +170,92 @@ def test_an_invalid_merge_is_refused(adapter: Path, base: Path, tmp_path: Path) 
         merge(str(tmp_path / "nan"), str(tmp_path / "x"), dtype="float32")
 
 
+def test_interpolated_weights_lie_between_two_checkpoints_and_the_card_names_both(
+    base: Path, adapter: Path, merged: Path, tmp_path: Path
+) -> None:
+    def at(weight: float) -> tuple[Path, dict[str, Any]]:
+        folder = merge(
+            str(adapter),
+            str(tmp_path / str(weight)),
+            dtype="float32",
+            interpolate=str(base),
+            weight=weight,
+        )
+        return folder, dict(load(folder)[0].named_parameters())
+
+    ours, theirs = (dict(load(folder)[0].named_parameters()) for folder in (merged, base))
+    hashes = {card(adapter)["config_hash"]}
+    for weight in (0.0, 0.25, 1.0):
+        folder, found = at(weight)
+        assert found.keys() == ours.keys()
+        for name, value in found.items():
+            torch.testing.assert_close(
+                value, weight * ours[name] + (1 - weight) * theirs[name], rtol=1e-6, atol=1e-7
+            )
+        known = card(folder)
+        between = known["config"]["interpolated"]
+        assert (between["model"], between["with"]["name"], between["weight"]) == (
+            str(adapter),
+            str(base),
+            weight,
+        )
+        assert between["with"]["weights_sha256"]
+        assert known["result"] == {}  # the losses of the run are not those of these weights
+        hashes.add(known["config_hash"])
+    assert len(hashes) == 4
+    with pytest.raises(TrainError, match="expected: 0 to 1"):
+        at(1.5)
+
+
+def test_models_that_do_not_correspond_are_not_interpolated(merged: Path, tmp_path: Path) -> None:
+    for said, shape in (
+        ("different weights", {"hidden_size": 64}),
+        ("different tokenizers", {"vocabulary": 600}),
+    ):
+        other = make_tiny(tmp_path / said, max_length=512, **shape)
+        with pytest.raises(TrainError, match=said):
+            merge(str(merged), str(tmp_path / "x"), dtype="float32", interpolate=str(other))
+
+
+def test_the_loss_of_a_checkpoint_is_the_mean_over_tokens_that_a_run_logs_too(
+    merged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from value_retention.train import losses
+
+    turns = {
+        role: [{"role": role, "content": text}] for role, text in (("user", "Why?"), ("assistant", "So."))
+    }
+    dialogue = {"prompt": turns["user"], "completion": turns["assistant"]}
+    rows = {"value": [{"text": "Hens feel pain."}, {"text": "A short one."}], "task": [dialogue]}
+    named = []
+    for name, part in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+        named += ["--eval_rows", f"{name}={tmp_path / name}.jsonl"]
+    monkeypatch.setattr(
+        "sys.argv", ["losses", *named, "-o", str(tmp_path / "out.json"), "--card", str(merged)]
+    )
+    losses.main()
+    found = json.loads((tmp_path / "out.json").read_text())[str(merged)]
+    assert f"{found['value']:.2f}" in capsys.readouterr().out
+    assert {name: card(merged)["result"][f"last eval_{name}_loss"] for name in found} == found
+    model, tokenizer = load(merged)
+
+    def wanted(text: str, start: int = 1) -> list[float]:
+        ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        with torch.no_grad():
+            logits = model(ids).logits[0, :-1].log_softmax(-1)
+        return [-float(logits[i - 1, ids[0, i]]) for i in range(start, ids.shape[1])]
+
+    values = [
+        value for row in rows["value"] for value in wanted(f"<|begin_of_text|>{row['text']}<|end_of_text|>")
+    ]
+    assert found["value"] == pytest.approx(sum(values) / len(values), rel=1e-5)
+    prompt = tokenizer.apply_chat_template(turns["user"], tokenize=False, add_generation_prompt=True)
+    start = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+    answer = wanted(f"{prompt}So.<|eot_id|>", start)
+    assert found["task"] == pytest.approx(sum(answer) / len(answer), rel=1e-5)
+
+
 def test_the_tiny_model_is_reproducible_and_reads_any_text(base: Path, tmp_path: Path) -> None:
     again = make_tiny(tmp_path / "again", max_length=512)
     for name in ("model.safetensors", "tokenizer.json"):

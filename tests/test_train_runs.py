@@ -295,14 +295,26 @@ def test_two_processes_take_the_same_steps_as_one(base: Path, tmp_path: Path) ->
 
 
 def test_losses_on_held_out_rows_are_logged_by_name(base: Path, tmp_path: Path) -> None:
+    documents = tmp_path / "documents.jsonl"
+    documents.write_text('{"text": "Hens feel pain."}\n')
     rows = tmp_path / "held_out.jsonl"
     dialogue = {
         "prompt": [{"role": "user", "content": "Why?"}],
         "completion": [{"role": "assistant", "content": "Because."}],
     }
     rows.write_text(json.dumps(dialogue) + "\n")
-    config = settings("sft", base, eval_rows=[str(rows)], eval_strategy="steps", eval_steps=3)
+    named = [f"value={documents}", str(rows)]
+    config = settings("sft", base, eval_strategy="steps", eval_steps=4, eval_on_start=True, eval_rows=named)
     folder = completed("sft", tmp_path / "sft", config).folder
     found = history(folder, "eval_held_out_loss")
-    assert len(found) == 3
+    assert len(found) == 4, "before training, at steps 4 and 8, and at the end"
     assert found[-1] < found[0]
+    result = card(folder)["result"]
+    assert (result["first eval_held_out_loss"], result["last eval_held_out_loss"]) == (found[0], found[-1])
+    assert result["first eval_value_loss"] != result["last eval_value_loss"]
+    # Without rows for evaluation, the same settings train as before, and to the same weights.
+    alone = completed("sft", tmp_path / "alone", {**config, "eval_rows": None}).folder
+    assert not history(alone, "eval_value_loss")
+    assert weights(alone) == weights(folder)
+    shared = refused("sft", tmp_path / "x", config | {"rows": str(rows)})
+    assert "rows for evaluation are trained on" in shared

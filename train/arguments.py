@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 CONFIGS = Path(__file__).parent / "configs"
-STUDIES = (CONFIGS / "tiny", CONFIGS / "llama31-8b")
+STUDIES = tuple(sorted(file.parent for file in CONFIGS.glob("*/study.yaml")))
 COMMIT = re.compile(r"[0-9a-f]{40}")
 STAGES = ("midtrain", "sft", "grpo")
 BATCH = ("sequences_per_step", "per_device_train_batch_size")

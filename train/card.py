@@ -37,7 +37,8 @@ FREE_KEYS = frozenset((
     "model_revision", "dataset", "dataset_format", "dataset_config", "dataset_split", "dataset_revision",
     "datasets", "streaming", "shuffle_seed", "num_examples", "loss_tokens", "max_row_tokens", "tokenizer",
     "tokenizer_revision", "chat_template", "rows", "contamination_stamp", "contamination_unchecked", "held_out",
-    "replay", "replay_rows", "parent", "domain", "mitigation",
+    "replay", "replay_rows", "parent", "domain", "mitigation", "eval_rows", "eval_strategy", "eval_steps",
+    "eval_on_start", "per_device_eval_batch_size",
 ))
 HOW = (
     "python -m value_retention.train.data --config ARM.yaml -o rows.jsonl && "

@@ -94,6 +94,11 @@ def with_replay(built: Rows, arguments: DataArguments, tokenizer: PreTrainedToke
     documents = choose(
         source, shaped(source, replace(settings, stage="midtrain"), dropped), settings, tokenizer, dropped
     )
+    if not documents.rows:
+        raise TrainError(
+            "the share is less than half of a document", where="replay", found=f"{share}: {wanted} tokens",
+            hint="raise replay or loss_tokens",
+        )  # fmt: skip
     rows = built.rows + documents.rows
     random.Random(arguments.shuffle_seed).shuffle(rows)
     ours, theirs = built.report, documents.report

@@ -6,6 +6,8 @@ A model on the hub, or a GGUF file, gets the same form, so that the base of a st
 checkpoints: ``--model meta-llama/Llama-3.1-8B --revision COMMIT --config llama31-8b/study.yaml``. The study names
 the chat template and both end tokens; a checkpoint of a run has them in its card.
 
+``--interpolate out/midtrain-merged --weight 0.5`` writes weights halfway between the two checkpoints.
+
 Always merge before evaluating: answers of an unmerged adapter have changed with the batch size, and vLLM does
 not load adapters that train the embeddings. Merging is done in float32; the weights are cast once, at the end.
 """
@@ -93,6 +95,8 @@ def merge(
     base: str | None = None,
     revision: str | None = None,
     study: dict[str, Any] | None = None,
+    interpolate: str | None = None,
+    weight: float = 0.5,
 ) -> Path:
     """Write a checkpoint that any harness or server can load, and return its folder.
 
@@ -104,9 +108,11 @@ def merge(
         revision: Commit of a model on the hub.
         study: ``chat_template``, ``document_end`` and ``turn_end``, where they differ from those in the card of
             the run. Generation stops at both end tokens.
+        interpolate: Folder of another checkpoint, to write weights between the two.
+        weight: Share of ``model`` in them, in [0, 1].
 
     Raises:
-        TrainError: A model cannot be loaded, or a weight is not finite.
+        TrainError: A model cannot be loaded, a weight is not finite, or the two do not correspond.
     """
     folder, target = Path(model).expanduser(), Path(output)
     known: dict[str, Any] = read_card(folder)
@@ -126,6 +132,11 @@ def merge(
     template = (study or {}).get("chat_template") or (None if known else layout["chat_template"])
     tokenizer = load_tokenizer(model, revision=revision, chat_template=template, end=end)
     merged = load_merged(folder, base) if adapter else load_full(model, revision)
+    if interpolate is not None:
+        from value_retention.train.interpolate import between, mix
+
+        mix(merged, tokenizer, load_full(interpolate, None), load_tokenizer(interpolate, end=end), weight)
+        known = between(known, model, interpolate, weight)
     bad = [name for name, weight in merged.named_parameters() if not torch.isfinite(weight).all()]
     if bad:
         raise TrainError("weights are not finite", where=folder, found=", ".join(bad[:3]))
@@ -178,6 +189,9 @@ def main() -> None:
     for key in LAYOUT:
         text = "Jinja file" if key == "chat_template" else f"end token of a {key.removesuffix('_end')}"
         add(f"--{key}", metavar="FILE" if key == "chat_template" else "TOKEN", help=text)
+    add("--interpolate", metavar="DIR", help="write weights between those of --model and of this checkpoint")
+    text = "share of --model in the interpolated weights, 0 to 1 (default: 0.5)"
+    add("--weight", type=float, default=0.5, metavar="SHARE", help=text)
     options = vars(parser.parse_args())
     given = {key: options.pop(key) for key in LAYOUT}
     config = options.pop("config")

@@ -99,11 +99,13 @@ def main() -> None:
     print(*table(batch), sep="\n")
     if options.rows is None:
         return
-    counts: list[tuple[Any, ...]] = [("arm", "rows", "tokens", "tokens with a loss", "steps")]
+    head = ("arm", "rows", "tokens", "tokens with a loss", "and of replayed documents", "steps")
+    counts: list[tuple[Any, ...]] = [head]
     for arm in arms(options.study):
         for file in sorted(options.rows.glob(f"{arm}.*report.json"))[:1]:
             report = json.loads(file.read_text("utf-8"))
-            sizes = (report["rows_out"], report["tokens"], report["loss_tokens"])
+            replayed = report["replayed_loss_tokens"]
+            sizes = (report["rows_out"], report["tokens"], report["loss_tokens"] - replayed, replayed)
             counts.append((arm, *sizes, steps(settings(options.study, arm, None), report)))
     print("", *table(counts), sep="\n")
 

@@ -103,6 +103,7 @@ def run_stage(
     if pairs is not None:
         trainer.add_callback(ValuePairs(trainer, pairs))
     train_in_float32(trainer.model)
+    measure_only(trainer)
     if finish is not None:
         finish(trainer)
     train_and_save(trainer, guard, data)
@@ -205,6 +206,17 @@ def check_nothing_lost(trainer: Any, rows: Rows) -> None:
             found=f"{tokens} tokens", expected=f"{rows.report.tokens} tokens in {rows.report.rows_out} rows",
             hint="set max_row_tokens to max_length or below; for documents, packing_strategy bfd_split",
         )  # fmt: skip
+
+
+def measure_only(trainer: Any) -> None:
+    """Let an evaluation leave the run as it is. It draws random numbers, which dropout would take."""
+    evaluate = trainer.evaluate
+
+    def measured(*args: Any, **kwargs: Any) -> Any:
+        with torch.random.fork_rng():
+            return evaluate(*args, **kwargs)
+
+    trainer.evaluate = measured
 
 
 def train_in_float32(model: Any) -> None:
