@@ -154,6 +154,28 @@ def test_template_and_end_tokens_of_a_study_stay_with_its_checkpoints(base: Path
     assert {key: card(folder)["config"][key] for key in study} == study
 
 
+def test_a_checkpoint_of_a_finished_run_is_merged_with_the_card_of_the_run(
+    adapter: Path, merged: Path, tmp_path: Path
+) -> None:
+    third = merge(str(adapter / "checkpoint-3"), str(tmp_path / "3"), dtype="float32")
+    last = merge(str(adapter / "checkpoint-4"), str(tmp_path / "4"), dtype="float32")
+    found, whole = card(third), card(merged)
+    assert (found["status"], found["result"]["steps"], card(last)["result"]["steps"]) == ("merged", 3, 4)
+    assert found["result"]["first loss"] == whole["result"]["first loss"]
+    assert found["result"]["last loss"] != whole["result"]["last loss"]
+    assert {key: found[key] for key in ("config_hash", "parent", "seed")} == {
+        key: whole[key] for key in ("config_hash", "parent", "seed")
+    }
+    for name in ("tokenizer.json", "chat_template.jinja", "generation_config.json"):
+        assert (third / name).read_bytes() == (merged / name).read_bytes()
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (third, last, merged)]
+    assert weights[0] != weights[1] == weights[2]
+    (adapter / "checkpoint-3" / "trainer_state.json").rename(tmp_path / "state")
+    with pytest.raises(TrainError, match="incomplete checkpoint"):
+        merge(str(adapter / "checkpoint-3"), str(tmp_path / "x"), dtype="float32")
+    (tmp_path / "state").rename(adapter / "checkpoint-3" / "trainer_state.json")
+
+
 def test_an_invalid_merge_is_refused(adapter: Path, base: Path, tmp_path: Path) -> None:
     other = make_tiny(tmp_path / "other", seed=1, max_length=512)
     with pytest.raises(TrainError, match="another base"):

@@ -6,6 +6,7 @@ A model on the hub, or a GGUF file, gets the same form, so that the base of a st
 checkpoints: ``--model meta-llama/Llama-3.1-8B --revision COMMIT --config llama31-8b/study.yaml``. The study names
 the chat template and both end tokens; a checkpoint of a run has them in its card.
 
+``--model out/sft-dolly/checkpoint-24`` takes the weights after 24 steps of a finished run.
 ``--interpolate out/midtrain-merged --weight 0.5`` writes weights halfway between the two checkpoints.
 
 Always merge before evaluating: answers of an unmerged adapter have changed with the batch size, and vLLM does
@@ -25,9 +26,10 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from value_retention.train.arguments import DataArguments, TrainError, exits_plainly, read_config
 from value_retention.train.card import CARD, Card, describe_parent, read_card, versions
 from value_retention.train.rows import load_tokenizer, place_of
-from value_retention.train.run import set_end_tokens
+from value_retention.train.run import STEP, first_and_last, set_end_tokens
 
 ADAPTER = "adapter_config.json"
+STATE = "trainer_state.json"
 LAYOUT = ("chat_template", "document_end", "turn_end")
 """How a study renders dialogues: settings of its base YAML."""
 
@@ -101,7 +103,7 @@ def merge(
     """Write a checkpoint that any harness or server can load, and return its folder.
 
     Args:
-        model: Output folder of `midtrain`, `sft` or `grpo`, a model on the hub, or a GGUF file.
+        model: Output folder of `midtrain`, `sft` or `grpo`, a checkpoint in it, a model on the hub, or a GGUF file.
         output: Folder to write.
         dtype: ``bfloat16``, ``float16`` or ``float32`` of the saved weights.
         base: Base of an adapter, if it has moved.
@@ -115,12 +117,7 @@ def merge(
         TrainError: A model cannot be loaded, a weight is not finite, or the two do not correspond.
     """
     folder, target = Path(model).expanduser(), Path(output)
-    known: dict[str, Any] = read_card(folder)
-    if known and known.get("status") not in ("complete", "merged"):
-        raise TrainError(
-            "the run is not complete", where=folder / CARD, found=known.get("status"),
-            expected="complete or merged", hint="run the training command again; it resumes",
-        )  # fmt: skip
+    known = finished(folder)
     adapter = (folder / ADAPTER).is_file()
     origin = known.get("parent") or (
         {"name": model, "revision": None} if adapter else describe_parent(model, revision or "")
@@ -160,6 +157,28 @@ def merge(
     return target
 
 
+def finished(folder: Path) -> dict[str, Any]:
+    """Return the card of a finished run; for a checkpoint in its folder, with the step and the losses until then.
+
+    Raises:
+        TrainError: The run is not complete, or the checkpoint was not written to its end.
+    """
+    step = STEP.fullmatch(folder.name)
+    run = folder.parent if step and (folder.parent / CARD).is_file() else folder
+    known = read_card(run)
+    if known and known.get("status") not in ("complete", "merged"):
+        raise TrainError(
+            "the run is not complete", where=run / CARD, found=known.get("status"),
+            expected="complete or merged", hint="run the training command again; it resumes",
+        )  # fmt: skip
+    if step is None or run == folder:
+        return known
+    if not (folder / STATE).is_file():
+        raise TrainError("incomplete checkpoint", where=folder, found=f"no {STATE}")
+    history = json.loads((folder / STATE).read_text(encoding="utf-8"))["log_history"]
+    return {**known, "result": {"steps": int(step[1]), **first_and_last(history)}}
+
+
 def layout_of(card: dict[str, Any], study: dict[str, Any]) -> dict[str, Any]:
     """Return the chat template and the end tokens: the study's, else those in the card, else the defaults."""
     known, defaults = card.get("config", {}), DataArguments()
@@ -178,7 +197,7 @@ def main() -> None:
         "--model",
         required=True,
         metavar="DIR",
-        help="folder of a checkpoint or adapter, GGUF file, or model on the hub",
+        help="folder of a run or of a checkpoint in it, GGUF file, or model on the hub",
     )
     add("--revision", metavar="COMMIT", help="commit of a model on the hub")
     add("--output", required=True, metavar="DIR", help="folder to write")

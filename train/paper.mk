@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: all rows train merge eval compare
+.PHONY: all rows train merge eval compare curves
 
 GRAPH := $(lastword $(MAKEFILE_LIST))
 STUDY ?= tiny
@@ -34,9 +34,15 @@ MARGIN ?= 5
 TASKS ?=
 # Base models have not seen the chat template and are asked without it. --apply_chat_template asks them with it.
 BASE_TEMPLATE ?=
-# Arms that lessen the loss, and runs of mid-training on a neutral topic.
+# Arms that keep more of the value, such as sft-dolly-replay10. sft-dolly-interpolated50 is not trained: its weights lie
+# halfway between midtrain and sft-dolly.
 MITIGATIONS ?=
+# Mid-training on a neutral topic, and arms that start from it: midtrain-neutral sft-dolly-neutral.
 CONTROLS ?=
+# `all` evaluates every saved checkpoint of every arm, and a report per arm in $(OUT)/curves has its trajectory.
+CHECKPOINTS ?=
+# `vllm` evaluates those of LoRA arms without merging: vLLM adds the adapter. It refuses lora_modules_to_save.
+ADAPTERS ?=
 
 # -- the studies -------------------------------------------------------------------------------------------------
 # ARMS                 the arms
@@ -87,16 +93,29 @@ endif
 # An arm with several seeds is sft-dolly-seed1, sft-dolly-seed2. Rows are those of the arm.
 
 DONE := $(OUT)/done
-MIDTRAIN := midtrain $(CONTROLS)
 seeds = $(or $(SEEDS_$(1)),$(SEEDS))
 runs = $(if $(word 2,$(call seeds,$(1))),$(patsubst %,$(1)-seed%,$(call seeds,$(1))),$(1))
-arm = $(firstword $(subst -seed, ,$(1)))
-seed = $(or $(word 2,$(subst -seed, ,$(1))),$(call seeds,$(1)))
+# Of the run sft-dolly-seed2 and of its checkpoint sft-dolly-seed2-step24: the run, the arm and the seed.
+run = $(firstword $(subst -step, ,$(1)))
+arm = $(firstword $(subst -seed, ,$(call run,$(1))))
+seed = $(or $(word 2,$(subst -seed, ,$(call run,$(1)))),$(call seeds,$(call arm,$(1))))
 # The run that an arm starts from is midtrain, unless its config names another.
 parent = $(or $(shell sed -n 's/^parent: *\([^ ]*\).*/\1/p' $(CONFIGS)/$(call arm,$(1)).yaml 2>/dev/null),midtrain)
-POST := $(foreach arm,$(ARMS) $(MITIGATIONS),$(call runs,$(arm)))
-TRAINED := $(MIDTRAIN) $(POST)
-NAMES := base $(TRAINED)
+# The run that sft-dolly-interpolated50-seed2 is made from: sft-dolly-seed2.
+whole = $(firstword $(subst -interpolated, ,$(1)))$(addprefix -seed,$(word 2,$(subst -seed, ,$(1))))
+MIDTRAIN := midtrain $(filter midtrain-%,$(CONTROLS))
+ALL_ARMS := $(ARMS) $(MITIGATIONS) $(filter-out midtrain-%,$(CONTROLS))
+POST := $(foreach arm,$(ALL_ARMS),$(call runs,$(arm)))
+BETWEEN := $(foreach name,$(POST),$(if $(findstring -interpolated,$(name)),$(name)))
+TRAINED_ARMS := $(filter-out $(BETWEEN),$(POST))
+TRAINED := $(MIDTRAIN) $(TRAINED_ARMS)
+ROWS := $(MIDTRAIN) $(sort $(foreach name,$(TRAINED_ARMS),$(call arm,$(name))))
+# With CHECKPOINTS=all, once the arms are trained: their saved checkpoints, in the order of the steps.
+saved = $(patsubst %,$(1)-step%,$(shell ls -d $(OUT)/$(1)/checkpoint-* 2>/dev/null | sed 's/.*-//' | sort -n))
+NAMES := base $(MIDTRAIN) $(POST)
+ifdef CURVES
+NAMES += $(foreach name,$(TRAINED_ARMS),$(call saved,$(name)))
+endif
 
 # -- steps -------------------------------------------------------------------------------------------------------
 
@@ -112,8 +131,8 @@ define done
 	@mkdir -p $(DONE) && touch $@ $(end)
 endef
 
-all: compare
-rows: $(foreach name,$(MIDTRAIN) $(ARMS) $(MITIGATIONS),$(DONE)/rows-$(name))
+all: compare $(if $(filter all,$(CHECKPOINTS)),curves)
+rows: $(ROWS:%=$(DONE)/rows-%)
 train: $(TRAINED:%=$(DONE)/train-%)
 merge: $(NAMES:%=$(DONE)/merge-%)
 compare: $(OUT)/report.html
@@ -131,30 +150,45 @@ endif
 BASE_READY := $(if $(BASE_FLAGS),$(DONE)/merge-base)
 
 # The training rows without those that share text with a benchmark question, and their stamp.
-$(DONE)/rows-%: $(BASE_READY)
+# Arms that replay documents take them from the rows of mid-training.
+$(DONE)/rows-%: $$(if $$(filter sft-%,$$*),$(DONE)/rows-midtrain) $(BASE_READY)
 	$(begin)
 	$(Q)$(PY) -m value_retention.train.data --config $(STUDY)/$*.yaml $(TOKENIZER) $(ROWS_FLAGS_$*) \
-		-o $(OUT)/rows/$*.all.jsonl $(LOG)
+		$(if $(filter sft-%,$*),--replay_rows $(OUT)/rows/midtrain.jsonl) -o $(OUT)/rows/$*.all.jsonl $(LOG)
 	$(Q)$(VALUE_RETENTION) contamination $(OUT)/rows/$*.all.jsonl --data $(DATA) \
 		--drop $(OUT)/rows/$*.jsonl $(LOG)
 	$(done)
 
-$(MIDTRAIN:%=$(DONE)/train-%): $(DONE)/train-%: $(DONE)/rows-% $(BASE_READY)
+# Rows that `data` has set aside. Every run logs its loss on those of mid-training (value) and on its own (task).
+held_out = $(OUT)/rows/$(1).all.held-out.jsonl
+EVAL_ROWS = --eval_rows value=$(call held_out,midtrain) $(if $(filter sft-%,$*),task=$(call held_out,$(call arm,$*)))
+
+$(MIDTRAIN:%=$(DONE)/train-%): $(DONE)/train-%: $(DONE)/rows-midtrain $(DONE)/rows-% $(BASE_READY)
 	$(begin)
 	$(Q)$(LAUNCH) value_retention.train.midtrain --config $(STUDY)/$*.yaml $(TRAIN_FLAGS) $(BASE_FLAGS) \
-		--rows $(OUT)/rows/$*.jsonl --output_dir $(OUT)/$* $(LOG)
+		--rows $(OUT)/rows/$*.jsonl $(EVAL_ROWS) --output_dir $(OUT)/$* $(LOG)
 	$(done)
 
-$(POST:%=$(DONE)/train-%): $(DONE)/train-%: $(DONE)/rows-$$(call arm,$$*) $(DONE)/merge-$$(call parent,$$*)
+$(TRAINED_ARMS:%=$(DONE)/train-%): $(DONE)/train-%: $(DONE)/rows-$$(call arm,$$*) $(DONE)/merge-$$(call parent,$$*)
 	$(begin)
 	$(Q)$(LAUNCH) value_retention.train.$(firstword $(subst -, ,$*)) --config $(STUDY)/$(call arm,$*).yaml $(TRAIN_FLAGS) \
 		--model_name_or_path $(OUT)/$(call parent,$*)-merged $(addprefix --seed ,$(call seed,$*)) \
-		--rows $(OUT)/rows/$(call arm,$*).jsonl --output_dir $(OUT)/$* $(LOG)
+		--rows $(OUT)/rows/$(call arm,$*).jsonl $(if $(filter sft-%,$*),$(EVAL_ROWS)) \
+		$(if $(filter all,$(CHECKPOINTS)),--save_total_limit 1000) --output_dir $(OUT)/$* $(LOG)
 	$(done)
 
-$(TRAINED:%=$(DONE)/merge-%): $(DONE)/merge-%: $(DONE)/train-%
+# out/sft-dolly, and out/sft-dolly/checkpoint-24 for the name sft-dolly-step24.
+$(filter-out $(DONE)/merge-base $(BETWEEN:%=$(DONE)/merge-%),$(NAMES:%=$(DONE)/merge-%)): $(DONE)/merge-%: $(DONE)/train-$$(call run,$$*)
 	$(begin)
-	$(Q)$(PY) -m value_retention.train.merge --model $(OUT)/$* --dtype $(DTYPE) --output $(OUT)/$*-merged $(LOG)
+	$(Q)$(PY) -m value_retention.train.merge --model $(OUT)/$(subst -step,/checkpoint-,$*) --dtype $(DTYPE) \
+		--output $(OUT)/$*-merged $(LOG)
+	$(done)
+
+$(BETWEEN:%=$(DONE)/merge-%): $(DONE)/merge-%: $(DONE)/merge-$$(call whole,$$*)
+	$(begin)
+	$(Q)$(PY) -m value_retention.train.merge --model $(OUT)/$(call whole,$*)-merged --dtype $(DTYPE) \
+		--interpolate $(OUT)/midtrain-merged --weight 0.$(word 2,$(subst -interpolated, ,$(call arm,$*))) \
+		--output $(OUT)/$*-merged $(LOG)
 	$(done)
 
 comma := ,
@@ -163,9 +197,9 @@ ASKED = --tasks anima_2_2,moru_multi$(addprefix $(comma),$(TASKS)) \
 	--metadata '{"judge": "$(JUDGE)", "data": "$(DATA)", "epochs": $(EPOCHS)}' $(EVAL_FLAGS)
 
 ifdef TOGETHER
-# One process for the base models, one for the arms of each method.
-group = $(if $(filter base midtrain%,$(1)),base,$(firstword $(subst -, ,$(1))))
-EVALUATED := $(addprefix $(DONE)/eval-,$(filter $(foreach name,$(NAMES),$(call group,$(name))),base sft grpo))
+# One process for the base models, one for the arms of each method, one for checkpoints along the way.
+group = $(if $(filter base midtrain%,$(1)),base,$(if $(findstring -step,$(1)),steps,$(firstword $(subst -, ,$(1)))))
+EVALUATED := $(addprefix $(DONE)/eval-,$(filter $(foreach name,$(NAMES),$(call group,$(name))),base sft grpo steps))
 $(EVALUATED): $(DONE)/eval-%: $$(foreach name,$$(NAMES),$$(if $$(filter $$*,$$(call group,$$(name))),$(DONE)/merge-$$(name)))
 	$(begin)
 	$(Q)rm -rf $(?:$(DONE)/merge-%=$(OUT)/logs/%)
@@ -174,9 +208,11 @@ $(EVALUATED): $(DONE)/eval-%: $$(foreach name,$$(NAMES),$$(if $$(filter $$*,$$(c
 	$(done)
 else
 EVALUATED := $(NAMES:%=$(DONE)/eval-%)
-$(EVALUATED): $(DONE)/eval-%: $(DONE)/merge-%
+# A checkpoint of an arm as an adapter on the merged checkpoint that the arm started from, if that is chosen.
+adapter = $(and $(filter vllm,$(ADAPTERS)),$(findstring -step,$(1)))
+$(EVALUATED): $(DONE)/eval-%: $$(if $$(call adapter,$$*),$(DONE)/train-$$(call run,$$*),$(DONE)/merge-$$*)
 	$(begin)
-	$(Q)$(LM_EVAL) $(EVAL_MODEL) --model_args pretrained=$(OUT)/$*-merged $(call ASKED,$*) \
+	$(Q)$(LM_EVAL) $(EVAL_MODEL) --model_args pretrained=$(if $(call adapter,$*),$(OUT)/$(call parent,$*)-merged,lora_local_path=$(OUT)/$(subst -step,/checkpoint-,$*),$(OUT)/$*-merged) $(call ASKED,$*) \
 		--log_samples --output_path $(OUT)/logs/$* $(LOG)
 	$(done)
 endif
@@ -184,15 +220,43 @@ eval: $(EVALUATED)
 
 # -- answers -----------------------------------------------------------------------------------------------------
 
+MERGED := $(filter-out $(foreach name,$(NAMES),$(if $(findstring -step,$(name)),$(name))),$(NAMES))
+MERGED := $(MERGED:%=$(OUT)/%-merged)
+# Rows set aside, by the name of the data set: sft-dolly.all.held-out.jsonl as `dolly`.
+DATA_SETS := $(filter $(foreach name,$(ARMS),$(word 2,$(subst -, ,$(name)))),$(patsubst sft-%,%,$(filter sft-%,$(ROWS))))
+LOSS_ROWS := --eval_rows value=$(call held_out,midtrain) \
+	$(foreach name,$(DATA_SETS),--eval_rows $(name)=$(call held_out,sft-$(name)))
 # Differences that the runs are meant to have.
 ALLOWED := $(if $(BASE_TEMPLATE),,chat-template $(if $(TASKS),capability))
 
-$(OUT)/arms.yaml: $(EVALUATED)
-	$(Q)$(PY) -m value_retention.train.study $(OUT) $(NAMES) --margin $(MARGIN) $(ALLOWED:%=--allow %) > $@
-$(OUT)/arms.json: $(OUT)/arms.yaml
-	$(VALUE_RETENTION) arms $< --margin $(MARGIN) --json $@
-$(OUT)/paper.json: $(OUT)/arms.yaml $(OUT)/arms.json
+# Loss of every checkpoint on the rows set aside, in nats per token.
+$(OUT)/losses.json: $(NAMES:%=$(DONE)/merge-%)
+	$(begin)
+	$(Q)$(PY) -m value_retention.train.losses $(LOSS_ROWS) $(MERGED) -o $@ $(LOG)
+	$(done)
+# A probe without a judge: how far every checkpoint prefers what midtrain said and base did not.
+$(OUT)/pairs.jsonl: $(filter %eval-base %eval-midtrain,$(EVALUATED))
+	$(begin)
+	$(Q)$(VALUE_RETENTION) probe midtrain=$(OUT)/logs/midtrain base=$(OUT)/logs/base -o $@ $(LOG)
+	$(done)
+$(OUT)/probe.json: $(OUT)/pairs.jsonl $(NAMES:%=$(DONE)/merge-%)
+	$(begin)
+	$(Q)$(PY) -m value_retention.train.probe --pairs $< -o $@ $(MERGED) $(LOG)
+	$(done)
+
+$(OUT)/arms.yaml: $(EVALUATED) $(OUT)/losses.json $(OUT)/probe.json
+	$(Q)$(PY) -m value_retention.train.study $(OUT) base $(MIDTRAIN) $(POST) --margin $(MARGIN) $(ALLOWED:%=--allow %) > $@
+$(OUT)/paper.json: $(OUT)/arms.yaml
+	$(VALUE_RETENTION) arms $< --margin $(MARGIN) --json $(OUT)/arms.json > $(OUT)/arms.txt
 	$(VALUE_RETENTION) paper $< --margin $(MARGIN) --json $@
 $(OUT)/report.html: $(OUT)/arms.yaml $(OUT)/paper.json
-	$(VALUE_RETENTION) report $(foreach name,midtrain base $(POST),$(name)=$(OUT)/logs/$(name)) \
-		--before base --margin $(MARGIN) $(ALLOWED:%=--allow %) -o $@
+	$(VALUE_RETENTION) report $< --margin $(MARGIN) -o $@
+	$(PY) -m value_retention.train.study $(OUT) --scores $(OUT)/arms.json
+
+# Which checkpoints there are is known once the arms are trained, so another make reads the folders.
+curves: $(OUT)/report.html
+	$(MAKE) -f $(GRAPH) CURVES=yes $(TRAINED_ARMS:%=$(OUT)/curves/%.html)
+$(OUT)/curves/%.html: $$(foreach name,$$(call saved,$$*),$(DONE)/eval-$(if $(TOGETHER),steps,$$(name)))
+	@mkdir -p $(@D)
+	$(VALUE_RETENTION) report midtrain=$(OUT)/logs/$(call parent,$*) $(foreach name,$(call saved,$*),$(name)=$(OUT)/logs/$(name)) \
+		--trajectory --margin $(MARGIN) $(ALLOWED:%=--allow %) -o $@

@@ -285,13 +285,7 @@ def summary(trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
 
     history = trainer.state.log_history
     result: dict[str, Any] = {"steps": trainer.state.global_step, "seconds": metrics.get("train_runtime")}
-    logged = dict.fromkeys(
-        key for entry in history for key in entry if re.fullmatch("eval_.*_(loss|reward)", key)
-    )
-    for key in (*FIGURES, *logged):
-        values = [entry[key] for entry in history if entry.get(key) is not None]
-        if values:
-            result[f"first {key}"], result[f"last {key}"] = values[0], values[-1]
+    result |= first_and_last(history)
     if "last num_tokens" in result:
         result["tokens_per_second"] = round(result["last num_tokens"] / metrics["train_runtime"], 1)
     lengths = [entry["completions/mean_length"] for entry in history if "completions/mean_length" in entry]
@@ -305,6 +299,19 @@ def summary(trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
         result["peak_memory_bytes"] = torch.cuda.max_memory_allocated()
     else:
         result["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return result
+
+
+def first_and_last(history: list[dict[str, float]]) -> dict[str, float]:
+    """First and last value of each figure in a trainer's history, held-out losses among them."""
+    logged = dict.fromkeys(
+        key for entry in history for key in entry if re.fullmatch("eval_.*_(loss|reward)", key)
+    )
+    result = {}
+    for key in (*FIGURES, *logged):
+        values = [entry[key] for entry in history if entry.get(key) is not None]
+        if values:
+            result[f"first {key}"], result[f"last {key}"] = values[0], values[-1]
     return result
 
 
