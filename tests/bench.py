@@ -1,8 +1,8 @@
 """Every measurement of performance: ``make bench``, or ``python tests/bench.py NAME...`` for some.
 
 Names: hook (what the lm-eval hook costs every start of Python), harness (judging on a scripted server: ours against
-upstream, latency, rate limits, CPU), journal, faults, analysis, report, train. Without a name all run, in that order.
-The ratios need a quiet machine.
+upstream, latency, rate limits, CPU), journal, faults, analysis, report, contamination, train. Without a name all run,
+in that order. The ratios need a quiet machine.
 """
 
 from __future__ import annotations
@@ -258,6 +258,7 @@ BENCHES: dict[str, Callable[[], None]] = {
     "faults": script("faults.py", "--kills", "20"),
     "analysis": script("bench_analysis.py"),
     "report": script("bench_report.py"),
+    "contamination": script("bench_contamination.py"),
     "train": script("bench_train.py"),
 }
 

@@ -241,7 +241,7 @@ def test_near_matches_are_listed_with_both_texts_and_count_as_hits_if_strict(tmp
     assert near == "anima_2_2 item 3, question (en)"
     assert row != theirs
     assert row.split()[:4] == theirs.split()[:4] == tokens(" ".join(asked))[:4]
-    assert "warning: 1 rows are at least 85% like" in done.output
+    assert "at least 85% like a text of a benchmark: 1. Read" in done.output
     stamp = json.loads((tmp_path / "rows.jsonl.stamp.json").read_text())
     assert (stamp["hits"], stamp["near"]) == (0, 1)
     done = CliRunner().invoke(command, [str(path), "--data", "sample", "--strict"])

@@ -186,12 +186,16 @@ def test_plan_counts_every_turn(folder: Path) -> None:
     assert plan["answer_tokens"] == 40 * 3 * 100
 
 
-def test_contamination_finds_a_question(folder: Path, tmp_path: Path) -> None:
-    question = load(read_definition(folder / "kindness")).items[2].question
+def test_contamination_finds_a_question_and_a_rubric(folder: Path, tmp_path: Path) -> None:
+    item = load(read_definition(folder / "kindness")).items[2]
     rows = tmp_path / "rows.jsonl"
     rows.write_text(
-        "".join(json.dumps({"text": text}) + "\n" for text in ("Water boils.", f"So: {question}"))
+        "".join(
+            json.dumps({"text": text}) + "\n"
+            for text in ("Water boils.", f"So: {item.question}", item.rubric)
+        )
     )
     found = command("contamination", rows, "--benchmark", folder / "kindness" / "benchmark.yaml", status=1)
-    assert "row 2: kindness_under_pressure item tenant" in found
-    assert "1 of 2 rows" in found
+    assert "row 2: kindness_under_pressure item tenant, question (en): " in found
+    assert "row 3: kindness_under_pressure, rubric of tenant: " in found
+    assert "2 of 3 rows" in found

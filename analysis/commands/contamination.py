@@ -106,19 +106,19 @@ def report(check: Check, strict: bool) -> None:
     for found in check.listed_hits:
         click.echo(printable(f"row {found.row}: {place_of(found)}: {shortened(found.text)}"))
     if hits > len(check.listed_hits):
-        click.echo(f"... and {hits - len(check.listed_hits)} more")
+        click.echo(f"... and {hits - len(check.listed_hits)} more hits")
     for found in check.listed_near:
         click.echo(printable(f"row {found.row} is close to {place_of(found)}, {found.similarity:.0%} alike"))
         click.echo(printable(f"    row:       {shortened(found.text)}"))
         click.echo(printable(f"    benchmark: {shortened(found.theirs)}"))
     if check.near > len(check.listed_near):
-        click.echo(f"... and {check.near - len(check.listed_near)} more")
+        click.echo(f"... and {check.near - len(check.listed_near)} more near matches")
     also = f", or are at least {NEAR:.0%} alike" if strict else ""
     click.echo(f"{hits} of {rows} rows share text with a benchmark{also}")
     if check.near:
         click.echo(
-            f"warning: {check.near} rows are at least {NEAR:.0%} like a text of a benchmark. Read them. They do not "
-            "stop training; --strict counts them as hits"
+            f"warning: near matches, at least {NEAR:.0%} like a text of a benchmark: {check.near}. Read them. They do "
+            "not stop training; --strict counts them as hits"
         )
 
 
@@ -141,8 +141,10 @@ def progress(rows: Path) -> Iterator[Callable[[int], object]]:
     from tqdm import tqdm
 
     size = rows.stat().st_size if rows.is_file() else None
-    every = 0.1 if sys.stderr.isatty() else 30.0
-    with tqdm(total=size, desc="Comparing", unit="B", unit_scale=True, mininterval=every, delay=1) as bar:
+    every = 0.5 if sys.stderr.isatty() else 30.0
+    with tqdm(
+        total=size, desc="Comparing", unit="B", unit_scale=True, mininterval=every, maxinterval=every, delay=1
+    ) as bar:
         yield bar.update
 
 

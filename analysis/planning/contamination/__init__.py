@@ -4,6 +4,6 @@
 ``python -m value_retention.train.data`` and the texts of the benchmarks from `value_retention.tasks.load`, and writes
 the stamp that training requires.
 
-Files: `words` (normalised tokens), `passages` (texts of a benchmark), `rows` (texts of a training row), `index` (exact
-and near matches), `check` (a rows file and its stamp).
+Files: `words` (normalised tokens), `passages` (texts of a benchmark), `rows` (texts of a training row), `grams` (fast
+look-up), `index` (exact and near matches), `check` (a rows file and its stamp).
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -64,11 +63,14 @@ def _replaced() -> dict[int, str | None]:
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Patterns of a token and of format characters, from Unicode categories.
 
-    The standard library's `\\w` would cut words of Indic scripts at their vowel signs, which are marks.
+    The standard library's `\\w` would cut words of Indic scripts at their vowel signs, which are marks. Unicode has
+    no character between U+40000 and U+E0000, and only private ones from U+F0000.
     """
-    categories = [unicodedata.category(chr(code)) for code in range(sys.maxunicode + 1)]
-    marks = [code for code, category in enumerate(categories) if category[0] == "M"]
-    formats = [code for code, category in enumerate(categories) if category == "Cf"]
+    categories = {
+        code: unicodedata.category(chr(code)) for code in (*range(0x40000), *range(0xE0000, 0xE1000))
+    }
+    marks = [code for code, category in categories.items() if category[0] == "M"]
+    formats = [code for code, category in categories.items() if category == "Cf"]
     # Scripts without spaces, one token per character: Thai, Lao, Myanmar, Khmer, kana, ideographs.
     unspaced = (
         "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
