@@ -259,7 +259,7 @@ def runs(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("base", "tuned", "sft-magicoder")):
         made.run(f"python -m value_retention.train.tiny --output {name} --seed {seed}")
         made.run(f"{LM_EVAL} --model_args pretrained={name} --output_path runs/{name}")
-    for name, copy in (("tuned", "sft-dolly"), ("sft-magicoder", "midtrain")):
+    for name, copy in (("tuned", "sft-dolly"), ("sft-magicoder", "midtrain"), ("base", "sft-dolly-replay10")):
         shutil.copytree(made.folder / "runs" / name, made.folder / "runs" / copy)
     rows = made.folder / "rows" / "anima"
     for name in ("questions", "dimensions"):

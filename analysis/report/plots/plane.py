@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from itertools import cycle, pairwise
+from typing import TYPE_CHECKING, Any
 
 from value_retention.analysis.effects.plane import Plane, Point
 from value_retention.analysis.effects.provenance import judged_line
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a07000", "#56b4e9", INK)
 """Told apart with all common kinds of colour vision (Okabe and Ito); as many as keep pairs with `MARKERS` distinct."""
 
-DASHES = {"baseline": "--", "before": ":", "control": "-."}
+DASHES: dict[str, list[Any]] = {
+    "baseline": ["--"], "before": [":"], "control": ["-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 4))],
+}  # fmt: skip
+"""Line styles by role; there may be several controls."""
 
 
 def plane_figure(result: Result, plane: Plane) -> Figure:
@@ -33,10 +36,10 @@ def plane_figure(result: Result, plane: Plane) -> Figure:
     names = {point.name for point in arms}
     for k, point in enumerate(arms):
         _arm(ax, point, k, point.mitigation or "plain" if len(names) == 1 else point.label)
-    for point in plane.points:
-        if point.role != "arm":
-            label = f"{point.name} ({ROLES[point.role]})"
-            ax.axhline(point.value, color=SOFT, lw=0.9, ls=DASHES[point.role], zorder=0, label=label)
+    for role, styles in DASHES.items():
+        for point, style in zip((p for p in plane.points if p.role == role), cycle(styles), strict=False):
+            label = f"{point.name} ({ROLES[role]})"
+            ax.axhline(point.value, color=SOFT, lw=0.9, ls=style, zorder=0, label=label)
             if point.task is not None:
                 ax.plot(point.task, point.value, marker="|", ms=12, color=SOFT, zorder=1)
     _front(ax, arms)
