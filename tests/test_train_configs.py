@@ -23,6 +23,7 @@ from value_retention.train.arguments import (
 from value_retention.train.data import SAMPLES
 from value_retention.train.plan import arms, machines, settings, steps
 from value_retention.train.rewards import RewardArguments
+from value_retention.train.rows import CHAT_TEMPLATE
 from value_retention.train.tiny import make_tiny
 
 STUDY_ARMS = [(folder.name, arm) for folder in STUDIES for arm in arms(folder.name)]
@@ -142,10 +143,17 @@ def one_step(study: str, arm: str, base: Path, folder: Path) -> tuple[str, list[
         "contamination_unchecked": "true", "save_strategy": "no", "held_out": 0, "num_examples": 8,
         "use_cpu": "true", "bf16": "false", "dtype": "float32", "sequences_per_step": 4,
     }  # fmt: skip
-    # The sample that an arm without data on this machine takes: that of its namesake.
-    changes["dataset"] = read_config(f"tiny/{arm}.yaml").get("dataset", "sample:compassion")
+    values = read_config(f"{study}/{arm}.yaml")
+    if not str(values.get("dataset")).startswith("sample:"):
+        changes["dataset"] = read_config(f"tiny/{arm}.yaml").get("dataset", "sample:compassion")
+    if "chat_template" in values:  # its tokens are those of the real model
+        changes |= {
+            "chat_template": CHAT_TEMPLATE,
+            "document_end": "<|end_of_text|>",
+            "turn_end": "<|eot_id|>",
+        }
     if stage == "midtrain":
-        changes |= {"num_examples": 60}  # several sequences
+        changes |= {"num_examples": None, "loss_tokens": 3000}
     if stage == "sft":
         changes |= {"num_examples": None, "loss_tokens": 1000, "replay_rows": folder / "documents.jsonl"}
     if stage == "grpo":

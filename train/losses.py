@@ -5,8 +5,7 @@
 
 The mean is over all tokens with a loss: of documents all, of dialogues those of the answers. A run logs the same
 losses while it trains (``--eval_rows``), as means over batches. This command takes any checkpoints, also those of
-GRPO, which logs no loss, and weights between two checkpoints. ``--card`` writes the losses into their cards, as
-``last eval_NAME_loss``.
+GRPO, which logs no loss, and weights between two checkpoints.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from value_retention.train.arguments import DataArguments, TrainError, exits_plainly
-from value_retention.train.card import Card, read_card
+from value_retention.train.card import read_card
 from value_retention.train.plan import table
 from value_retention.train.rows import Row, UnusableRowError, load_tokenizer, parts_of, read_rows, tokenize
 
@@ -65,7 +64,6 @@ def main() -> None:
         help="rows that `python -m value_retention.train.data --held_out N` has set aside; any number of times",
     )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="JSON file to write")
-    parser.add_argument("--card", action="store_true", help="write the losses into the cards too")
     options = parser.parse_args()
     import torch
 
@@ -75,17 +73,11 @@ def main() -> None:
     parts = {name: read_rows(file, ("sft", "midtrain")).rows for name, file in files.items()}
     found: dict[str, dict[str, float]] = {}
     for folder in options.checkpoints:
-        card = read_card(folder)
-        if options.card and not card:
-            raise TrainError("the checkpoint has no card", where=folder, hint="leave out --card")
-        ends = DataArguments(**layout_of(card, {}))
+        ends = DataArguments(**layout_of(read_card(folder), {}))
         tokenizer = load_tokenizer(folder, end=ends.turn_end)
         model = load_full(folder, None).eval()
         model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
         found[folder] = {name: loss(model, tokenizer, rows, ends) for name, rows in parts.items()}
-        if options.card:
-            card["result"] |= {f"last eval_{name}_loss": value for name, value in found[folder].items()}
-            Card(**card).write(folder)
     lines = [
         (Path(folder).name, *(f"{value:.2f}" for value in row.values())) for folder, row in found.items()
     ]

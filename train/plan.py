@@ -20,7 +20,7 @@ from value_retention.train.arguments import CONFIGS, STAGES, STUDIES, batch_of, 
 
 def arms(study: str) -> dict[str, str]:
     """Return the configs of a study by the name of the arm, in the order of the stages."""
-    names = [path.stem for path in sorted((CONFIGS / study).glob("*.yaml"))]
+    names = sorted(path.stem for path in (CONFIGS / study).glob("*.yaml"))
     named = ((stage, name) for stage in STAGES for name in names if name.partition("-")[0] == stage)
     return {name: f"{study}/{name}.yaml" for _, name in named}
 
