@@ -83,6 +83,7 @@ REPLACED = (
         r"\1tiny/\2 --max_steps 2",
         "no hub and no GPU: the same arm in the miniature, two steps; the line as written is parsed too",
     ),
+    Replaced(r"sft-dolly/checkpoint-24", "sft-dolly/checkpoint-2", "that run has two steps"),
     Replaced(
         r"ours=runs/base",
         "ours=runs/no-braces",

@@ -23,27 +23,6 @@ LAUNCH ?= $(PY) -m
 # Additional options for every training script, such as --config llama31-8b/full-8gpu.yaml
 TRAIN_FLAGS ?=
 
-# -- what can be chosen ------------------------------------------------------------------------------------------
-
-# Training seeds of the arms. If empty, one run of each arm with the seed in the configs. SEEDS_sft-dolly="1 2" is
-# for one arm.
-SEEDS ?=
-# Largest loss, in points, that counts as none. Choose it before you see the results.
-MARGIN ?= 5
-# Tasks of lm-eval that are evaluated beside, with commas: ifeval,mmlu.
-TASKS ?=
-# Base models have not seen the chat template and are asked without it. --apply_chat_template asks them with it.
-BASE_TEMPLATE ?=
-# Arms that keep more of the value, such as sft-dolly-replay10. sft-dolly-interpolated50 is not trained: its weights lie
-# halfway between midtrain and sft-dolly.
-MITIGATIONS ?=
-# Mid-training on a neutral topic, and arms that start from it: midtrain-neutral sft-dolly-neutral.
-CONTROLS ?=
-# `all` evaluates every saved checkpoint of every arm, and a report per arm in $(OUT)/curves has its trajectory.
-CHECKPOINTS ?=
-# `vllm` evaluates those of LoRA arms without merging: vLLM adds the adapter. It refuses lora_modules_to_save.
-ADAPTERS ?=
-
 # -- the studies -------------------------------------------------------------------------------------------------
 # ARMS                 the arms
 # BASE, BASE_REVISION  the base model; the miniature makes one
@@ -59,15 +38,19 @@ ifeq ($(STUDY),tiny)
 # The miniature: shipped rows, sample items as questions, lexical judge.
 # The replication arms (sft-alpaca, grpo-ultrafeedback) are left out to save time.
 ARMS ?= sft-dolly sft-magicoder grpo-rlhflow grpo-magicoder
+MITIGATIONS ?= sft-dolly-replay10 sft-dolly-lowlr sft-dolly-interpolated50
+SEEDS ?= 1
+SEEDS_sft-dolly ?= 1 2
+SEEDS_sft-magicoder ?= 1 2
 BASE := $(OUT)/base-merged
 BASE_FLAGS := --model_name_or_path $(BASE)
 TOKENIZER := --tokenizer $(BASE)
 DATA ?= sample
 JUDGE ?= lexical
-EPOCHS ?= 1
+EPOCHS ?= 2
 DTYPE ?= float32
 EVAL_MODEL ?= --model hf --device cpu --batch_size 33
-EVAL_FLAGS ?= --gen_kwargs max_gen_toks=128
+EVAL_FLAGS ?= --gen_kwargs max_gen_toks=192
 TOGETHER ?= yes
 QUIET ?= yes
 export HF_HUB_OFFLINE := 1
@@ -89,11 +72,32 @@ ROWS_FLAGS_midtrain ?= --dataset $(or $(DOCUMENTS),$(error set the documents: DO
 ROWS_FLAGS_grpo-rlhflow ?= $(if $(RLHFLOW_REVISION),--dataset_revision $(RLHFLOW_REVISION))
 endif
 
+# -- what else can be chosen ---------------------------------------------------------------------------------------
+
+# Training seeds of the arms. If empty, one run of each arm with the seed in the configs. SEEDS_sft-dolly="1 2" is
+# for one arm.
+SEEDS ?=
+# Largest loss, in points, that counts as none. Choose it before you see the results.
+MARGIN ?= 5
+# Tasks of lm-eval that are evaluated beside, with commas: ifeval,mmlu.
+TASKS ?=
+# Base models have not seen the chat template and are asked without it. --apply_chat_template asks them with it.
+BASE_TEMPLATE ?=
+# Arms that keep more of the value, such as sft-dolly-replay10. sft-dolly-interpolated50 is not trained: its weights lie
+# halfway between midtrain and sft-dolly.
+MITIGATIONS ?=
+# Mid-training on a neutral topic, and arms that start from it: midtrain-neutral sft-dolly-neutral.
+CONTROLS ?=
+# `all` evaluates every saved checkpoint of every arm, and a report per arm in $(OUT)/curves has its trajectory.
+CHECKPOINTS ?=
+# `vllm` evaluates those of LoRA arms without merging: vLLM adds the adapter. It refuses lora_modules_to_save.
+ADAPTERS ?=
+
 # -- names -------------------------------------------------------------------------------------------------------
 # An arm with several seeds is sft-dolly-seed1, sft-dolly-seed2. Rows are those of the arm.
 
 DONE := $(OUT)/done
-seeds = $(or $(SEEDS_$(1)),$(SEEDS))
+seeds = $(or $(SEEDS_$(1)),$(SEEDS_$(firstword $(subst -interpolated, ,$(1)))),$(SEEDS))
 runs = $(if $(word 2,$(call seeds,$(1))),$(patsubst %,$(1)-seed%,$(call seeds,$(1))),$(1))
 # Of the run sft-dolly-seed2 and of its checkpoint sft-dolly-seed2-step24: the run, the arm and the seed.
 run = $(firstword $(subst -step, ,$(1)))
@@ -143,8 +147,8 @@ $(DONE)/merge-base:
 ifeq ($(STUDY),tiny)
 	$(Q)$(PY) -m value_retention.train.tiny --output $(OUT)/base-merged $(LOG)
 else
-	$(Q)$(PY) -m value_retention.train.merge --model $(BASE) --revision $(BASE_REVISION) --dtype $(DTYPE) \
-		--output $(OUT)/base-merged $(LOG)
+	$(Q)$(PY) -m value_retention.train.merge --model $(BASE) $(addprefix --revision ,$(BASE_REVISION)) \
+		--config $(STUDY)/study.yaml --dtype $(DTYPE) --output $(OUT)/base-merged $(LOG)
 endif
 	$(done)
 BASE_READY := $(if $(BASE_FLAGS),$(DONE)/merge-base)
@@ -161,7 +165,8 @@ $(DONE)/rows-%: $$(if $$(filter sft-%,$$*),$(DONE)/rows-midtrain) $(BASE_READY)
 
 # Rows that `data` has set aside. Every run logs its loss on those of mid-training (value) and on its own (task).
 held_out = $(OUT)/rows/$(1).all.held-out.jsonl
-EVAL_ROWS = --eval_rows value=$(call held_out,midtrain) $(if $(filter sft-%,$*),task=$(call held_out,$(call arm,$*)))
+VALUE_ROWS ?= $(call held_out,midtrain)
+EVAL_ROWS = --eval_rows value=$(VALUE_ROWS) $(if $(filter sft-%,$*),task=$(call held_out,$(call arm,$*)))
 
 $(MIDTRAIN:%=$(DONE)/train-%): $(DONE)/train-%: $(DONE)/rows-midtrain $(DONE)/rows-% $(BASE_READY)
 	$(begin)
@@ -209,10 +214,12 @@ $(EVALUATED): $(DONE)/eval-%: $$(foreach name,$$(NAMES),$$(if $$(filter $$*,$$(c
 else
 EVALUATED := $(NAMES:%=$(DONE)/eval-%)
 # A checkpoint of an arm as an adapter on the merged checkpoint that the arm started from, if that is chosen.
+adapted = $(OUT)/$(call parent,$(1))-merged$(comma)lora_local_path=$(OUT)/$(subst -step,/checkpoint-,$(1))
 adapter = $(and $(filter vllm,$(ADAPTERS)),$(findstring -step,$(1)))
 $(EVALUATED): $(DONE)/eval-%: $$(if $$(call adapter,$$*),$(DONE)/train-$$(call run,$$*),$(DONE)/merge-$$*)
 	$(begin)
-	$(Q)$(LM_EVAL) $(EVAL_MODEL) --model_args pretrained=$(if $(call adapter,$*),$(OUT)/$(call parent,$*)-merged,lora_local_path=$(OUT)/$(subst -step,/checkpoint-,$*),$(OUT)/$*-merged) $(call ASKED,$*) \
+	$(Q)$(LM_EVAL) $(EVAL_MODEL) --model_args pretrained=$(if $(call adapter,$*),$(call adapted,$*),$(OUT)/$*-merged) \
+		$(call ASKED,$*) \
 		--log_samples --output_path $(OUT)/logs/$* $(LOG)
 	$(done)
 endif
@@ -224,7 +231,7 @@ MERGED := $(filter-out $(foreach name,$(NAMES),$(if $(findstring -step,$(name)),
 MERGED := $(MERGED:%=$(OUT)/%-merged)
 # Rows set aside, by the name of the data set: sft-dolly.all.held-out.jsonl as `dolly`.
 DATA_SETS := $(filter $(foreach name,$(ARMS),$(word 2,$(subst -, ,$(name)))),$(patsubst sft-%,%,$(filter sft-%,$(ROWS))))
-LOSS_ROWS := --eval_rows value=$(call held_out,midtrain) \
+LOSS_ROWS := --eval_rows value=$(VALUE_ROWS) \
 	$(foreach name,$(DATA_SETS),--eval_rows $(name)=$(call held_out,sft-$(name)))
 # Differences that the runs are meant to have.
 ALLOWED := $(if $(BASE_TEMPLATE),,chat-template $(if $(TASKS),capability))
@@ -255,7 +262,7 @@ $(OUT)/report.html: $(OUT)/arms.yaml $(OUT)/paper.json
 
 # Which checkpoints there are is known once the arms are trained, so another make reads the folders.
 curves: $(OUT)/report.html
-	$(MAKE) -f $(GRAPH) CURVES=yes $(TRAINED_ARMS:%=$(OUT)/curves/%.html)
+	$(Q)$(MAKE) --no-print-directory -f $(GRAPH) CURVES=yes $(TRAINED_ARMS:%=$(OUT)/curves/%.html)
 $(OUT)/curves/%.html: $$(foreach name,$$(call saved,$$*),$(DONE)/eval-$(if $(TOGETHER),steps,$$(name)))
 	@mkdir -p $(@D)
 	$(VALUE_RETENTION) report midtrain=$(OUT)/logs/$(call parent,$*) $(foreach name,$(call saved,$*),$(name)=$(OUT)/logs/$(name)) \

@@ -57,7 +57,7 @@ def entry(out: Path, name: str, losses: dict[str, Any], probed: dict[str, Any]) 
             "the run has no domain", where=folder, hint="add `domain: NAME` to the config of the arm"
         )
     between = settings.get("interpolated")
-    done = f"interpolated {between['weight']:.0%}" if between else settings.get("mitigation")
+    done = f"interpolated {100 * between['weight']:.0f} %" if between else settings.get("mitigation")
     trained = {
         "domain": settings["domain"],
         "method": card["stage"].upper(),
