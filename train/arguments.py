@@ -159,6 +159,9 @@ class DataArguments:
         None, "sequences per optimizer step (grpo: answers) on any number of devices; sets "
         "gradient_accumulation_steps, and per_device_train_batch_size is the most that a device takes",
     )  # fmt: skip
+    plain_loss: bool = option(
+        False, "midtrain, sft: the loss from all logits at once, not in TRL's chunks; faster on a CPU"
+    )
     rows: str | None = option(None, "file from value_retention.train.data; train on exactly its rows")
     eval_rows: list[str] | None = field(
         default=None,
