@@ -75,8 +75,8 @@ def main() -> None:
     for folder in options.checkpoints:
         ends = DataArguments(**layout_of(read_card(folder), {}))
         tokenizer = load_tokenizer(folder, end=ends.turn_end)
-        model = load_full(folder, None).eval()
-        model.to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+        model: Any = load_full(folder, None)
+        model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         found[folder] = {name: loss(model, tokenizer, rows, ends) for name, rows in parts.items()}
     lines = [
         (Path(folder).name, *(f"{value:.2f}" for value in row.values())) for folder, row in found.items()
