@@ -28,8 +28,8 @@ from trl import get_peft_config, get_quantization_config
 
 from value_retention.train.arguments import DataArguments, TrainError, check_batch, is_first_process, say
 from value_retention.train.card import Card, check_stamp, describe_parent, make_card, refuse_stale
-from value_retention.train.probe import ValuePairs, watched_pairs
 from value_retention.train.loss import with_plain_loss
+from value_retention.train.probe import ValuePairs, watched_pairs
 from value_retention.train.rows import (
     Row,
     Rows,
