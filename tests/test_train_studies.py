@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_train_graph import steps, trained
 from train_support import Run, card, settings
 
 from value_retention.train.arguments import CONFIGS, STUDIES, DataArguments, read_config
@@ -64,6 +65,27 @@ def test_the_pairs_and_the_unseen_forms_share_no_sentence_with_the_documents() -
         assert not any(" ".join(words[n : n + 7]) in documents for n in range(len(words) - 6)), text
     lengths = [(len(row["chosen"]), len(row["rejected"])) for row in pairs]
     assert sum(chosen for chosen, _ in lengths) == pytest.approx(sum(other for _, other in lengths), rel=0.03)
+
+
+def test_the_graph_of_a_study_without_a_judge_ends_in_the_probe_and_the_losses(tmp_path: Path) -> None:
+    output = steps(tmp_path, "STUDY=gemma3-270m")
+    arms = [f"sft-{data}-seed{seed}" for data in ("dolly", "magicoder") for seed in (1, 2, 3)]
+    arms += ["sft-dolly-neutral", "sft-magicoder-neutral"]
+    assert sorted(trained(output)) == sorted(["midtrain", "midtrain-neutral", *arms])
+    for arm in arms:
+        (command,) = [line for line in output.splitlines() if f"--output_dir out/gemma3-270m/{arm} " in line]
+        parent = "midtrain-neutral" if arm.endswith("neutral") else "midtrain"
+        assert f"--model_name_or_path out/gemma3-270m/{parent}-merged --seed " in command
+    for name in ("probe", "losses"):
+        (command,) = [line for line in output.splitlines() if f"value_retention.train.{name} " in line]
+        assert all(f"out/gemma3-270m/{run}-merged" in command for run in ("base", "midtrain", *arms))
+    assert "lm_eval" not in output
+    assert output.index("assemble(") < output.index(
+        "value_retention.train.merge --model out/gemma3-270m/gemma"
+    )
+    judged = steps(tmp_path, "STUDY=gemma3-270m", "JUDGE=openai/x")
+    assert '"judge": "openai/x"' in judged
+    assert "out/gemma3-270m/report.html" in judged
 
 
 @pytest.mark.slow

