@@ -30,13 +30,20 @@ def evaluate(checkpoints: dict[str, str], logs: Path, metadata: dict[str, Any], 
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(metadata=metadata)
+    known: dict[str, Any] = {"pretrained": "", **metadata}
+    # The manager keeps this very mapping, and reads it for every task that it makes.
+    manager = TaskManager(metadata=known)
     for name, folder in checkpoints.items():
         tracker = EvaluationTracker(output_path=str(logs / name))
+        known["pretrained"] = folder  # as the command does: a record names its model
         results = simple_evaluate(
-            model_args={"pretrained": folder}, task_manager=manager, evaluation_tracker=tracker, metadata=metadata,
-            log_samples=True, **options,
-        )  # fmt: skip
+            model_args={"pretrained": folder},
+            task_manager=manager,
+            evaluation_tracker=tracker,
+            metadata=dict(known),
+            log_samples=True,
+            **options,
+        )
         samples = results.pop("samples")
         tracker.save_results_aggregated(results=results, samples=samples)
         for task in results["configs"]:
