@@ -70,6 +70,12 @@ REPLACED = (
         r"\1 --data sample --dry-run",
         "no GPU and no hub: tests/test_audit.py runs audits",
     ),
+    Replaced(
+        r"(value-retention probe .*)",
+        r"\1 --keep truncated --keep 'other language' --ratio 10",
+        "time: answers of eight tokens",
+    ),
+    Replaced(r"dolly=out/sft-dolly", "dolly=checkpoint", "training takes time"),
     Replaced(r"(--synthetic --draws) 20", r"\1 1 --resamples 1000", "time"),
     Replaced(r"(python tests/simulation.py)", r"\1 20", "time: 20 simulated runs, not 4,000"),
     Replaced(r"meta-llama/Llama-3.1-8B", "checkpoint", "no hub: the tokenizer of the tiny checkpoint"),
