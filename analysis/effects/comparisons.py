@@ -155,8 +155,8 @@ def _mitigations(arms: Sequence[Arm], recipes: tuple[tuple[str, ...], ...]) -> l
     for recipe in dict.fromkeys(arm.recipe for arm in arms if arm.trained and not arm.plain):
         *rest, mitigation = recipe
         if tuple(rest) in plain:
-            sides = f"with {mitigation}", "plain"
+            name = " ".join(filter(None, rest))
             weights = recipe_weights(arms, recipe) - recipe_weights(arms, tuple(rest))
-            statement = f"{' '.join(filter(None, rest))}: {sides[0]} − {sides[1]}"
-            found.append(Comparison("mitigation", statement, weights, *sides, recipes))
+            statement = f"{name}: with {mitigation} − plain"
+            found.append(Comparison("mitigation", statement, weights, f"{name}, {mitigation}", name, recipes))
     return found
