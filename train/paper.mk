@@ -35,6 +35,7 @@ TRAIN_FLAGS ?=
 # TOGETHER             evaluates several checkpoints in one process, which pays for small models
 # ROWS_FLAGS_arm       options for the rows of an arm
 # PAIRS                pairs for the probe; if empty, made from the judged answers of midtrain and base
+# PROBE_FLAGS          options for making those pairs
 # VALUE_ROWS           documents on the value for the loss, if not rows set aside; PLAIN_ROWS: on another topic
 # LOSSES               `after`: losses of the finished checkpoints only, which saves time
 # UNJUDGED             what a study without a judge ends in
@@ -56,6 +57,8 @@ EPOCHS ?= 2
 DTYPE ?= float32
 EVAL_MODEL ?= --model hf --device cpu --batch_size 33
 EVAL_FLAGS ?= --gen_kwargs max_gen_toks=192
+# Answers of tiny models are cut by the limit, and English whatever the question's language.
+PROBE_FLAGS ?= --keep truncated --keep "other language" --ratio 2
 TOGETHER ?= yes
 QUIET ?= yes
 export HF_HUB_OFFLINE := 1
@@ -290,7 +293,7 @@ ifeq ($(PAIRS),)
 PAIRS := $(OUT)/pairs.jsonl
 $(OUT)/pairs.jsonl: $(filter %eval-base %eval-midtrain,$(EVALUATED))
 	$(begin)
-	$(Q)$(VALUE_RETENTION) probe midtrain=$(OUT)/logs/midtrain base=$(OUT)/logs/base -o $@ $(LOG)
+	$(Q)$(VALUE_RETENTION) probe midtrain=$(OUT)/logs/midtrain base=$(OUT)/logs/base $(PROBE_FLAGS) -o $@ $(LOG)
 	$(done)
 endif
 $(OUT)/probe.json: $(PAIRS) $(NAMES:%=$(DONE)/merge-%)
