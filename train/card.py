@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from value_retention.train.arguments import COMMIT, DataArguments, TrainError, is_first_process, say
-from value_retention.train.rows import Rows, rows_bytes
+from value_retention.train.rows import Rows, read_lines, rows_bytes
 
 CARD = "value_retention_run.json"
 PACKAGES = ("value-retention", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
@@ -296,6 +296,6 @@ def _are_shipped(arguments: DataArguments, rows: Rows) -> bool:
         return False
     whole = DataArguments(stage=rows.report.stage, dataset=arguments.dataset)
     shipped = {rows_bytes([row]) for row in data.shaped(data.read_source(whole), whole, Counter())}
-    lines = (row for file in data.SAMPLES.glob("*.jsonl") for row in data.read_lines(file).rows)
+    lines = (row for file in data.SAMPLES.glob("*.jsonl") for row in read_lines(file).rows)
     shipped |= {rows_bytes([{"text": row["text"].strip()}]) for row in lines if "text" in row}  # replayed
     return all(rows_bytes([row]) in shipped for row in rows.rows)

@@ -80,7 +80,7 @@ def with_replay(built: Rows, arguments: DataArguments, tokenizer: PreTrainedToke
     Raises:
         TrainError: A setting is invalid, or there are too few documents.
     """
-    share = arguments.replay
+    share = arguments.replay or 0
     if arguments.stage != "sft" or arguments.replay_rows is None or not 0 < share < 1:
         raise TrainError(
             "no documents to replay", where=f"replay, replay_rows, stage {arguments.stage}",

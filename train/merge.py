@@ -55,7 +55,9 @@ def load_full(name: str, revision: str | None) -> PreTrainedModel:
         return model
     # transformers refuses to save what it has read from GGUF, although the weights are plain by then.
     del model.config.quantization_config
-    plain: PreTrainedModel = AutoModelForCausalLM.from_config(model.config, dtype=torch.float32)
+    plain: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        model.config, dtype=torch.float32
+    )
     plain.load_state_dict(model.state_dict())
     return plain
 
