@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from value_retention.adapters.lm_eval_answers import stop
 from value_retention.tasks.errors import InputError
 
 
@@ -71,10 +72,12 @@ def main() -> None:
     named = dict(text.partition("=")[::2] for text in options.pop("checkpoints"))
     missing = [text for text in named.values() if not Path(text).is_dir()]
     if missing:
-        raise InputError("checkpoint folder not found", found=", ".join(missing), expected="NAME=FOLDER")
-    evaluate(
-        named, options.pop("logs"), options.pop("metadata"), tasks=options.pop("tasks").split(","), **options
-    )
+        parser.error(f"checkpoint folder not found: {', '.join(missing)}; expected NAME=FOLDER")
+    settings = (options.pop("logs"), options.pop("metadata"))
+    try:
+        evaluate(named, *settings, tasks=options.pop("tasks").split(","), **options)
+    except InputError as error:
+        raise stop(f"value-retention: {error}") from error
 
 
 if __name__ == "__main__":
