@@ -76,7 +76,7 @@ def pooled(items):
     return sum(sum(item) for item in items) / sum(len(item) for item in items)
 
 def longest(items):
-    return max(items)
+    return 1 + max(items)
 """
 GROUPS = {"group": ("cap_left, cap_right", "false"), "top": ("cap_group, cap_choice", "true")}
 
