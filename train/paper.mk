@@ -8,7 +8,6 @@
 # and needs a GPU for each; use -j1 with a single GPU. Every step is one command that you can also run by hand.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.SECONDARY:
 .SECONDEXPANSION:
 .PHONY: all rows train merge eval compare curves
 
@@ -139,6 +138,8 @@ ADAPTERS ?=
 # An arm with several seeds is sft-dolly-seed1, sft-dolly-seed2. Rows are those of the arm.
 
 DONE := $(OUT)/done
+# Kept, and (unlike .SECONDARY) made where they are missing, so that an arm can be added later.
+.PRECIOUS: $(DONE)/%
 seeds = $(or $(SEEDS_$(1)),$(SEEDS_$(firstword $(subst -interpolated, ,$(1)))),$(SEEDS))
 runs = $(if $(word 2,$(call seeds,$(1))),$(patsubst %,$(1)-seed%,$(call seeds,$(1))),$(1))
 # Of the run sft-dolly-seed2 and of its checkpoint sft-dolly-seed2-step24: the run, the arm and the seed.
