@@ -1,4 +1,4 @@
-"""Text from outside: secrets are removed before it is written, control characters before it is printed."""
+"""Text from outside: secrets are removed before it is written, control characters before it is printed; its order."""
 
 from __future__ import annotations
 
@@ -71,6 +71,13 @@ def printable(text: str) -> str:
     Line breaks and tabs are kept.
     """
     return text if text.isprintable() else text.translate(_ESCAPED)
+
+
+def by_name(name: str) -> tuple[tuple[object, ...], str]:
+    """Sort key of a name in which digits are numbers: ``item 2`` comes before ``item 10``."""
+    # Every second part is digits. Their count, then the digits, order them as int() would, whatever their length.
+    parts = enumerate(re.split("([0-9]+)", name))
+    return tuple((len(part.lstrip("0")), part.lstrip("0")) if k % 2 else part for k, part in parts), name
 
 
 class _Clean(logging.Filter):

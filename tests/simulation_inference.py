@@ -152,7 +152,7 @@ def judge_errors(
                 np.full(115, 15.0),
             )
             judged.append(JudgedRun(f"{model}", column, tuple(confusions_of("j", "b", graded[-1]))))
-        found = next(run_differences("j", "b", judged))
+        found = next(run_differences("j", "b", judged, 0.95, {("b", "0", "1")}))
         both = next(confusions_of("j", "b", graded[0] + graded[1]))
         if found.corrected is None or both.refused or found.shown.low is None or found.shown.high is None:
             continue

@@ -542,7 +542,7 @@ def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path: Path) -> 
     said = " ".join(done.output.split())
     for name in (*judges, "(t[v1])", "(t[/v1])"):
         assert f"{name}" in said
-    assert "b[/v1]:dog: (t[v1]) and b[/v1]:dog: (t[/v1]): all replies have the same text" in said
+    assert "b[/v1]:dog: (t[/v1]) and b[/v1]:dog: (t[v1]): all replies have the same text" in said
 
 
 def test_command_names_a_file_that_it_cannot_write(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_domain_method_and_replication_by_hand() -> None:
     assert difference("domain effect", "within GRPO") == pytest.approx(grpo)
     assert difference("domain x method", "in GRPO less that in SFT") == pytest.approx(grpo - sft)
     assert difference("domain effect by data", "helpfulness (other)") == pytest.approx(means[2] - means[1])
-    assert difference("same domain, other data", "other − dolly") == pytest.approx(means[1] - means[0])
+    assert difference("same domain, other data", "dolly − other") == pytest.approx(means[0] - means[1])
     primary = [e for e in result.effects if e.tier == "primary"]
     assert {e.comparison for e in primary} == {"domain effect"}, "there is no base to have lost anything"
     smallest = min(primary, key=lambda e: e.p or 1)
@@ -223,7 +223,7 @@ arms:
 def test_an_arms_file_may_hold_a_control_mitigations_and_figures_without_a_judge(tmp_path: Path) -> None:
     file = tmp_path / "arms.yaml"
     file.write_text(STUDY)
-    base, mid, neutral, plain, replay, coding = read_arms(file).arms
+    base, mid, neutral, coding, replay, plain = read_arms(file).arms
     assert (base.before, mid.base, neutral.control) == (True, True, True)
     assert [a.trained for a in (base, mid, neutral, plain, replay, coding)] == [False] * 3 + [True] * 3
     assert (plain.plain, replay.plain) == (True, False)
@@ -243,7 +243,7 @@ def test_a_mitigation_is_compared_with_its_plain_arm_and_changes_no_other_figure
     without = compare_arms(plain, [r for r in runs if r.run in {a.name for a in plain}], Settings(margin=5.0))
     (found,) = result.find("mitigation", "anima_2_2", "overall_mean")
     assert found.statement == "SFT helpfulness dolly: with replay 10 % − plain"
-    assert found.difference == pytest.approx((scores[4] - scores[3]).mean() * 100)
+    assert found.difference == pytest.approx((scores[4] - scores[5]).mean() * 100)
     assert (found.tier, found.verdict) == ("exploratory", None)
     others = [e for e in result.effects if e.comparison != "mitigation"]
     for field in ("statement", "metric", "tier", "family", "family_size", "verdict"):

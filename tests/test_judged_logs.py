@@ -207,9 +207,10 @@ def test_several_graders_are_one_judge_with_the_grade_that_inspect_counted(tmp_p
     for name, graders in (("two", [grader("a"), hard]), ("three", [grader("a"), grader("b"), hard])):
         log = log_at(tmp_path / name, civics(), graders, epochs=1, share=0.5)
         records = records_at(tmp_path / name)
-        values = [s.scores["model_graded_qa"].value for s in log.samples or [] if s.scores]
-        expected = [{"C": 1.0, "P": 0.5, "I": 0.0}.get(str(value)) for value in values]
-        assert [record.overall for record in records] == expected
+        values = {str(s.id): s.scores["model_graded_qa"].value for s in log.samples or [] if s.scores}
+        worth = {"C": 1.0, "P": 0.5, "I": 0.0}
+        expected = {item: worth.get(str(value)) for item, value in values.items()}
+        assert {record.item: record.overall for record in records} == expected
         assert records[0].grades[0].rationale is not None
         assert records[0].grades[0].rationale.startswith("votes: ")
         assert {judge.name for record in records for judge in record.judges} == {

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
-@click.option("--baseline", help="Run to compare the others with: its name or path. Without it, every pair.")
+@click.option(
+    "--baseline", help="Run to compare the others with: its name or path. Without it, every pair, by name."
+)
 @click.option(
     "--before", help="Run before the value was trained in: adds the retained share. Needs --baseline."
 )

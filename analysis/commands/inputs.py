@@ -14,6 +14,7 @@ from value_retention.analysis.commands.outputs import check_outputs, run_inputs
 from value_retention.analysis.runs.names import check_names, title_of
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.text import by_name
 
 if TYPE_CHECKING:
     from value_retention.analysis.effects.result import Result
@@ -121,6 +122,7 @@ def compare_runs(
     from value_retention.analysis.commands.until import with_looks
     from value_retention.analysis.effects.compare import compare_pairs
     from value_retention.analysis.effects.trajectory import trajectories
+    from value_retention.analysis.runs.load import runs_in_order
 
     load = with_ceilings(load, ceilings) if ceilings else load
     by_judge: list[tuple[str, JudgeScore]] = []
@@ -131,7 +133,12 @@ def compare_runs(
     if baseline is None and (first or trajectory) and scores:
         baseline = scores[0].run
     result = compare_pairs(scores, settings, baseline=baseline, before=before, allow=allow)
-    steps = trajectories(result.panels, result.effects, settings) if trajectory else ()
+    order = list(dict.fromkeys(run.run for run in scores))
+    steps = trajectories(result.panels, result.effects, settings, order) if trajectory else ()
+    for rows in (agreements, by_judge):
+        rows.sort(key=lambda row: by_name(row[0]))
+    if kept is not None and not trajectory:
+        kept[:] = runs_in_order(kept)
     result = replace(result, agreements=tuple(agreements), judge_scores=tuple(by_judge), trajectories=steps)
     result = with_capability(result, capability, others, allow)
     check_written(outputs, result.files, ())
@@ -177,7 +184,7 @@ def with_capability(
     else:
         pairs = list(dict.fromkeys((e.baseline, e.run) for e in result.effects if e.comparison == "pair"))
     try:
-        runs = {name: read_capability(name, paths) for name, paths in places.items() if name in names}
+        runs = {name: read_capability(name, places[name]) for name in names if name in places}
         found = compare_capability(runs, pairs, result.settings.level, allow)
     except InputError as error:
         if given:

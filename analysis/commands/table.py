@@ -27,9 +27,10 @@ def command(runs: tuple[str, ...], output: Path | None) -> None:
     """
     from value_retention.analysis.commands.inputs import check_written, load_all
     from value_retention.analysis.report.grades import grades_table, log_warnings, write_table
+    from value_retention.analysis.runs.load import runs_in_order
 
     check_written({"-o": output}, runs, ())
-    loaded = load_all(runs)
+    loaded = runs_in_order(load_all(runs))
     check_written({"-o": output}, runs, loaded)
     for line in log_warnings(loaded):
         click.echo(f"WARNING: {line}", err=True)

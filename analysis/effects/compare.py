@@ -29,6 +29,7 @@ from value_retention.analysis.runs.scores import RunScores
 from value_retention.analysis.stats.seeds import ONE_SEED
 from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.text import by_name
 
 ONE_RUN_EACH = (
     "Each checkpoint is one training run. The intervals show how the difference would vary over other "
@@ -47,7 +48,7 @@ def compare_pairs(
     """Compare runs with a baseline, or every pair, on every figure of every benchmark they share.
 
     Args:
-        runs: Reduced runs, two or more.
+        runs: Reduced runs, two or more, in any order: the result has them by name, after ``before`` and ``baseline``.
         settings: Level, resamples, seed, margin, estimand.
         baseline: Name or path of the run to compare the others with; None for every pair.
         before: Name or path of the run before the value was trained in, for the retained share. Needs a baseline.
@@ -69,6 +70,8 @@ def compare_pairs(
             "--before needs --baseline and a third run", where="--before", found=first,
             expected="three runs: before the value was trained in, with the value (--baseline), and after",
         )  # fmt: skip
+    roles = [first, chosen]
+    names.sort(key=lambda name: (roles.index(name) - 2 if name in roles else 0, by_name(name)))
     return _compare(
         runs, settings, allow, names, chosen, lambda panel: pairs(panel.runs, chosen, first), (ONE_RUN_EACH,),
         before=first,
@@ -89,14 +92,13 @@ def compare_arms(
     Raises:
         InputError: runs that are not comparable, one run given as two seeds, or nothing to compare.
     """
-    by_name = {arm.name: arm for arm in arms}
-    order = list(by_name)
-    members = sorted((run for run in runs if run.run in by_name), key=lambda run: order.index(run.run))
+    known = {arm.name: arm for arm in arms}
+    members = [run for run in runs if run.run in known]
     unique_names(members)
-    _check_seeds(by_name, members)
+    _check_seeds(known, members)
     return _compare(
-        members, settings, allow, order, None,
-        lambda panel: comparisons_of([by_name[name] for name in panel.runs]), _seed_notes(arms), tuple(arms),
+        members, settings, allow, list(known), None,
+        lambda panel: comparisons_of([known[name] for name in panel.runs]), _seed_notes(arms), tuple(arms),
         next((arm.name for arm in arms if arm.before), None),
     )  # fmt: skip
 
@@ -112,7 +114,11 @@ def _compare(
     arms: tuple[Arm, ...] = (),
     before: str | None = None,
 ) -> Result:
-    """Align the runs of each benchmark, and estimate the comparisons that the plan makes of them."""
+    """Align the runs of each benchmark, and estimate the comparisons that the plan makes of them.
+
+    The result has the runs in the order of ``names``.
+    """
+    runs = sorted(runs, key=lambda run: (run.benchmark, names.index(run.run)))
     panels: list[Panel] = []
     planned: list[tuple[Comparison, ...]] = []
     said: list[str] = []

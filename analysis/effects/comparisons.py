@@ -67,8 +67,9 @@ def pairs(names: Sequence[str], baseline: str | None, before: str | None = None)
 def comparisons_of(arms: Sequence[Arm]) -> list[Comparison]:
     """Every comparison that the arms allow; weights are in the order of the arms.
 
-    Within a cell (method and domain) data sets weigh the same, and so do the seeds of a data set. The gains over the
-    base are primary: they ask whether post-training kept the value. Without a base, the domain effects are.
+    Of two domains, data sets or methods, the later by name is subtracted: coding − helpfulness. Within a cell (method
+    and domain) data sets weigh the same, and so do the seeds of a data set. The gains over the base are primary: they
+    ask whether post-training kept the value. Without a base, the domain effects are.
     """
     cells: dict[tuple[str, str], Floats] = {}
     for arm in arms:
@@ -82,20 +83,20 @@ def comparisons_of(arms: Sequence[Arm]) -> list[Comparison]:
 
     found = [comparison("gain over base", *gain) for gain in _gains(arms)]
     effects: dict[tuple[str, str, str], Floats] = {}
-    for (m1, d1), (m2, d2) in combinations(cells, 2):
+    for (m1, d1), (m2, d2) in combinations(sorted(cells), 2):
         if m1 == m2:
-            effects[m1, d1, d2] = cells[m2, d2] - cells[m1, d1]
-            statement = f"{d2} − {d1} within {m1}"
-            found.append(comparison("domain effect", statement, effects[m1, d1, d2], d2, d1))
+            effects[m1, d1, d2] = cells[m1, d1] - cells[m2, d2]
+            statement = f"{d1} − {d2} within {m1}"
+            found.append(comparison("domain effect", statement, effects[m1, d1, d2], d1, d2))
     found += _data_sets(arms, recipes)
     found += _mitigations(arms, recipes)
-    methods, domains = (list(dict.fromkeys(cell[k] for cell in cells)) for k in (0, 1))
+    methods, domains = (sorted({cell[k] for cell in cells}) for k in (0, 1))
     for m1, m2 in combinations(methods, 2):
         for d1, d2 in combinations(domains, 2):
             if (m1, d1, d2) in effects and (m2, d1, d2) in effects:
-                weights = effects[m2, d1, d2] - effects[m1, d1, d2]
-                statement = f"({d2} − {d1}) in {m2} less that in {m1}"
-                found.append(comparison("domain x method", statement, weights, m2, m1))
+                weights = effects[m1, d1, d2] - effects[m2, d1, d2]
+                statement = f"({d1} − {d2}) in {m1} less that in {m2}"
+                found.append(comparison("domain x method", statement, weights, m1, m2))
     return found
 
 
@@ -118,7 +119,7 @@ def _gains(arms: Sequence[Arm]) -> list[tuple[str, Floats, str, str]]:
     found = []
     for base in (arm for arm in arms if arm.base):
         start = np.array([float(arm is base) for arm in arms])
-        for recipe in dict.fromkeys(arm.recipe for arm in arms if arm.plain):
+        for recipe in sorted({arm.recipe for arm in arms if arm.plain}):
             text = " ".join(part for part in recipe if part)
             weights = recipe_weights(arms, recipe) - start
             found.append((f"{text} − {base.name}", weights, text, base.name))
@@ -127,10 +128,10 @@ def _gains(arms: Sequence[Arm]) -> list[tuple[str, Floats, str, str]]:
 
 def _data_sets(arms: Sequence[Arm], recipes: tuple[tuple[str, ...], ...]) -> list[Comparison]:
     """Replication: the domain effect with each data set, and data sets of one domain against each other."""
-    distinct = list(dict.fromkeys(arm.recipe for arm in arms if arm.plain))
+    distinct = sorted({arm.recipe for arm in arms if arm.plain})
     effects: list[Comparison] = []
     others: list[Comparison] = []
-    for first, second in combinations(distinct, 2):
+    for second, first in combinations(distinct, 2):
         (method, domain, data), (_, other, more) = first, second
         weights = recipe_weights(arms, second) - recipe_weights(arms, first)
         several = any(sum(r[:2] == recipe[:2] for r in distinct) > 1 for recipe in (first, second))
@@ -152,7 +153,7 @@ def _mitigations(arms: Sequence[Arm], recipes: tuple[tuple[str, ...], ...]) -> l
     """
     found = []
     plain = {arm.recipe for arm in arms if arm.plain}
-    for recipe in dict.fromkeys(arm.recipe for arm in arms if arm.trained and not arm.plain):
+    for recipe in sorted({arm.recipe for arm in arms if arm.trained and not arm.plain}):
         *rest, mitigation = recipe
         if tuple(rest) in plain:
             name = " ".join(filter(None, rest))

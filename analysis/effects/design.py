@@ -31,6 +31,7 @@ from typing import Any
 
 from value_retention.analysis.runs.names import check_names
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.text import by_name
 
 MEASURES = {
     "task_loss": (0.0, math.inf),
@@ -193,7 +194,8 @@ def _with_roles(arms: Sequence[tuple[Arm, str]], where: str) -> list[Arm]:
         for arm, role in arms
     ]
     _check_distinct(found, where)
-    return found
+    # Roles first, then by name: nothing depends on the order of the file.
+    return sorted(found, key=lambda arm: (not arm.before, not arm.base, not arm.control, by_name(arm.name)))
 
 
 def _check_keys(entry: Mapping[str, Any], known: set[str], where: str) -> None:

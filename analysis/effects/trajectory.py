@@ -97,14 +97,15 @@ def first_loss(effects: Sequence[Effect]) -> Effect | None:
 
 
 def trajectories(
-    panels: Sequence[Panel], effects: Sequence[Effect], settings: Settings
+    panels: Sequence[Panel], effects: Sequence[Effect], settings: Settings, order: Sequence[str]
 ) -> tuple[Trajectory, ...]:
     """The trajectory of each benchmark with a baseline and two checkpoints or more.
 
     Args:
-        panels: Runs in the order of training, one panel per benchmark.
+        panels: The runs, one panel per benchmark.
         effects: Judged effects, every run against one baseline.
         settings: For level and seed.
+        order: Names of the runs in the order of training.
 
     Raises:
         InputError: no benchmark has two checkpoints beside the baseline.
@@ -112,6 +113,7 @@ def trajectories(
     found = []
     for panel in panels:
         own = [e for e in effects if e.benchmark == panel.benchmark and e.tier == "primary"]
+        own.sort(key=lambda effect: order.index(effect.run))
         if len(own) > 1 and len({effect.baseline for effect in own}) == 1:
             found.append(_trajectory(panel, own, settings))
     if not found:

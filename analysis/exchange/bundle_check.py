@@ -37,9 +37,9 @@ DRAWING = ("matplotlib", "numpy", "platform")
 TOLERANCE = 1e-9
 """Largest difference, relative or absolute, between a recorded figure and the same figure computed elsewhere."""
 
-RESAMPLED = {"boot_low": 1e-4, "boot_high": 1e-4, "p_flip": 1e-3}
-"""The same for figures from resampling. Its matrix products are in single precision, and the order in which they add
-depends on the processor and the number of threads."""
+RESAMPLED = {"p_flip": 1e-3}
+"""The same for the sign-flip p. Its matrix products are in single precision, and the order in which they add depends
+on the processor and the number of threads."""
 
 
 @cache

@@ -11,7 +11,7 @@ from value_retention.analysis.effects.estimate import run_scores
 from value_retention.analysis.effects.provenance import Judged, judged_of
 from value_retention.analysis.effects.rows import Score
 from value_retention.analysis.runs.align import OVERALL, align, metrics_of
-from value_retention.analysis.runs.load import Run
+from value_retention.analysis.runs.load import Run, runs_in_order
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.errors import InputError
@@ -76,7 +76,7 @@ def parts_of(runs: Sequence[Run]) -> list[Part]:
         InputError: an answer that occurs twice, or a run without any score.
     """
     found = []
-    for run in runs:
+    for run in runs_in_order(runs):
         for scores in reduce_run(run.name, run.files, run.records):
             records = tuple(record for record in run.records if record.benchmark == scores.benchmark)
             panel = align([scores])

@@ -21,7 +21,7 @@ from value_retention.analysis.judges.leave_one_out import (
 )
 from value_retention.analysis.judges.matching import Labels, Target
 from value_retention.analysis.judges.raters import Rater, graded_by, rater_labels
-from value_retention.analysis.runs.load import Run
+from value_retention.analysis.runs.load import Run, runs_in_order
 from value_retention.analysis.stats.inter_rater import NAMES, coefficients, unit_sums
 from value_retention.analysis.stats.misclassification import (
     Corrected,
@@ -98,6 +98,9 @@ def calibrate(
         level: Confidence level.
         pairs: Benchmark, baseline and run of each difference; None for every run less the first.
     """
+    if pairs is None:
+        pairs = {(b, runs[0].name, run.name) for run in runs[1:] for b in run.benchmarks()}
+    runs = runs_in_order(runs)
     held: dict[tuple[Rater, str, str], list[JudgedGrade]] = {}
     answers: dict[tuple[Rater, str, str], list[AnswerRecord]] = {}
     for run in runs:

@@ -73,8 +73,8 @@ def run_differences(
     judge: str,
     benchmark: str,
     runs: Sequence[JudgedRun],
-    level: float = 0.95,
-    pairs: Collection[tuple[str, str, str]] | None = None,
+    level: float,
+    pairs: Collection[tuple[str, str, str]],
 ) -> Iterator[RunDifference]:
     """Yield the differences of two runs, for every group with labels on both.
 
@@ -83,13 +83,11 @@ def run_differences(
         benchmark: ``anima_2_2`` or ``moru``.
         runs: Its runs.
         level: Confidence level.
-        pairs: Benchmark, baseline and run of each difference; None for every run less the first.
+        pairs: Benchmark, baseline and run of each difference.
     """
-    if pairs is None:
-        chosen = [(runs[0], run) for run in runs[1:]]
-    else:
-        chosen = [(a, b) for a, b in permutations(runs, 2) if (benchmark, a.run, b.run) in pairs]
-    for baseline, run in chosen:
+    for baseline, run in permutations(runs, 2):
+        if (benchmark, baseline.run, run.run) not in pairs:
+            continue
         first, own = ({c.name: c for c in r.confusions if c.kind != "dimension"} for r in (baseline, run))
         place = {item: k for k, item in enumerate(run.column.items)}
         shared = [(k, place[item]) for k, item in enumerate(baseline.column.items) if item in place]

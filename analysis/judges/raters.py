@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from value_retention.analysis.runs.load import Run
+from value_retention.analysis.runs.load import Run, runs_in_order
 from value_retention.analysis.stats.cluster import Floats
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import is_english
@@ -152,7 +152,8 @@ def shared_grades(runs: Sequence[Run]) -> tuple[list[SharedGrades], list[str]]:
     """
     found: list[SharedGrades] = []
     lacking: list[str] = []
-    for benchmark in dict.fromkeys(b for run in runs for b in run.benchmarks()):
+    runs = runs_in_order(runs)
+    for benchmark in sorted({b for run in runs for b in run.benchmarks()}):
         answers = {run.name: answers_of(run, benchmark) for run in runs}
         held = {name: records for name, records in answers.items() if records}
         judged = {name: records for name, records in held.items() if any(r.grades for r in records.values())}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from value_retention.analysis.runs.scores import Question, RunScores
 from value_retention.analysis.stats.cluster import ClusterTable, Floats, cluster_table, combine, take
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.text import by_name
 
 Kind = Literal["overall", "normalized", "dimension", "group", "language", "source"]
 """Kind of a figure."""
@@ -50,7 +51,7 @@ class Panel:
     Attributes:
         benchmark: Its name.
         runs: Names, in the order given.
-        questions: Union of the runs' questions.
+        questions: Union of the runs' questions, by name.
         dimensions: The D dimensions.
         weights: Their weights.
         score: Shape (r, n, 1 + D), in [0, 1].
@@ -62,7 +63,7 @@ class Panel:
         answers: Shape (r, n).
         noise: Variance of the overall score over new answers, shape (r, n).
         membership: One row per cluster, 1 where the question belongs to it; shape (clusters, n).
-        clusters: Names of the clusters.
+        clusters: Names of the clusters, sorted.
         total: Questions of the whole benchmark; None where the runs do not tell.
     """
 
@@ -100,7 +101,8 @@ def align(runs: Sequence[RunScores]) -> Panel:
     """
     # A log without the English texts has more clusters; the run that knows them has the last word.
     by_clusters = sorted(runs, key=lambda run: -len({q.cluster for q in run.questions}))
-    questions = {q.item: q for run in by_clusters for q in run.questions}
+    known = {q.item: q for run in by_clusters for q in run.questions}
+    questions = {item: known[item] for item in sorted(known, key=by_name)}
     dimensions = list(dict.fromkeys(d for run in runs for d in run.dimensions))
     row = {item: i for i, item in enumerate(questions)}
     column = {d: k + 1 for k, d in enumerate(dimensions)}
@@ -126,7 +128,7 @@ def align(runs: Sequence[RunScores]) -> Panel:
         answers[r, place[0].ravel()] = run.answers
         noise[r, place[0].ravel()] = run.noise
         weights[[column[d] - 1 for d in run.dimensions]] = run.weights
-    clusters = list(dict.fromkeys(q.cluster for q in questions.values()))
+    clusters = sorted({q.cluster for q in questions.values()}, key=by_name)
     totals = {run.identity.total for run in runs}
     membership = np.array([[q.cluster == c for q in questions.values()] for c in clusters], dtype=float)
     return Panel(

@@ -16,6 +16,7 @@ from value_retention.analysis.runs.names import title_of
 from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, canonical_json
+from value_retention.tasks.text import by_name
 
 logger = logging.getLogger("value_retention")
 
@@ -95,7 +96,17 @@ def load_runs(paths: Sequence[str | Path], judge: str | None = None, score: str 
                 hint="name them: first=PATH second=PATH",
             )
         seen[run.name] = run
-    return [_ceiling_apart(run) for run in runs]
+    return [_ceiling_apart(replace(run, records=in_order(run.records))) for run in runs]
+
+
+def in_order(records: Iterable[AnswerRecord]) -> tuple[AnswerRecord, ...]:
+    """Records by benchmark, item and epoch, so that no figure depends on the order of lines or files."""
+    return tuple(sorted(records, key=lambda r: (r.benchmark, by_name(r.item), r.epoch, r.answer_hash)))
+
+
+def runs_in_order(runs: Iterable[Run]) -> list[Run]:
+    """Runs by name."""
+    return sorted(runs, key=lambda run: by_name(run.name))
 
 
 def _exists(place: Path) -> bool:

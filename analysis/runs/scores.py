@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from value_retention.analysis.runs.guards import Marks, marks_of
 from value_retention.analysis.runs.identity import Identity, identity_of
+from value_retention.analysis.runs.load import in_order
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import Floats
 from value_retention.tasks.errors import InputError
@@ -139,8 +140,9 @@ def reduce_run(
     """
     if not records:
         raise InputError("the run has no answers", where=", ".join(files) or name)
+    records = in_order(records)
     benchmarks = dict.fromkeys(record.benchmark for record in records)
-    tops = {b: [r for r in ceiling if r.benchmark == b] for b in benchmarks}
+    tops = {b: [r for r in in_order(ceiling) if r.benchmark == b] for b in benchmarks}
     return [
         replace(
             _reduce(name, files, b, [r for r in records if r.benchmark == b]),

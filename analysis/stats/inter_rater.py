@@ -138,7 +138,7 @@ def with_intervals(sums: Floats, pair: bool, resamples: int, seed: int, level: f
             for name, value in zip(NAMES, values, strict=True)
         ]
     counts = resample.cluster_counts(len(sums), resamples, seed)
-    drawn = coefficients((sums.T.astype(counts.dtype) @ counts).astype(np.float64), pair)
+    drawn = coefficients(sums.T @ counts, pair)
     lost = np.isnan(drawn).mean(axis=1)
     low, high = resample.percentile_interval(drawn, level)
     found = []

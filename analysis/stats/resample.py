@@ -9,7 +9,6 @@ so that both give the same resamples for the same seed.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,20 +27,19 @@ _ROWS_AT_ONCE = 500  # Bincount of this many resamples stays in the processor's 
 
 
 @lru_cache(maxsize=8)
-def cluster_counts(clusters: int, resamples: int, seed: int, single: bool = True) -> NDArray[Any]:
+def cluster_counts(clusters: int, resamples: int, seed: int) -> Floats:
     """How often each cluster is drawn in each resample.
 
     Args:
         clusters: Number of clusters to draw, with replacement, and to draw from.
         resamples: Number of resamples.
         seed: Seed of the random integers.
-        single: float32 instead of float64.
 
     Returns:
         Read-only array of shape (clusters, resamples); every column adds up to ``clusters``.
     """
     rng = np.random.default_rng(seed)
-    counts = np.empty((clusters, resamples), np.float32 if single else np.float64)
+    counts = np.empty((clusters, resamples))
     for start in range(0, resamples, _ROWS_AT_ONCE):
         rows = min(_ROWS_AT_ONCE, resamples - start)
         drawn = rng.integers(0, clusters, (rows, clusters)) + np.arange(rows)[:, None] * clusters
@@ -51,7 +49,7 @@ def cluster_counts(clusters: int, resamples: int, seed: int, single: bool = True
     return counts
 
 
-def bootstrap(table: ClusterTable, counts: NDArray[Any]) -> NDArray[Any]:
+def bootstrap(table: ClusterTable, counts: Floats) -> Floats:
     """Every column's estimate in every resample.
 
     Args:
@@ -59,23 +57,22 @@ def bootstrap(table: ClusterTable, counts: NDArray[Any]) -> NDArray[Any]:
         counts: `cluster_counts` for the same number of clusters.
 
     Returns:
-        Shape (columns, resamples), precision of ``counts``; NaN where no drawn cluster carries the column.
+        Shape (columns, resamples); NaN where no drawn cluster carries the column.
     """
     # Equal sizes (the usual case) need no second product: the denominator is the same in every resample.
     constant = (table.sizes == table.sizes[:1]).all(axis=0)
     scale = np.where(constant, table.sizes.sum(axis=0), 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        sums = (table.sums / scale).T.astype(counts.dtype)
-        drawn: NDArray[Any] = sums @ counts
+        drawn: Floats = (table.sums / scale).T @ counts
         ragged = np.flatnonzero(~constant)
         if ragged.size:
             sizes, which = np.unique(table.sizes[:, ragged], axis=1, return_inverse=True)
-            denominators = sizes.T.astype(counts.dtype) @ counts
+            denominators = sizes.T @ counts
             drawn[ragged] /= denominators[which.ravel()]
     return drawn
 
 
-def combine_bootstrap(drawn: NDArray[Any], weights: Floats) -> NDArray[Any]:
+def combine_bootstrap(drawn: Floats, weights: Floats) -> Floats:
     """Weighted mean of bootstrapped columns in each resample; columns missing in a resample are left out.
 
     Args:
@@ -88,10 +85,10 @@ def combine_bootstrap(drawn: NDArray[Any], weights: Floats) -> NDArray[Any]:
     there = np.isfinite(drawn)
     total = weights @ there
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(weights @ np.where(there, drawn, 0.0) / total, dtype=drawn.dtype)[None, :]
+        return np.asarray(weights @ np.where(there, drawn, 0.0) / total)[None, :]
 
 
-def percentile_interval(drawn: NDArray[Any], level: float = 0.95) -> tuple[Floats, Floats]:
+def percentile_interval(drawn: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     """Percentile interval of each bootstrapped column, interpolated as `numpy.percentile` does.
 
     Only the two tails are sorted. A sample of the resamples tells how far they reach; where a tail turns out too
@@ -126,7 +123,7 @@ def percentile_interval(drawn: NDArray[Any], level: float = 0.95) -> tuple[Float
     return ends[0], ends[1]
 
 
-def _at(part: NDArray[Any], first: int, probability: float, size: int) -> float | None:
+def _at(part: Floats, first: int, probability: float, size: int) -> float | None:
     """A quantile of ``size`` values, of which ``part`` are those from place ``first`` on; None if not in it."""
     position = probability * (size - 1)
     below = int(position)
