@@ -31,6 +31,9 @@ BIN = Path(PYTHON).parent
 REAL = Path(os.environ.get("VALUE_RETENTION_TEST_ROWS") or ROOT.parent / "shared" / "data" / "hub").resolve()
 """The gated rows, where they are at hand; the project ships none of them."""
 
+COUNTS: dict[str, Any] = json.loads((ROOT / "tests" / "golden" / "counts.json").read_text("utf-8"))
+"""Figures that equal upstream's, and what kills and faults may cost, as they were when they were written down."""
+
 ANIMA_2_2, MORU = (packaged()[name] for name in ("anima_2_2", "moru"))
 
 RUN = RunInfo("lm_eval", "0", "model")

@@ -17,6 +17,7 @@ import pytest
 from helpers import (
     ANIMA_2_2,
     BIN,
+    COUNTS,
     JUDGE,
     MODEL,
     MORU,
@@ -136,9 +137,10 @@ def ours(records: list[AnswerRecord]) -> dict[str, float | None]:
     return benchmark_scores(questions_of(records), packaged()[records[0].benchmark].weighted)
 
 
-def assert_upstreams_figures(records: list[AnswerRecord], log: EvalLog) -> None:
+def assert_upstreams_figures(records: list[AnswerRecord], log: EvalLog, data: str) -> None:
     mine, theirs = ours(records), upstream(log)
     names = set(theirs)
+    assert len(names) == COUNTS["parity"][data]
     assert names >= {"overall_mean", *records[0].dimensions}
     assert {name: mine[name] for name in names} == pytest.approx(theirs, abs=1e-9)
     assert {name for name, value in mine.items() if value is not None} - names <= {
@@ -196,7 +198,7 @@ def test_the_real_anima_rows_through_both_harnesses_and_upstream(tmp_path: Path)
     assert sum(record.grades_expected for record in lm) == sum(len(record.grades) for record in lm) == 2535
     assert sum(record.grades_missing for record in lm) == 0
     log = read_eval_log(one(tmp_path / "up_anima", "*.eval"))
-    assert_upstreams_figures(lm, log)
+    assert_upstreams_figures(lm, log, "anima_2_2")
     assert_upstreams_answers_and_grades(lm, log)
     assert_lm_evals_figures(tmp_path, "anima_2_2", lm)
     assert (stats["model"], stats["judge"]) == (3 * 570, 3 * 2535)
@@ -243,7 +245,7 @@ def test_sample_rows_through_both_harnesses_and_upstream(data: Path, server: Ser
         assert len(questions_of(lm)) == count
         log = read_eval_log(one(tmp_path / folder, "*.eval"))
         assert len(log.samples or ()) == len(lm) == 2 * count
-        assert_upstreams_figures(lm, log)
+        assert_upstreams_figures(lm, log, f"sample {benchmark}")
         if benchmark == "anima_2_2":
             assert_upstreams_answers_and_grades(lm, log)
     anima = lm_records(tmp_path, "anima_2_2")
