@@ -56,11 +56,11 @@ demo: $(STAMP)
 	@printf '\n4/5  Run both benchmarks on tuned.\n'
 	$(EVALUATE) --model_args pretrained=$(DEMO)/tuned --output_path $(DEMO)/runs/tuned > $(DEMO)/tuned.txt
 	@printf '\n5/5  Compare the two, question by question. A change of up to 5 points counts as none.\n'
-	$(BIN)/value-retention compare base=$(DEMO)/runs/base tuned=$(DEMO)/runs/tuned --margin 5 \
+	$(BIN)/value-retention compare base=$(DEMO)/runs/base tuned=$(DEMO)/runs/tuned --baseline base --margin 5 \
 		--json $(DEMO)/comparison.json
-	@$(BIN)/value-retention compare base=$(DEMO)/runs/base tuned=$(DEMO)/runs/tuned --margin 5 \
+	@$(BIN)/value-retention compare base=$(DEMO)/runs/base tuned=$(DEMO)/runs/tuned --baseline base --margin 5 \
 		--full > $(DEMO)/comparison.txt
-	@$(BIN)/value-retention report base=$(DEMO)/runs/base tuned=$(DEMO)/runs/tuned --margin 5 \
+	@$(BIN)/value-retention report base=$(DEMO)/runs/base tuned=$(DEMO)/runs/tuned --baseline base --margin 5 \
 		-o $(DEMO)/report.html
 	@printf '%s\n' "" "What you saw" \
 		"  lm_eval asked both checkpoints the 30 and 36 sample questions, and the judge graded every answer." \

@@ -324,7 +324,7 @@ def test_a_name_is_printed_as_it_is(tmp_path: Path, names: tuple[str, str]) -> N
     a, b = pair(tmp_path)
     runs = [f"{name}={path}" for name, path in zip(names, (a, b), strict=True)]
     plots = ["--plots", str(tmp_path / "plots"), "--latex", str(tmp_path / "t.tex")]
-    done = command("compare", *runs, "--margin", "5", "--full", *plots)
+    done = command("compare", *runs, "--baseline", names[0], "--margin", "5", "--full", *plots)
     assert done.exit_code == 0, done.exception
     assert f"{names[1]} against {names[0]}" in done.output
     headings = [line for line in done.output.splitlines() if "Difference" in line]

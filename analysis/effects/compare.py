@@ -37,6 +37,9 @@ ONE_RUN_EACH = (
 )
 
 
+BY_NAME = "No baseline is named: of two runs, the first by name is subtracted. --baseline NAME chooses it."
+
+
 def compare_pairs(
     runs: Sequence[RunScores],
     settings: Settings,
@@ -73,8 +76,8 @@ def compare_pairs(
     roles = [first, chosen]
     names.sort(key=lambda name: (roles.index(name) - 2 if name in roles else 0, by_name(name)))
     return _compare(
-        runs, settings, allow, names, chosen, lambda panel: pairs(panel.runs, chosen, first), (ONE_RUN_EACH,),
-        before=first,
+        runs, settings, allow, names, chosen, lambda panel: pairs(panel.runs, chosen, first),
+        (ONE_RUN_EACH,) if chosen else (ONE_RUN_EACH, BY_NAME), before=first,
     )  # fmt: skip
 
 
