@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from value_retention.analysis.examples.synthetic import anima_shape
 from value_retention.analysis.judges.confusion import JudgedGrade, confusions_of
 from value_retention.analysis.judges.differences import JudgedRun, run_differences
 from value_retention.analysis.judges.leave_one_out import QuestionColumn
@@ -20,7 +19,6 @@ from value_retention.analysis.planning import power
 from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.limits import interval_caution
-from value_retention.analysis.stats.pooling import partial_pooling
 from value_retention.analysis.stats.sequential import look_level, planned_times
 
 Array = np.ndarray[Any, Any]
@@ -239,62 +237,6 @@ def power_part(runs: int) -> Rows:
     ]
 
 
-def pooled_dimensions(
-    losses: Callable[[np.random.Generator, int], Array], runs: int, seed: int
-) -> dict[str, float]:
-    """Estimates of ANIMA's 13 dimensions, alone and partially pooled, in points.
-
-    Args:
-        losses: True difference of each dimension, points, from a generator and their number.
-        runs: Simulated comparisons.
-        seed: Seed.
-    """
-    rng = np.random.default_rng(seed)
-    names = list(dict.fromkeys(tag for *_, tags in anima_shape().rows for tag in tags))
-    carried = np.array([[name in tags for name in names] for *_, tags in anima_shape().rows], dtype=float)
-    errors: list[list[Array]] = [[], []]
-    inside: list[list[Array]] = [[], []]
-    flagged: list[list[Array]] = [[], []]
-    true = []
-    for _ in range(runs):
-        truth = losses(rng, len(names))
-        own = rng.normal(0, 12, (115, 1)) + rng.normal(0, 16, (115, 1))
-        table = cluster_table((truth + own + rng.normal(0, 27, (115, len(names)))) * carried, carried)
-        plain, pooled = cluster.t_interval(table), partial_pooling(table)
-        assert pooled is not None
-        for k, found in enumerate((plain, pooled)):
-            errors[k].append(found.estimate - truth)
-            inside[k].append((found.low <= truth) & (truth <= found.high))
-            flagged[k].append((found.high < 0) | (found.low > 0))
-        true.append(truth)
-    result = {}
-    zero = np.array(true) == 0
-    for k, name in enumerate(("alone", "pooled")):
-        result[f"error, {name}"] = float(np.sqrt(np.mean(np.square(errors[k]))))
-        result[f"coverage, {name}"] = float(np.mean(inside[k])) * 100
-        result[f"false flags, {name}"] = (
-            float(np.mean(np.array(flagged[k])[zero])) * 100 if zero.any() else 0.0
-        )
-    return result
-
-
-def pooling_part(runs: int) -> Rows:
-    """Dimensions that lost alike, differently, or alone."""
-
-    def alone(which: int) -> Callable[[np.random.Generator, int], Array]:
-        return lambda _, n: np.where(np.arange(n) == which, -20.0, 0.0)
-
-    cases: list[tuple[str, Callable[[np.random.Generator, int], Array]]] = [
-        ("none lost", lambda _, n: np.zeros(n)),
-        ("all lost 10 points", lambda _, n: np.full(n, -10.0)),
-        ("losses of 5 with a spread of 5", lambda rng, n: rng.normal(-5, 5, n)),
-        ("one of 101 questions lost 20", alone(0)),
-        ("one of 8 questions lost 20", alone(7)),
-        ("every second one lost 20", lambda _, n: np.where(np.arange(n) % 2, 0.0, -20.0)),
-    ]
-    return [(name, pooled_dimensions(losses, runs, k)) for k, (name, losses) in enumerate(cases)]
-
-
 def stopping(model: float, loss: float, runs: int, seed: int) -> dict[str, float]:
     """Judging ANIMA epoch by epoch at a margin of 5 points until `retained`, `degraded` or `improved` is shown.
 
@@ -407,7 +349,6 @@ PARTS: dict[str, tuple[str, int, Callable[[int], Rows]]] = {
     "rare": ("coverage of the t interval, scores near 0", 1, rare_part),
     "judge": ("coverage of the corrected difference, per cent", 10, judge_part),
     "power": ("designs planned for 80 % power", 2, power_part),
-    "pooling": ("13 dimensions, points and per cent", 10, pooling_part),
     "stopping": ("judging epoch by epoch, margin 5, per cent", 2, stopping_part),
     "family": ("sign flips in large families, per cent", 10, family_part),
 }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from simulation_inference import (
     SIZES,
     judge_errors,
     large_family,
     planned_power,
-    pooled_dimensions,
     rare_grades,
     unequal_clusters,
 )
@@ -56,10 +54,3 @@ def test_a_planned_design_has_the_power_that_it_promises(model: float, languages
     found = planned_power(model, languages, 5, 1000, 1)
     assert found["retained, per cent"] == pytest.approx(80, abs=4)
     assert found["degraded, per cent"] == pytest.approx(80, abs=4)
-
-
-def test_pooling_halves_the_error_of_a_common_loss_and_covers() -> None:
-    found = pooled_dimensions(lambda _, n: np.full(n, -10.0), 100, 1)
-    assert found["error, pooled"] < 0.55 * found["error, alone"]
-    assert found["coverage, pooled"] > 93
-    assert pooled_dimensions(lambda _, n: np.zeros(n), 100, 1)["false flags, pooled"] < 6

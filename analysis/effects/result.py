@@ -16,7 +16,6 @@ from value_retention.analysis.effects.guards import Guarded
 from value_retention.analysis.effects.leave_out import WithoutLanguage, without_each_language
 from value_retention.analysis.effects.margins import smallest_margin
 from value_retention.analysis.effects.plane import Plane
-from value_retention.analysis.effects.pooled import EXPLORATORY, PooledDimension, pooled_dimensions
 from value_retention.analysis.effects.probes import ProbeCorrelation
 from value_retention.analysis.effects.provenance import Judged, provenance
 from value_retention.analysis.effects.rows import Contrast, Effect, Score, Share
@@ -92,14 +91,6 @@ class Result:
     planes: tuple[Plane, ...] = ()
     probes: tuple[ProbeCorrelation, ...] = ()
 
-    def pooled(self) -> list[PooledDimension]:
-        """The dimensions of every comparison, partially pooled: exploratory."""
-        return [
-            row
-            for panel, comparisons in zip(self.panels, self.comparisons, strict=True)
-            for row in pooled_dimensions(panel, comparisons, self.settings.level)
-        ]
-
     def without_language(self) -> list[WithoutLanguage]:
         """Every primary comparison with each language left out in turn."""
         return [
@@ -161,11 +152,6 @@ class Result:
             "agreement": [{"run": run, **asdict(row)} for run, row in self.agreements],
             "calibration": [asdict(row) for row in self.calibrated],
             "capability": [asdict(row) for row in self.capability],
-            "pooled_dimensions": {
-                "tier": "exploratory",
-                "note": EXPLORATORY,
-                "rows": [asdict(row) for row in self.pooled()],
-            },
             "leave_one_language_out": [asdict(row) for row in self.without_language()],
             "judge_scores": [{"run": run, **asdict(row)} for run, row in self.judge_scores],
             "trajectory": [asdict(row) for row in self.trajectories],

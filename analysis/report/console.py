@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from value_retention.analysis.effects.pooled import EXPLORATORY
 from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Effect
@@ -26,7 +25,6 @@ from value_retention.analysis.report.cells import (
 )
 from value_retention.analysis.report.guards import guard_lines
 from value_retention.analysis.report.notes import explained, language_notes
-from value_retention.analysis.report.pooled import pooled_cells
 from value_retention.analysis.report.sections import ADDED, STUDY, TABLES
 from value_retention.analysis.report.sensitivity import caution, cautions, judge_errors
 from value_retention.analysis.report.tables import effect_tables
@@ -111,13 +109,6 @@ def print_result(
     if result.shares:
         title = f"Retained share: what is left of the gain over {result.shares[0].before}"
         table(title, SHARE_TITLES, [share_cells(share) for share in result.shares])
-    if full:
-        for (benchmark, statement), members in groupby(result.pooled(), lambda r: (r.benchmark, r.statement)):
-            table(
-                f"Exploratory: {title_of(benchmark)}, {statement}: dimensions, partially pooled",
-                *pooled_cells(list(members)),
-            )
-            say(out, EXPLORATORY, "dim")
     for key in (*STUDY, *(ADDED if full else ())):
         for part in TABLES[key](result):
             print_table(out, part.title, part.headings, part.rows)

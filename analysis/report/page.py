@@ -197,7 +197,7 @@ PICTURES = {
     "verdicts": ("Verdicts: differences with their intervals, against 0 and the margin", "comparisons"),
     "mitigations": ("Mitigations: differences from the plain arm, intervals not adjusted", "comparisons"),
     "forest": ("Differences with their intervals, against 0 and the margin", "comparisons"),
-    "questions": ("Both scores on every question", "questions"),
+    "questions": ("Both scores on every question", "comparisons"),
     "languages": ("English and other languages", "scores"),
     "margins": ("Verdict by margin", "margins"),
     "missing": ("Differences with their bounds over the missing grades", "missing"),

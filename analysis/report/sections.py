@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
 from value_retention.analysis.effects.margins import margin_p, smallest_margin
-from value_retention.analysis.effects.pooled import EXPLORATORY
-from value_retention.analysis.effects.result import Result, question_rows
+from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.judges.leave_one_out import Score
 from value_retention.analysis.report.capability import capability_tables
@@ -28,7 +27,6 @@ from value_retention.analysis.report.cells import (
 )
 from value_retention.analysis.report.guards import guard_tables
 from value_retention.analysis.report.plane import plane_tables, probe_tables
-from value_retention.analysis.report.pooled import pooled_cells
 from value_retention.analysis.report.tables import Table, effect_tables
 from value_retention.analysis.report.trajectory import trajectory_tables
 from value_retention.analysis.runs.names import title_of
@@ -64,13 +62,6 @@ def comparison_tables(result: Result) -> Iterator[Table]:
         columns = effect_columns(result, effects)
         rows = [[column.cell(effect) for column in columns] for effect in effects]
         yield Table(title, [column.title for column in columns], rows)
-
-
-def pooled_tables(result: Result) -> Iterator[Table]:
-    """Dimensions, partially pooled."""
-    for (benchmark, statement), members in groupby(result.pooled(), lambda r: (r.benchmark, r.statement)):
-        title = f"Exploratory: {title_of(benchmark)}, {statement}: dimensions, partially pooled"
-        yield Table(title, *pooled_cells(list(members)), EXPLORATORY)
 
 
 def contrast_tables(result: Result) -> Iterator[Table]:
@@ -199,20 +190,6 @@ def agreement_tables(result: Result) -> Iterator[Table]:
         )
 
 
-def question_tables(result: Result) -> Iterator[Table]:
-    """Score of every run on every question."""
-    for panel in result.panels:
-        yield Table(
-            f"{title_of(panel.benchmark)}: score of every run on every question, %",
-            ["Item", "Language", *panel.runs],
-            [
-                [row["item"], row["language"], *(number(row["scores"][run]) or "no score" for run in panel.runs)]
-                for row in question_rows(panel)
-            ],
-            folded=True,
-        )  # fmt: skip
-
-
 def primary(result: Result) -> Iterator[tuple[str, list[Effect]]]:
     """The primary effects of each benchmark."""
     for panel in result.panels:
@@ -239,7 +216,6 @@ TABLES: dict[str, Callable[[Result], Iterable[Table]]] = {
     "probe": probe_tables,
     "comparisons": comparison_tables,
     "capability": capability_tables,
-    "pooled": pooled_tables,
     "contrasts": contrast_tables,
     "margins": margin_tables,
     "ceilings": ceiling_tables,
@@ -248,7 +224,6 @@ TABLES: dict[str, Callable[[Result], Iterable[Table]]] = {
     "without-language": language_tables,
     "judges": judge_tables,
     "agreement": agreement_tables,
-    "questions": question_tables,
 }
 """Key to the tables of a section. The keys are anchors of the page; a plot names the section with its figures."""
 
