@@ -23,7 +23,6 @@ COMMANDS = {
     "export": "A run in the formats of Every Eval Ever and the Hugging Face Hub.",
     "export-upstream": "The benchmarks as tasks in a clone of lm-evaluation-harness.",
     "arms": "Several trained checkpoints: every arm, domain effects, interactions.",
-    "paper": "The published claims, checked on your runs or synthetic ones.",
     "agreement": "Agreement of judges on the same answers, per dimension and language.",
     "calibrate": "Judges compared with human labels; scores corrected for their errors.",
     "probe": "Pairs of judged answers, for a probe of checkpoints without a judge.",

@@ -1,4 +1,4 @@
-"""Experiments of several arms: the file, the comparisons, the seeds, and the published claims."""
+"""Experiments of several arms: the file, the comparisons and the seeds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from value_retention.analysis import compare
 from value_retention.analysis.effects.compare import compare_arms
 from value_retention.analysis.effects.comparisons import comparisons_of
 from value_retention.analysis.effects.design import Arm, read_arms
-from value_retention.analysis.effects.provenance import LABEL
 from value_retention.analysis.effects.result import Result
-from value_retention.analysis.examples.claims import PUBLISHED, paper_claims
-from value_retention.analysis.examples.paper import synthetic_arms, synthetic_result, synthetic_runs
+from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.seeds import ONE_SEED
 from value_retention.analysis.stats.settings import Settings, checked_settings
@@ -42,13 +40,22 @@ def tenths(*shape: int) -> np.ndarray:
     return RNG.integers(1, 10, shape) / 10
 
 
+def overall(result: Result, comparison: str, statement: str = "") -> Effect:
+    """The only effect of a kind of comparison on the mean of ANIMA whose statement contains a text."""
+    (found,) = (
+        e
+        for e in result.effects
+        if (e.comparison, e.benchmark, e.metric) == (comparison, "anima_2_2", "overall_mean")
+        and statement in e.statement
+    )
+    return found
+
+
 def test_two_arms_give_what_compare_gives() -> None:
     arms = [arm("SFT", "helpfulness"), arm("SFT", "coding")]
     scores = tenths(2, 40)
     runs = made([a.name for a in arms], scores)
-    (found,) = compare_arms(arms, runs, Settings(margin=5.0)).find(
-        "domain effect", "anima_2_2", "overall_mean"
-    )
+    found = overall(compare_arms(arms, runs, Settings(margin=5.0)), "domain effect")
     items = [
         {str(k): [{f"d{d}": float(d < round(s * 10)) for d in range(10)}] for k, s in enumerate(row)}
         for row in scores
@@ -73,9 +80,9 @@ def test_domain_method_and_replication_by_hand() -> None:
     means = scores.mean(axis=1) * 100
 
     def difference(kind: str, text: str) -> float:
-        (found,) = result.find(kind, "anima_2_2", "overall_mean", text)
-        assert found.difference is not None
-        return found.difference
+        found = overall(result, kind, text).difference
+        assert found is not None
+        return found
 
     sft = means[2] - (means[0] + means[1]) / 2
     grpo = means[4] - means[3]
@@ -108,7 +115,7 @@ def test_several_seeds_give_a_wider_interval_and_one_seed_a_sentence() -> None:
     level = np.array([0.1, 0.0, -0.1, 0.2, 0.1, 0.0])[:, None]
     scores = (0.3 + 0.4 * RNG.random((1, 60)) + level + 0.1 * RNG.integers(0, 2, (6, 60))).round(1)
     result = compare_arms(arms, made([a.name for a in arms], scores), Settings())
-    (found,) = result.find("domain effect", "anima_2_2", "overall_mean")
+    found = overall(result, "domain effect")
     assert found.seeds is not None
     assert found.new_questions is not None
     assert found.seeds.high - found.seeds.low > 3 * (found.new_questions.high - found.new_questions.low)
@@ -241,7 +248,7 @@ def test_a_mitigation_is_compared_with_its_plain_arm_and_changes_no_other_figure
     runs = made([a.name for a in arms], scores)
     result = compare_arms(arms, runs, Settings(margin=5.0))
     without = compare_arms(plain, [r for r in runs if r.run in {a.name for a in plain}], Settings(margin=5.0))
-    (found,) = result.find("mitigation", "anima_2_2", "overall_mean")
+    found = overall(result, "mitigation")
     assert found.statement == "SFT helpfulness dolly: with replay 10 % − plain"
     assert found.difference == pytest.approx((scores[4] - scores[5]).mean() * 100)
     assert (found.tier, found.verdict) == ("exploratory", None)
@@ -307,119 +314,3 @@ def test_a_bad_arms_file_is_a_clear_message(tmp_path: Path, text: str, message: 
     assert "arms.yaml" in str(error.value)
     with pytest.raises(InputError, match="cannot be read"):
         read_arms(tmp_path / "none.yaml")
-
-
-@pytest.fixture(scope="module")
-def results() -> dict[str, Result]:
-    """The synthetic experiment under both readings of "multilingual"."""
-    return {
-        reading: synthetic_result(reading, Settings(margin=5.0))
-        for reading in ("overall_mean", "non_english_mean")
-    }
-
-
-@pytest.mark.slow
-def test_the_published_table_is_rebuilt(results: dict[str, Result]) -> None:
-    for reading, result in results.items():
-        scores = {(s.run, s.benchmark, s.metric): s.score for s in result.scores}
-        for (method, domain), published in PUBLISHED.items():
-            name = f"{method} {domain}"
-            assert scores[name, "anima_2_2", "overall_mean"] == pytest.approx(published["anima_2_2"], abs=0.1)
-            if "moru English" in published:
-                assert scores[name, "moru", "english_mean"] == pytest.approx(
-                    published["moru English"], abs=0.1
-                )
-                multilingual = scores[name, "moru", reading]
-                assert multilingual == pytest.approx(published["moru multilingual"], abs=0.1)
-        assert result.headline[0] == LABEL
-        assert "Assumed, because the paper does not say" in result.headline[1]
-
-
-@pytest.mark.slow
-def test_the_first_reading_implies_a_reversal_of_fourteen_points(results: dict[str, Result]) -> None:
-    (found,) = results["overall_mean"].find("domain effect", "moru", "non_english_mean")
-    assert found.difference == pytest.approx(-14.4, abs=0.2)
-    (other,) = results["non_english_mean"].find("domain effect", "moru", "non_english_mean")
-    assert other.difference == pytest.approx(-1.1, abs=0.2)
-
-
-@pytest.mark.slow
-def test_generated_records_confirm_no_claim(results: dict[str, Result]) -> None:
-    """They hit the published means by construction; they show what can be seen with this many questions."""
-    for reading, result in results.items():
-        claims = {c.claim: c for c in paper_claims(result, [reading])}
-        seen = {claim: c.conclusion for claim, c in claims.items()}
-        assert set(seen.values()) <= {
-            "would be seen at these sizes", "would not be seen at these sizes", "cannot be checked",
-        }  # fmt: skip
-        for text in ("29.5 points above", "13.3 points above", "25.5 points above"):
-            (claim,) = [c for c in claims if text in c]
-            assert seen[claim] == "would be seen at these sizes"
-        (gone,) = [c for name, c in claims.items() if "disappears" in name]
-        if reading == "overall_mean":
-            assert gone.conclusion == "would not be seen at these sizes"
-            assert "the effect is reversed, not absent" in gone.why
-        (ratio,) = [c for name, c in claims.items() if "4.5 times" in name]
-        assert "ratio 4." in ratio.why
-        (again,) = [c for name, c in claims.items() if "second helpfulness" in name]
-        assert again.conclusion == "cannot be checked"
-
-
-@pytest.mark.parametrize(
-    ("gap", "expected"),
-    [
-        (0.3, "agrees in size"),
-        (0.1, "same direction, smaller"),
-        (0.6, "same direction, larger"),
-        (0.0, "not shown"),
-        (-0.2, "contradicted"),
-    ],
-)
-def test_a_claim_is_held_against_its_size(gap: float, expected: str) -> None:
-    arms = [arm("SFT", "helpfulness"), arm("SFT", "coding")]
-    noise = 0.1 * (np.arange(60) % 3 - 1)
-    low = np.full(60, 0.2 if gap >= 0 else 0.6)
-    result = compare_arms(
-        arms, made([a.name for a in arms], np.stack([low, low + gap + noise]).round(1)), Settings()
-    )
-    (claim,) = [c for c in paper_claims(result) if "29.5 points above" in c.claim]
-    assert claim.conclusion == expected, claim.why
-
-
-def test_a_second_data_set_can_be_checked() -> None:
-    arms = [
-        arm("SFT", "helpfulness", "dolly"),
-        arm("SFT", "helpfulness", "other"),
-        arm("SFT", "coding", "magicoder"),
-    ]
-    low = tenths(2, 40) * 0.4
-    scores = np.vstack([low, low.mean(axis=0, keepdims=True) + 0.3 + 0.1 * (np.arange(40) % 2)]).round(1)
-    result = compare_arms(arms, made([a.name for a in arms], scores), Settings(margin=5.0))
-    claims = {c.claim: c.conclusion for c in paper_claims(result)}
-    assert claims["a second helpfulness data set gives the same difference to coding"] != "cannot be checked"
-    unknown = [c for c, conclusion in claims.items() if conclusion == "cannot be checked"]
-    assert len(unknown) == 6, "no GRPO, MORU or base here"
-
-
-@pytest.mark.slow
-def test_no_ratio_is_named_when_the_english_gain_may_be_zero() -> None:
-    result = synthetic_result("overall_mean", Settings(), base_score=55)
-    (effect,) = [
-        c
-        for c in result.find_contrasts("gain over base", "anima_2_2", "SFT coding")
-        if c.statement.startswith("SFT")
-    ]
-    assert effect.ratio is not None
-    assert effect.ratio.kind == "unbounded"
-    (claim,) = [c for c in paper_claims(result, ["overall_mean"]) if "4.5 times" in c.claim]
-    assert "no factor can be named" in claim.why
-    with pytest.raises(InputError, match="leaves no gain"):
-        synthetic_result("overall_mean", Settings(), base_score=70)
-
-
-@pytest.mark.slow
-def test_synthetic_runs_follow_their_seed() -> None:
-    first, same, other = (synthetic_runs("overall_mean", seed)[1].score for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, same)
-    assert not np.array_equal(first, other)
-    assert synthetic_arms()[0].base

@@ -76,7 +76,6 @@ REPLACED = (
         "time: answers of eight tokens",
     ),
     Replaced(r"dolly=out/sft-dolly", "dolly=checkpoint", "training takes time"),
-    Replaced(r"(--synthetic --draws) 20", r"\1 1 --resamples 1000", "time"),
     Replaced(r"(python tests/simulation.py)", r"\1 20", "time: 20 simulated runs, not 4,000"),
     Replaced(r"meta-llama/Llama-3.1-8B", "checkpoint", "no hub: the tokenizer of the tiny checkpoint"),
     Replaced(

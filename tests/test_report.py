@@ -298,10 +298,9 @@ def test_arms_are_not_written_over_either(tmp_path: Path) -> None:
     a, b = pair(tmp_path)
     arms = tmp_path / "arms.yaml"
     arms.write_text(f"arms:\n  - {{base: true, run: {a}}}\n  - {{domain: d, method: m, run: {b}}}\n")
-    for name in ("arms", "paper"):
-        for place in (arms, Path(a)):
-            done = command(name, str(arms), "--json", str(place))
-            assert "the output would overwrite an input" in str(done.exception), done.exception
+    for place in (arms, Path(a)):
+        done = command("arms", str(arms), "--json", str(place))
+        assert "the output would overwrite an input" in str(done.exception), done.exception
     both = command("arms", str(arms), "--json", str(tmp_path / "o"), "--latex", str(tmp_path / "o"))
     assert "two outputs go to the same file" in str(both.exception)
     assert "arms:" in arms.read_text("utf-8")
@@ -410,10 +409,6 @@ def test_the_arms_command_reads_its_file(tmp_path: Path) -> None:
         if (e["comparison"], e["benchmark"], e["metric"]) == ("domain effect", "anima_2_2", "overall_mean")
     ]
     assert overall["difference"] == pytest.approx(30, abs=0.2)
-    claims = command("paper", str(arms))
-    assert claims.exit_code == 0, claims.output
-    assert "WOULD BE SEEN AT THESE SIZES: SFT on coding data scores 29.5 points above" in claims.output
-    assert "CANNOT BE CHECKED: GRPO on coding data" in claims.output
 
 
 def experiment(folder: Path, **runs: MadeRun) -> Path:
@@ -498,7 +493,7 @@ def svg_text(path: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["compare", "arms", "paper"])
+@pytest.mark.parametrize("name", ["compare", "arms"])
 def test_every_output_names_the_judge_and_warns_first(tmp_path: Path, name: str) -> None:
     """A judge that is not an LLM and sample items: in the terminal, JSON, CSV, parquet, LaTeX and each figure."""
     sample = load(ANIMA_2_2, "sample")
@@ -565,53 +560,8 @@ def test_numbers_are_rounded_half_away_from_zero_everywhere() -> None:
     assert number(0.0005, 3) == "0.001"
 
 
-def test_the_paper_command_needs_one_source(tmp_path: Path) -> None:
-    for arguments in ((), (str(tmp_path / "arms.yaml"), "--synthetic")):
-        assert isinstance(command("paper", *arguments).exception, InputError)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--synthetic", "--draws", "0"], "--draws"),
-        (["--synthetic", "--draws", "-3"], "--draws"),
-        (["--synthetic", "--base-score", "nan"], "--base-score"),
-        (["--synthetic", "--base-score", "inf"], "--base-score"),
-        (["--synthetic", "--level", "nan"], "--level"),
-        (["--synthetic", "--json", "x", "--latex", "x"], "two outputs go to the same file"),
-        (["ARMS", "--draws", "3"], "--draws needs --synthetic"),
-        (["ARMS", "--base-score", "30"], "--base-score needs --synthetic"),
-        (["ARMS", "--json", "ARMS"], "overwrite an input"),
-        (["--synthetic", "--json", "x\udcff"], "invalid name"),
-    ],
-)
-def test_the_paper_command_refuses_settings_and_places_that_make_no_sense(
-    arguments: list[str], expected: str, tmp_path: Path
-) -> None:
-    arms = tmp_path / "arms.yaml"
-    arms.write_text("arms:\n- {name: base, base: true, run: runs}\n")
-    before = arms.read_bytes()
-    done = command("paper", *(str(arms) if a == "ARMS" else a for a in arguments))
-    assert isinstance(done.exception, InputError) or done.exit_code == 2
-    assert expected in f"{done.output} {done.exception}"
-    assert arms.read_bytes() == before
-
-
-@pytest.mark.slow
-def test_the_paper_command_shows_both_readings(tmp_path: Path) -> None:
-    done = command("paper", "--synthetic", "--resamples", "1000", "--json", str(tmp_path / "p.json"))
-    assert done.exit_code == 0, done.output
-    assert done.output.startswith(LABEL)
-    assert done.output.count(LABEL) == 2
-    for name, reading in (("p_all_rows", "all rows"), ("p_without_english", "without English")):
-        content = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
-        assert content["headline"][0] == LABEL
-        assert content["headline"][2].endswith(f"{reading}.")
-        assert any(reading in claim["claim"] for claim in content["claims"])
-
-
 def test_help_of_the_commands_is_there() -> None:
-    for name in ("compare", "arms", "paper"):
+    for name in ("compare", "arms"):
         done = command(name, "--help")
         assert done.exit_code == 0
         assert "--resamples" in done.output

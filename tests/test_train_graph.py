@@ -85,14 +85,9 @@ def test_base_models_are_asked_without_the_chat_template_and_arms_with_it(tmp_pa
     assert "--allow" not in command(output, "train.study out/llama31-8b base")
 
 
-def test_the_graph_ends_in_arms_claims_and_a_report_at_one_margin(tmp_path: Path) -> None:
+def test_the_graph_ends_in_arms_and_a_report_at_one_margin(tmp_path: Path) -> None:
     output = steps(tmp_path, *STUDY, "MARGIN=3")
-    for part in (
-        "train.study out/llama31-8b base",
-        "value-retention arms",
-        "value-retention paper",
-        "value-retention report",
-    ):
+    for part in ("train.study out/llama31-8b base", "value-retention arms", "value-retention report"):
         assert "--margin 3" in command(output, part)
     probed = command(output, "value_retention.train.probe")
     assert all(f"out/llama31-8b/{name}-merged" in probed for name in ("base", "midtrain", *ARMS))

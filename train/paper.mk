@@ -304,10 +304,9 @@ $(OUT)/probe.json: $(PAIRS) $(NAMES:%=$(DONE)/merge-%)
 
 $(OUT)/arms.yaml: $(EVALUATED) $(OUT)/losses.json $(OUT)/probe.json
 	$(Q)$(PY) -m value_retention.train.study $(OUT) base $(MIDTRAIN) $(POST) --margin $(MARGIN) $(ALLOWED:%=--allow %) > $@
-$(OUT)/paper.json: $(OUT)/arms.yaml
-	$(VALUE_RETENTION) arms $< --margin $(MARGIN) --json $(OUT)/arms.json > $(OUT)/arms.txt
-	$(VALUE_RETENTION) paper $< --margin $(MARGIN) --json $@
-$(OUT)/report.html: $(OUT)/arms.yaml $(OUT)/paper.json
+$(OUT)/arms.json: $(OUT)/arms.yaml
+	$(VALUE_RETENTION) arms $< --margin $(MARGIN) --json $@ > $(OUT)/arms.txt
+$(OUT)/report.html: $(OUT)/arms.yaml $(OUT)/arms.json
 	$(VALUE_RETENTION) report $< --margin $(MARGIN) -o $@
 	$(PY) -m value_retention.train.study $(OUT) --scores $(OUT)/arms.json
 

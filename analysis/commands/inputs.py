@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -243,19 +243,13 @@ def check_written(
     check_outputs(outputs, [*run_inputs(paths, ()), *(file for run in read for file in run.files)])
 
 
-def write_result(
-    result: Result,
-    files: Mapping[str, Path | None],
-    plots: Path | None,
-    more: Mapping[str, Any] | None = None,
-) -> list[str]:
+def write_result(result: Result, files: Mapping[str, Path | None], plots: Path | None) -> list[str]:
     """Write the outputs that were asked for.
 
     Args:
         result: A comparison of runs or arms.
         files: Path by kind; see `export.write_files`.
         plots: Folder for the figures.
-        more: Further keys of the JSON.
 
     Returns:
         One line per file or folder written.
@@ -267,7 +261,7 @@ def write_result(
 
     outputs = as_options(files)
     check_outputs(outputs, [*run_inputs([run for arm in result.arms for run in arm.runs], ()), *result.files])
-    written = write_files(result, files, more)
+    written = write_files(result, files)
     if plots is not None:
         from value_retention.analysis.report.plots.comparison import save_plots
 

@@ -1,4 +1,4 @@
-"""The result of a comparison of runs, of arms or of the paper's claims: everything that an output shows."""
+"""The result of a comparison of runs or of arms: everything that an output shows."""
 
 from __future__ import annotations
 
@@ -97,23 +97,6 @@ class Result:
             row
             for panel, comparisons in zip(self.panels, self.comparisons, strict=True)
             for row in without_each_language(panel, comparisons, self.settings.level)
-        ]
-
-    def find(self, comparison: str, benchmark: str, metric: str, statement: str = "") -> list[Effect]:
-        """Effects of a kind of comparison on a figure whose statement contains a text."""
-        return [
-            e
-            for e in self.effects
-            if (e.comparison, e.benchmark, e.metric) == (comparison, benchmark, metric)
-            and statement in e.statement
-        ]
-
-    def find_contrasts(self, comparison: str, benchmark: str, statement: str = "") -> list[Contrast]:
-        """Contrasts of a kind of comparison whose statement contains a text."""
-        return [
-            c
-            for c in self.contrasts
-            if (c.comparison, c.benchmark) == (comparison, benchmark) and statement in c.statement
         ]
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""An example of the library: the claims of arXiv 2606.26102, checked on runs or on synthetic records."""
+"""Generated records, to show and test the analysis."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -63,18 +63,12 @@ def text_of(line: str, style: str = "") -> Text:
     return Text(printable(line), style=style)
 
 
-def print_result(
-    result: Result,
-    out: Console | None = None,
-    extra: Callable[[Console], None] | None = None,
-    full: bool = False,
-) -> None:
+def print_result(result: Result, out: Console | None = None, full: bool = False) -> None:
     """Print who judged, the scores, the effects and what they do not support.
 
     Args:
         result: A comparison of runs or arms.
         out: Where to; None for the terminal.
-        extra: Prints more between the figures and the notes.
         full: Print every figure and column, not only the main ones.
     """
     out = out or console()
@@ -113,8 +107,6 @@ def print_result(
         for part in TABLES[key](result):
             print_table(out, part.title, part.headings, part.rows)
             say(out, part.note, "dim")
-    if extra is not None:
-        extra(out)
     for line in explained(result, cells, full):
         say(out, line, "dim")
     for note in (*(language_notes(result) if full else []), *result.notes):

@@ -16,25 +16,18 @@ from value_retention.tasks.errors import InputError
 from value_retention.tasks.text import printable
 
 
-def write_files(
-    result: Result,
-    files: Mapping[str, Path | None],
-    more: Mapping[str, Any] | None = None,
-) -> list[str]:
+def write_files(result: Result, files: Mapping[str, Path | None]) -> list[str]:
     """Write the files that were asked for.
 
     Args:
         result: A comparison of runs or arms.
         files: Path by kind: ``json``, ``csv``, ``parquet``, ``latex``.
-        more: Further keys of the JSON.
 
     Returns:
         One line per file written.
     """
     writers: dict[str, Callable[[Path], Any]] = {
-        "json": lambda path: path.write_text(
-            json_text(result.to_dict() | dict(more or {})), encoding="utf-8"
-        ),
+        "json": lambda path: path.write_text(json_text(result.to_dict()), encoding="utf-8"),
         "csv": lambda path: result.to_frame().to_csv(path, index=False),
         "parquet": lambda path: result.to_frame().to_parquet(path, index=False),
         "latex": lambda path: path.write_text(latex(result), encoding="utf-8"),
