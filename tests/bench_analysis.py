@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 from ordinary_answers import ANSWERS
+from synthetic import anima_shape, moru_shape, synthetic_records
 
 from value_retention.analysis.effects.compare import compare_pairs
-from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats import resample
 from value_retention.analysis.stats.cluster import cluster_table

@@ -20,13 +20,7 @@ from typing import Any
 
 import numpy as np
 from click.testing import CliRunner
-
-from value_retention.analysis.cli import cli
-from value_retention.analysis.effects.families import judged
-from value_retention.analysis.effects.rows import Effect
-from value_retention.analysis.effects.trajectory import first_loss, joint_level
-from value_retention.analysis.effects.verdicts import Claim, Verdict, claims
-from value_retention.analysis.examples.synthetic import (
+from synthetic import (
     SIBLINGS,
     Shape,
     Spread,
@@ -34,6 +28,12 @@ from value_retention.analysis.examples.synthetic import (
     moru_shape,
     synthetic_records,
 )
+
+from value_retention.analysis.cli import cli
+from value_retention.analysis.effects.families import judged
+from value_retention.analysis.effects.rows import Effect
+from value_retention.analysis.effects.trajectory import first_loss, joint_level
+from value_retention.analysis.effects.verdicts import Claim, Verdict, claims
 from value_retention.analysis.runs.align import ENGLISH, OTHER, OVERALL
 from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import ClusterTable, cluster_table

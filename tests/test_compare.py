@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from made_records import Grades, MadeRun, run_of
 from rich.console import Console
 from statsmodels.stats.multitest import multipletests
+from synthetic import anima_shape, moru_shape, synthetic_records
 
 from value_retention.analysis import compare
-from value_retention.analysis.effects.provenance import LABEL
 from value_retention.analysis.effects.rows import CONSTANT, FEW, INFINITE, NO_SCORE, Effect
-from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
 from value_retention.analysis.report.console import print_result
 from value_retention.analysis.report.export import latex
 from value_retention.analysis.runs.identity import identity_of
@@ -547,10 +546,13 @@ def test_no_verdict_stands_beside_an_interval_that_is_narrower_than_its_test() -
     assert compare(runs, level=0.5).effects
 
 
-def test_synthetic_records_are_labelled_first() -> None:
-    runs = [MadeRun(n, synthetic_records(n, anima_shape(), {"all": 0.5}, epochs=1)) for n in ("a", "b")]
-    assert compare(runs).headline[0] == LABEL
-    assert all(not r.data.is_benchmark and r.run.model.startswith("synthetic:") for r in runs[0].records)
+def test_synthetic_records_follow_their_seed_and_are_no_benchmark_result() -> None:
+    first, same, other = (
+        synthetic_records("a", anima_shape(), {}, epochs=1, seed=seed) for seed in (1, 1, 2)
+    )
+    assert [r.grades for r in first] == [r.grades for r in same] != [r.grades for r in other]
+    runs = [MadeRun(n, records) for n, records in (("a", first), ("b", other))]
+    assert compare(runs).headline[0] == "NOT A BENCHMARK RESULT: sample items in every run."
 
 
 @pytest.mark.parametrize("targets", [{"all": 0.357}, {"en": 0.44, "other": 0.727}])

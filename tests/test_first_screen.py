@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 from made_records import MadeRun
 from rich.console import Console
+from synthetic import anima_shape, moru_shape, synthetic_records
 
 from value_retention.analysis import compare
 from value_retention.analysis.cli import cli
 from value_retention.analysis.effects.result import Result
-from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
 from value_retention.analysis.report.cells import number
 from value_retention.analysis.report.overview import WORST_FIRST
 from value_retention.analysis.report.screen import print_first_screen
@@ -94,7 +94,7 @@ def test_the_worst_comes_first(four: Result) -> None:
 def test_the_screen_says_what_it_rests_on_and_what_it_does_not_show(two: Result, four: Result) -> None:
     text = " ".join(" ".join(screen(two)).split())
     for part in (
-        "115 questions, 97 clusters, epochs 2", "judge synthetic-judge", "data synthetic records",
+        "115 questions, 97 clusters, epochs 2", "judge synthetic-judge", "data sample items",
         "benchmark version", "value-retention", "Not shown: answers to questions unlike these", "another training run",
         "whether the judge is right", "--full", "value-retention report", "--json",
     ):  # fmt: skip

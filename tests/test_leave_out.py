@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from made_records import MadeRun
 from scipy.stats import t
+from synthetic import anima_shape, moru_shape, synthetic_records
 
 from value_retention.analysis import compare
 from value_retention.analysis.cli import cli
 from value_retention.analysis.effects.margins import margin_p, smallest_margin
 from value_retention.analysis.effects.result import Result
-from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
 from value_retention.analysis.report.plots.comparison import save_plots
 
 LEVELS = {"base": 0.6, "tuned": 0.5}

@@ -18,9 +18,9 @@ import pytest
 from chromium import CHROMIUM, opened
 from click.testing import CliRunner, Result
 from helpers import ROOT
+from synthetic import anima_shape, synthetic_records
 
 from value_retention.analysis.cli import cli
-from value_retention.analysis.examples.synthetic import anima_shape, synthetic_records
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, text_hash
 from value_retention.tasks.text import printable

@@ -17,8 +17,7 @@ MAY_IMPORT = {
     "train": {"train"},
 }
 ROOMS = (
-    "stats", "runs", "judges", "effects", "report", "exchange", "planning", "authoring", "examples", "audit",
-    "commands",
+    "stats", "runs", "judges", "effects", "report", "exchange", "planning", "authoring", "audit", "commands",
 )  # fmt: skip
 """Of `analysis`, along the way that data flows: a room imports rooms that stand before it."""
 HARNESSES = {"lm_eval", "inspect_ai", "inspect_evals"}

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import multivariate_t
 from simulation import ANIMA, MORU, joint_coverage, wrong_first_loss
+from synthetic import anima_shape, moru_shape, synthetic_records
 
 from value_retention.analysis.cli import cli
 from value_retention.analysis.effects.trajectory import joint_level
-from value_retention.analysis.examples.synthetic import anima_shape, moru_shape, synthetic_records
 from value_retention.analysis.stats.cluster import cluster_table, covariance, t_quantile
 from value_retention.tasks.errors import InputError
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from synthetic import Shape, synthetic_records
 from test_table import write_log, write_records, write_samples
 
 from value_retention.analysis.cli import cli
 from value_retention.analysis.commands.verify import verify
-from value_retention.analysis.examples.synthetic import Shape, synthetic_records
 from value_retention.analysis.exchange.bundle import CHECKSUM, MANIFEST, checksum_line
 from value_retention.analysis.exchange.bundle_check import check_files, differences, read_manifest
 from value_retention.analysis.report.plots import comparison as plots

@@ -10,8 +10,6 @@ from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.runs.scores import RunScores
 
-LABEL = "SYNTHETIC: these records were generated to match published figures. They measure no model."
-
 NAMED = 8
 """Runs that a line names before it only counts them."""
 
@@ -27,8 +25,7 @@ class Judged:
         judges: Name of each judge, and whether it is an LLM.
         data_source: ``hub``, ``folder`` or ``sample``.
         data_revision: Revision of the data.
-        is_benchmark: False for sample items and generated records.
-        synthetic: Whether the records were generated.
+        is_benchmark: False for sample items.
         questions: Questions answered.
         questions_in_data: Questions of the whole data; None where unknown.
         epochs: Answers per question.
@@ -43,7 +40,6 @@ class Judged:
     data_source: str
     data_revision: str
     is_benchmark: bool
-    synthetic: bool
     questions: int
     questions_in_data: int | None
     epochs: str
@@ -59,8 +55,6 @@ class Judged:
     @property
     def data(self) -> str:
         """The data in a word or two."""
-        if self.synthetic:
-            return "synthetic records"
         if self.data_source == "sample":
             return "sample items"
         commits = (part.strip()[:19] for part in self.data_revision.split("+"))
@@ -78,7 +72,6 @@ def judged_of(runs: Sequence[RunScores]) -> tuple[Judged, ...]:
             data_source=run.identity.data_source,
             data_revision=run.identity.revision,
             is_benchmark=run.identity.is_benchmark,
-            synthetic=run.identity.synthetic,
             questions=len(run.questions),
             questions_in_data=run.identity.total,
             epochs=run.identity.aspects["epochs"],
@@ -91,10 +84,10 @@ def judged_of(runs: Sequence[RunScores]) -> tuple[Judged, ...]:
 
 def warnings_of(judged: Sequence[Judged]) -> list[str]:
     """First lines of every output: data that are not the benchmark's, judges that are not LLMs, resumed runs."""
-    found = [LABEL] if any(row.synthetic for row in judged) else []
-    other = [row.run for row in judged if not row.is_benchmark and not row.synthetic]
-    if other:
-        found.append(f"NOT A BENCHMARK RESULT: sample items in {_runs(other, judged)}.")
+    found = []
+    samples = [row.run for row in judged if not row.is_benchmark]
+    if samples:
+        found.append(f"NOT A BENCHMARK RESULT: sample items in {_runs(samples, judged)}.")
     no_llm = [(row.run, name) for row in judged for name, is_llm in row.judges.items() if not is_llm]
     if no_llm:
         names = ", ".join(dict.fromkeys(name for _, name in no_llm))

@@ -62,7 +62,7 @@ def hub_entry(part: Part) -> EvalResultEntry:
     """The overall mean of a run on a benchmark, per cent.
 
     Raises:
-        InputError: sample or generated data, a judge that is not an LLM, or part of the questions.
+        InputError: sample items, a judge that is not an LLM, or part of the questions.
     """
     from huggingface_hub import EvalResultEntry
 

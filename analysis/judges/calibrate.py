@@ -231,4 +231,4 @@ def _notes(labels: Labels, runs: Sequence[Run]) -> Iterator[str]:
     if {truth.weight for truth in labels.truth.values()} not in ({1.0}, set()):
         yield "The rates use the column weight; the counts are unweighted labels."
     if not all(record.data.is_benchmark for run in runs for record in run.records):
-        yield "Sample or synthetic items: NOT the benchmark."
+        yield "Sample items: NOT the benchmark."

@@ -293,7 +293,7 @@ def _answer_notes(
 ) -> Iterator[str]:
     first = next(iter(runs.values()))[keys[0]]
     if not first.data.is_benchmark:
-        yield f"{benchmark}: sample or synthetic items, NOT the benchmark."
+        yield f"{benchmark}: sample items, NOT the benchmark."
     for name, answers in runs.items():
         if len(answers) > len(keys):
             extra = len(answers) - len(keys)

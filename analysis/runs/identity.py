@@ -39,9 +39,6 @@ ASPECTS: dict[str, str] = {
 CAPABILITY = "capability"
 """Value of ``--allow`` for other tasks, such as IFEval: lets them differ in how they were asked."""
 
-SYNTHETIC = "synthetic"
-"""Harness of generated records."""
-
 SAMPLING_NAMES = {"max_gen_toks": "max_tokens", "until": "stop_seqs"}
 """lm-eval's names of settings, and Inspect's names of the same."""
 
@@ -65,7 +62,6 @@ class Identity:
         judges: Name of each judge, and whether it is an LLM.
         model: The model that answered.
         revision: Revision of the data, without the hash of their content.
-        synthetic: Whether the records were generated and measure no model.
         fingerprint: Which model answered, as its records tell (`RunInfo.identity`); empty if they do not.
         resumed: How old the answers of an interrupted run are, if the model's identity is uncertain; else empty.
         content: Hash of the data.
@@ -83,7 +79,6 @@ class Identity:
     judges: Mapping[str, bool]
     model: str
     revision: str
-    synthetic: bool
     fingerprint: str
     resumed: str
     content: str
@@ -132,7 +127,6 @@ def identity_of(records: Sequence[AnswerRecord]) -> Identity:
         judges={judge.name: judge.is_llm for panel in judges for judge in panel},
         model=_one(r.run.model for r in records),
         revision=_one(d.revision for d in data),
-        synthetic=any(run.harness == SYNTHETIC for run in asked),
         fingerprint=_one(r.run.identity for r in records),
         resumed="; ".join(sorted({r.run.resumed for r in records if r.run.resumed})),
         content=_one(d.content_hash for d in data),

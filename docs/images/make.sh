@@ -11,10 +11,10 @@ value-retention compare "${runs[@]}" --margin 5 --plots "$work" > "$work/screen"
 value-retention report "${runs[@]}" base=paper-out/logs/base --before base --margin 5 -o "$work/report.html"
 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$work/profile" \
     --window-size=1000,1010 --screenshot="$work/report.png" "file://$work/report.html" 2> "$work/messages"
-python - "$work" <<'END'
+PYTHONPATH="$images/../../tests" python - "$work" <<'END'
 import json, sys
 from pathlib import Path
-from value_retention.analysis.examples.synthetic import anima_shape, synthetic_records
+from synthetic import anima_shape, synthetic_records
 folder = Path(sys.argv[1])
 arms = [("base", "", 10, None), ("midtrain", "", 60, None), ("control", "", 14, None), ("sft", "", 26, 2.31),
         ("sft", "replay 10 %", 45, 2.32), ("sft", "replay 33 %", 54, 2.40), ("sft", "smaller learning rate", 50, 2.53),

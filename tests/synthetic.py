@@ -1,9 +1,8 @@
-"""Synthetic records with chosen scores, to show and test the analysis. They are not results.
+"""Synthetic records with chosen scores.
 
 The shape follows the two benchmarks (questions, languages, dimensions per question, repeats) and the spread
 follows public runs: questions differ, each model has its own strong and weak questions, repeats are noisy.
-Every record is marked: its data source is ``sample``, ``is_benchmark`` is False, model, judge and data
-revision are named ``synthetic``.
+The records are marked as sample items, and harness, model, judge and data revision are named ``synthetic``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from functools import cache
 
 import numpy as np
 
-from value_retention.analysis.runs.identity import SYNTHETIC
 from value_retention.analysis.stats.cluster import Floats
 from value_retention.tasks.grading import derived
 from value_retention.tasks.load import english_cluster
@@ -176,7 +174,7 @@ def synthetic_records(
     for group, target in targets.items():
         levels[groups[group]] = _calibrate(logits, draws, np.flatnonzero(groups[group]), target)
     panel = tuple(JudgeInfo(judge, {"temperature": 0.0}) for judge in judges)
-    run = RunInfo(SYNTHETIC, "1", f"synthetic:{name}", {}, {"temperature": 1.0})
+    run = RunInfo("synthetic", "1", f"synthetic:{name}", {}, {"temperature": 1.0})
     data = DataInfo("sample", "synthetic", text_hash(repr(shape)), (), is_benchmark=False)
     records = []
     for row in range(len(shape.rows)):

@@ -1,1 +1,0 @@
-"""Generated records, to show and test the analysis."""
