@@ -19,7 +19,7 @@ from statsmodels.stats.multitest import multipletests
 from synthetic import anima_shape, moru_shape, synthetic_records
 
 from value_retention.analysis import compare
-from value_retention.analysis.effects.rows import CONSTANT, FEW, INFINITE, NO_SCORE, Effect
+from value_retention.analysis.effects.rows import CONSTANT, FEW, NO_SCORE, Effect
 from value_retention.analysis.report.console import print_result
 from value_retention.analysis.report.export import latex
 from value_retention.analysis.runs.identity import identity_of
@@ -69,8 +69,6 @@ def test_a_table_by_hand() -> None:
         assert row.p is None
         assert row.t_low is None
         assert row.reasons["p"] == row.reasons["interval"] == FEW
-    assert overall.logit == pytest.approx(np.log(1) - np.log(0.375 / 0.625))
-    assert (y.logit, y.reasons["logit"]) == (None, INFINITE)
 
 
 def test_ten_questions_give_the_paired_t_test() -> None:
@@ -132,7 +130,6 @@ def test_swapping_the_runs_turns_the_sign(data: st.DataObject, before: list[floa
     if there.t_low is not None and back.t_high is not None:
         assert there.t_low == pytest.approx(-back.t_high, abs=1e-9)
         assert there.boot_low == pytest.approx(-back.boot_high, abs=1e-9)  # type: ignore[operator]
-    assert there.logit == (pytest.approx(-back.logit, abs=1e-9) if back.logit is not None else None)
 
 
 @quick
@@ -517,7 +514,7 @@ def test_constant_scores_have_a_reason_instead_of_an_interval() -> None:
 def test_a_dimension_that_could_never_be_graded_has_a_reason() -> None:
     items = {str(k): [{"x": k % 2, "y": None}] for k in range(9)}
     row = effect(compare([run_of("a", items), run_of("b", items)]), "y")
-    assert (row.difference, row.score_run, row.p, row.logit) == (None,) * 4
+    assert (row.difference, row.score_run, row.p) == (None,) * 3
     assert row.reasons["difference"] == row.reasons["score"] == row.reasons["p"] == NO_SCORE
     assert (row.worst_low, row.worst_high) == (pytest.approx(-100), pytest.approx(100))
 

@@ -260,12 +260,6 @@ def test_detectable_effect_is_that_of_statsmodels_power(clusters: int) -> None:
     )
 
 
-def test_logits_of_certain_scores_are_no_number() -> None:
-    assert cluster.logit_difference(0.5, 0.75) == pytest.approx(np.log(3))
-    assert cluster.logit_difference(0.0, 0.5) is None
-    assert cluster.logit_difference(0.5, 1.0) is None
-
-
 CRITICAL = scipy.stats.t.ppf(0.975, 40.0)
 
 

@@ -20,7 +20,6 @@ from value_retention.analysis.effects.intervals import (
 from value_retention.analysis.effects.rows import (
     CONSTANT,
     FEW,
-    INFINITE,
     NO_SCORE,
     NO_SIDES,
     ONE_EPOCH,
@@ -223,7 +222,7 @@ def _effect(
         unit = f"{unit}, {NEW_SEEDS}"
     all_tests = ("interval", "bootstrap", "p", "detectable", "verdict")
     if not clusters:
-        reasons = dict.fromkeys(("score", "difference", "logit", *all_tests), NO_SCORE)
+        reasons = dict.fromkeys(("score", "difference", *all_tests), NO_SCORE)
     elif clusters < MIN_CLUSTERS:
         reasons = dict.fromkeys(all_tests, FEW)
     elif chosen is None:
@@ -239,14 +238,8 @@ def _effect(
         values = values | dict.fromkeys(("boot_low", "boot_high"))
     if clusters < MIN_CLUSTERS:
         values = values | {"p_flip": None}
-    before, after = values["score_baseline"], values["score_run"]
-    logit = None
-    if before is not None and after is not None:
-        logit = cluster.logit_difference(before / 100, after / 100)
-    elif clusters:
-        reasons["score"] = reasons["logit"] = NO_SIDES
-    if logit is None:
-        reasons.setdefault("logit", INFINITE)
+    if clusters and None in (values["score_baseline"], values["score_run"]):
+        reasons["score"] = NO_SIDES
     if isinstance(seeds, str):
         reasons["seeds"] = seeds
     return Effect(
@@ -258,7 +251,6 @@ def _effect(
         t_high=chosen.high if chosen else None,
         p=chosen.p if chosen else None,
         unit=unit,
-        logit=logit,
         detectable=cluster.minimum_detectable(chosen.se, round(chosen.df) + 1)
         if chosen is not None
         else None,

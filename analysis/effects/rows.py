@@ -18,7 +18,6 @@ from value_retention.analysis.stats.seeds import SeedInterval
 NO_SCORE = "no question has a score in every run compared"
 FEW = f"fewer than {MIN_CLUSTERS} clusters: described, not tested"
 CONSTANT = "every cluster gives the same value: no spread to estimate from"
-INFINITE = "a score of 0 or 100 %: its logit is infinite"
 NO_SIDES = "a difference between differences: its sides are not scores"
 ONE_SEED_ONLY = "one training run in an arm"
 NOT_GATED = "the same is not shown of the overall mean"
@@ -107,7 +106,6 @@ class Effect:
         boot_high: Upper end.
         p: Two-sided t p, which agrees with ``t_low`` and ``t_high``.
         p_flip: Sign-flip p over clusters, as a check.
-        logit: Difference of the scores in logits.
         worst_low: Smallest possible difference, with every missing grade against it.
         worst_high: Largest possible difference.
         worst_low_se: Standard error of ``worst_low``.
@@ -159,7 +157,6 @@ class Effect:
     boot_high: float | None
     p: float | None
     p_flip: float | None
-    logit: float | None
     worst_low: float | None
     worst_high: float | None
     worst_low_se: float | None

@@ -11,7 +11,6 @@ from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import (
     CONSTANT,
     FEW,
-    INFINITE,
     NO_GAIN,
     NO_SCORE,
     NO_SIDES,
@@ -36,7 +35,6 @@ SHORT = {
     NO_SCORE: "no score",
     FEW: f"< {MIN_CLUSTERS} clusters",
     CONSTANT: "no spread",
-    INFINITE: "infinite",
     ZERO: "zero below",
     NO_GAIN: "no gain",
     ONE_EPOCH: "one answer",
@@ -132,7 +130,6 @@ def effect_columns(result: Result, effects: Sequence[Effect]) -> list[Column]:
         ),
         Column("p\nraw", value(lambda e: p_text(e.p), "p"), True),
         Column("p sign\nflips", value(lambda e: p_text(e.p_flip), "p"), True),
-        Column("Logits", value(lambda e: number(e.logit, 2, sign=True), "logit"), True),
         Column("Detect-\nable", value(lambda e: number(e.detectable), "detectable"), True),
         Column("Answers", lambda e: f"{e.answers_baseline} + {e.answers_run}", True),
         Column("Grades\nmissing", lambda e: f"{e.grades_missing} of {e.grades}", True),

@@ -284,10 +284,3 @@ def adjust(p_values: Sequence[float | None], method: Literal["holm", "bh"]) -> l
     for place, p in zip(order, np.minimum(stepped, 1.0).tolist(), strict=True):
         corrected[present[place]] = p
     return corrected
-
-
-def logit_difference(before: float, after: float) -> float | None:
-    """Difference of two scores in [0, 1] in logits; None when either is 0 or 1, where it is infinite."""
-    if not (0 < before < 1 and 0 < after < 1):
-        return None
-    return float(np.log(after / (1 - after)) - np.log(before / (1 - before)))
