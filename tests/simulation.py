@@ -148,7 +148,7 @@ def covered(estimate: Array, half: Array, truth: float) -> float:
 
 
 def coverage(design: Design, runs: int, seed: int) -> dict[str, float]:
-    """Coverage of 95 % intervals, ours and naive, and type-I error of the sign-flip test where nothing is."""
+    """Coverage of 95 % intervals, ours and naive."""
     grades = draw(design, runs, np.random.default_rng(seed))
     truth = true_difference(design)
     a, b = grades.reshape(2, runs, -1).astype(np.float64)
@@ -173,8 +173,6 @@ def coverage(design: Design, runs: int, seed: int) -> dict[str, float]:
         resample.bootstrap(table, resample.cluster_counts(len(table.sums), 4000, seed))
     )
     found["cluster bootstrap"] = float(np.mean((low <= truth) & (truth <= high))) * 100
-    if not truth:
-        found["sign-flip type I"] = float(np.mean(resample.sign_flip_p(table, 2000, seed) < 0.05)) * 100
     return found
 
 
@@ -230,7 +228,8 @@ def false_alarms(runs: int, seed: int) -> dict[str, float]:
     difference = (scores[1] - scores[0]).astype(np.float64)
     sums = (difference * carried).transpose(1, 0, 2).reshape(115, -1)
     sizes = np.tile(carried.astype(float), (1, runs))
-    p = resample.sign_flip_p(cluster_table(sums, sizes), 2000, seed).reshape(runs, -1)
+    interval = cluster.t_interval(cluster_table(sums, sizes))
+    p = cluster.t_p_value(interval.estimate, interval.se, interval.df).reshape(runs, -1)
     holm = np.array([[q for q in cluster.adjust(row, "holm") if q is not None] for row in p.tolist()])
     return {
         "13 dimensions, raw": float(np.mean(p.min(axis=1) < 0.05)) * 100,
@@ -386,7 +385,7 @@ def family_rate(truths: list[tuple[float, float]], runs: int, seed: int) -> tupl
 def plain_effect(statement: str, metric: str, kind: Any, estimate: float, se: float) -> Effect:
     """An effect with an estimate, an error and a baseline of 50 %."""
     values = dict.fromkeys(
-        ("boot_low", "boot_high", "p_flip", "logit", "worst_low", "worst_high", "worst_low_se", "worst_high_se",
+        ("boot_low", "boot_high", "worst_low", "worst_high", "worst_low_se", "worst_high_se",
          "detectable")
     )  # fmt: skip
     half = float(cluster.t_quantile(np.array([200.0]), 0.975)[0]) * se
@@ -559,7 +558,7 @@ SCORE_DESIGNS = [
 
 COLUMNS = [
     "every grade independent", "every epoch independent", "translations independent", "cluster t",
-    "cluster bootstrap", "sign-flip type I",
+    "cluster bootstrap",
 ]  # fmt: skip
 
 

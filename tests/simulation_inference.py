@@ -16,7 +16,7 @@ from value_retention.analysis.judges.confusion import JudgedGrade, confusions_of
 from value_retention.analysis.judges.differences import JudgedRun, run_differences
 from value_retention.analysis.judges.leave_one_out import QuestionColumn
 from value_retention.analysis.planning import power
-from value_retention.analysis.stats import cluster, resample
+from value_retention.analysis.stats import cluster
 from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.limits import interval_caution
 from value_retention.analysis.stats.sequential import look_level, planned_times
@@ -94,19 +94,6 @@ def _level(score: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if (1 / (1 + np.exp(-middle - draws))).mean() < score else (low, middle)
     return low
-
-
-def large_family(size: int, loss: float, clusters: int, runs: int, seed: int) -> dict[str, float]:
-    """Dimensions found by Holm's correction in a family where all, or none, lost something."""
-    rng = np.random.default_rng(seed)
-    found = {"ours": 0.0, "random patterns alone": 0.0}
-    for run in range(runs):
-        values = np.round(rng.normal(-loss, 0.35, (clusters, size)) * 15) / 15
-        p = resample.sign_flip_p(cluster_table(values, np.ones(values.shape)), 10_000, run)
-        for name, tested in (("ours", p), ("random patterns alone", np.maximum(p, 1 / 10_001))):
-            rejected = [q is not None and q < 0.05 for q in cluster.adjust(tested.tolist(), "holm")]
-            found[name] += (np.mean(rejected) if loss else float(any(rejected))) * 100 / runs
-    return found
 
 
 def judge_errors(
@@ -329,28 +316,12 @@ def rare_part(runs: int) -> Rows:
     ]
 
 
-def family_part(runs: int) -> Rows:
-    """Tests found in a family of 1,170, and false alarms in one of 600 without any effect."""
-    return [
-        (
-            "tests found, 1,170 dimensions that lost 50 points, 30 clusters, 5 runs",
-            large_family(1170, 0.5, 30, 5, 1),
-        ),
-        ("tests found, the same at 30 points, 5 runs", large_family(1170, 0.3, 30, 5, 2)),
-        (
-            "any false alarm, 600 dimensions without a loss",
-            large_family(600, 0.0, 30, runs, 3),
-        ),
-    ]
-
-
 PARTS: dict[str, tuple[str, int, Callable[[int], Rows]]] = {
     "clusters": ("coverage of 95 % intervals, clusters of unequal size", 1, clusters_part),
     "rare": ("coverage of the t interval, scores near 0", 1, rare_part),
     "judge": ("coverage of the corrected difference, per cent", 10, judge_part),
     "power": ("designs planned for 80 % power", 2, power_part),
     "stopping": ("judging epoch by epoch, margin 5, per cent", 2, stopping_part),
-    "family": ("sign flips in large families, per cent", 10, family_part),
 }
 """Title, by how much the number of runs is divided, and the part."""
 

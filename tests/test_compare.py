@@ -78,12 +78,7 @@ def test_ten_questions_give_the_paired_t_test() -> None:
     test = scipy.stats.ttest_rel(after, before)
     interval = test.confidence_interval()
     assert (row.t_low, row.t_high) == (pytest.approx(interval.low * 100), pytest.approx(interval.high * 100))
-    difference = np.subtract(after, before).round(6)
-    exact = scipy.stats.permutation_test(
-        (difference,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True
-    )
     assert row.p == pytest.approx(test.pvalue)
-    assert row.p_flip == pytest.approx(exact.pvalue)
     assert row.p_adjusted == pytest.approx(row.p)
     assert (row.low, row.high) == (pytest.approx(row.t_low), pytest.approx(row.t_high))
 
@@ -508,7 +503,7 @@ def test_constant_scores_have_a_reason_instead_of_an_interval() -> None:
     for name in ("interval", "bootstrap", "verdict", "detectable"):
         assert row.reasons[name] == CONSTANT
     same = effect(compare([simple("a", [0.1] * 9), simple("b", [0.1] * 9)]), "overall_mean")
-    assert (same.difference, same.p_flip) == (pytest.approx(0), 1.0)
+    assert same.difference == pytest.approx(0)
 
 
 def test_a_dimension_that_could_never_be_graded_has_a_reason() -> None:

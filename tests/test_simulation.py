@@ -43,10 +43,6 @@ def test_cluster_intervals_cover_as_they_say(design: Design, seed: int) -> None:
     if design.languages > 1:
         assert found["every grade independent"] < 80
         assert found["translations independent"] < 91
-    if not design.shift:
-        # Ties among rare grades make the test conservative there, never liberal.
-        rare = design.dimensions == 1
-        assert (0 if rare else 3.5) < found["sign-flip type I"] < (7.5 if design.siblings else 6.5)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import pytest
 from simulation_inference import (
     SIZES,
     judge_errors,
-    large_family,
     planned_power,
     rare_grades,
     unequal_clusters,
@@ -35,12 +34,6 @@ def test_an_interval_that_covers_too_little_has_a_caution() -> None:
     assert found["coverage"] < 94
     assert found["caution shown"] > 90
     assert rare_grades(0.5, 0.2, 20, 2000, 1)["caution shown"] < 5
-
-
-def test_large_families_can_reject_and_seldom_do_without_an_effect() -> None:
-    found = large_family(1170, 0.5, 30, 1, 1)
-    assert (found["ours"], found["random patterns alone"]) == (100, 0)
-    assert large_family(300, 0.0, 30, 100, 2)["ours"] < 10
 
 
 def test_a_judge_that_errs_differently_needs_the_rates_of_each_run() -> None:

@@ -18,7 +18,7 @@ from statsmodels.stats.power import TTestPower
 from value_retention.analysis.stats import cluster, resample
 from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.fieller import fieller
-from value_retention.analysis.stats.limits import can_reject, cannot_reject, interval_caution, smallest_p
+from value_retention.analysis.stats.limits import interval_caution
 from value_retention.analysis.stats.misclassification import Proportion, wilson
 from value_retention.analysis.stats.proportion import score_interval
 from value_retention.analysis.stats.seeds import seed_interval
@@ -161,74 +161,12 @@ def test_counts_are_reused_and_read_only() -> None:
         counts[0, 0] = 1
 
 
-def test_sign_flips_of_few_clusters_are_enumerated_as_scipy_does() -> None:
-    for n in (6, 9, 12, 17):
-        values = np.round(RNG.normal(0.3, 1, n), 1)
-        ours = resample.sign_flip_p(cluster_table(values[:, None], np.ones((n, 1))))[0]
-        theirs = scipy.stats.permutation_test(
-            (values,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True
-        )
-        assert ours == pytest.approx(theirs.pvalue)
-
-
-def test_sign_flips_of_many_clusters_approach_the_exact_p() -> None:
-    values = RNG.normal(0.25, 1, (60, 1))
-    ours = resample.sign_flip_p(cluster_table(values, np.ones((60, 1))), 20_000)[0]
-    reference = scipy.stats.ttest_1samp(values[:, 0], 0).pvalue
-    assert ours == pytest.approx(reference, abs=0.01)
-
-
-@pytest.mark.parametrize("clusters", [23, 40, 115])
-@pytest.mark.parametrize("step", [1, 4, 40])
-def test_small_sign_flip_p_values_are_those_of_the_exact_distribution(clusters: int, step: int) -> None:
-    """Whole numbers: the distribution of their sum with random signs follows by convolution."""
-    values = np.round(np.random.default_rng([clusters, step]).normal(1.2, 1, clusters) * step).astype(int)
-    exact = np.ones(1)
-    for value in np.abs(values):
-        kernel = np.zeros(2 * value + 1)
-        kernel[0] += 0.5
-        kernel[-1] += 0.5
-        exact = np.convolve(exact, kernel)
-    far = np.abs(np.arange(len(exact)) - len(exact) // 2) >= abs(values.sum())
-    found = resample.sign_flip_p(cluster_table(values[:, None].astype(float), np.ones((clusters, 1))))[0]
-    assert exact[far].sum() < 1 / 1000
-    assert found == pytest.approx(exact[far].sum(), rel=0.4)
-    same = cluster_table(np.ones((clusters, 1)), np.ones((clusters, 1)))
-    assert smallest_p(clusters) <= resample.sign_flip_p(same)[0] < 5 * smallest_p(clusters)
-
-
-def test_a_large_loss_is_found_in_a_family_of_a_thousand_dimensions() -> None:
-    """Random patterns alone end at 1 / 10,001: no p of 1,170 would pass Holm's correction."""
-    values = RNG.normal(-0.5, 0.3, (30, 1170))
-    p = resample.sign_flip_p(cluster_table(values, np.ones(values.shape)))
-    corrected = cluster.adjust(p.tolist(), "holm")
-    assert np.mean([q is not None and q < 0.05 for q in corrected]) > 0.95
-
-
-def test_a_family_that_cannot_reject_is_named() -> None:
-    assert can_reject([115] * 1000)
-    assert not can_reject([6] * 2)
-    assert can_reject([6, 20, None])
-    warning = cannot_reject("moru, dimension", [8, 8, 7, None, *[8] * 10])
-    assert warning is not None
-    assert "13 tests" in warning
-    assert cannot_reject("moru, dimension", [8, 8]) is None
-    assert cannot_reject("nothing tested", [None]) is None
-
-
 def test_intervals_on_few_or_rare_grades_carry_a_caution() -> None:
     assert interval_caution(114.0, 0.05, 0.10) is None
     for df, scores in ((3.4, (0.5, 0.5)), (7.0, (0.05, 0.3)), (15.0, (0.98, 0.9)), (9.0, (None, 0.04))):
         assert interval_caution(df, *scores)
     assert interval_caution(9.0, None, None) is None
     assert interval_caution(None, 0.01) is None
-
-
-def test_sign_flips_leave_out_clusters_that_do_not_carry_the_figure() -> None:
-    values = np.array([0.4, 0.2, 0.3, 0.1, 0.6, 0.2, 0.0, 0.0])
-    sizes = np.array([1.0] * 6 + [0.0] * 2)
-    p = resample.sign_flip_p(cluster_table(values[:, None], sizes[:, None]))[0]
-    assert p == 2 / 2**6
 
 
 @pytest.fixture(scope="module")

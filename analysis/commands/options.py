@@ -43,9 +43,7 @@ SETTINGS = (
     click.option(
         "--level", default=0.95, show_default=True, help="Confidence level; 1 - level is the error rate."
     ),
-    click.option(
-        "--resamples", default=10_000, show_default=True, help="Bootstrap resamples and sign patterns."
-    ),
+    click.option("--resamples", default=10_000, show_default=True, help="Bootstrap resamples."),
     click.option("--seed", default=0, show_default=True, help="Seed of the resampling."),
 )
 

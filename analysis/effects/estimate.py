@@ -30,7 +30,7 @@ from value_retention.analysis.effects.rows import (
     Tier,
 )
 from value_retention.analysis.runs.align import Metric, Panel, cluster_tables
-from value_retention.analysis.stats import cluster, resample
+from value_retention.analysis.stats import cluster
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats
 from value_retention.analysis.stats.proportion import score_interval
 from value_retention.analysis.stats.seeds import SeedInterval
@@ -153,7 +153,6 @@ def _chunk(
         "worst_high_se": cluster.standard_error(worst_high),
     }
     columns = {name: _list(column * 100) for name, column in points.items()}
-    columns["p_flip"] = _list(resample.sign_flip_p(table, settings.resamples, settings.seed))
     estimands = {"new_questions": in_points(new), "these_questions": in_points(these)}
     rows = []
     for c, comparison in enumerate(comparisons):
@@ -236,8 +235,6 @@ def _effect(
         chosen = None
     if "bootstrap" in reasons:
         values = values | dict.fromkeys(("boot_low", "boot_high"))
-    if clusters < MIN_CLUSTERS:
-        values = values | {"p_flip": None}
     if clusters and None in (values["score_baseline"], values["score_run"]):
         reasons["score"] = NO_SIDES
     if isinstance(seeds, str):

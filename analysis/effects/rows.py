@@ -105,7 +105,6 @@ class Effect:
         boot_low: Lower end of the percentile cluster bootstrap.
         boot_high: Upper end.
         p: Two-sided t p, which agrees with ``t_low`` and ``t_high``.
-        p_flip: Sign-flip p over clusters, as a check.
         worst_low: Smallest possible difference, with every missing grade against it.
         worst_high: Largest possible difference.
         worst_low_se: Standard error of ``worst_low``.
@@ -156,7 +155,6 @@ class Effect:
     boot_low: float | None
     boot_high: float | None
     p: float | None
-    p_flip: float | None
     worst_low: float | None
     worst_high: float | None
     worst_low_se: float | None

@@ -37,10 +37,6 @@ DRAWING = ("matplotlib", "numpy", "platform")
 TOLERANCE = 1e-9
 """Largest difference, relative or absolute, between a recorded figure and the same figure computed elsewhere."""
 
-RESAMPLED = {"p_flip": 1e-3}
-"""The same for the sign-flip p. Its matrix products are in single precision, and the order in which they add depends
-on the processor and the number of threads."""
-
 
 @cache
 def _schema() -> TypeAdapter[Manifest]:
@@ -133,7 +129,7 @@ def restored(folder: Path, entry: RunEntry, score: str | None = None) -> Run:
 
 
 def differences(recorded: Any, computed: Any, at: str = "") -> Iterator[str]:
-    """Where two JSON values differ, numbers by more than `TOLERANCE` or `RESAMPLED`, with both values.
+    """Where two JSON values differ, numbers by more than `TOLERANCE`, with both values.
 
     Args:
         recorded: From ``report.json``.
@@ -152,13 +148,13 @@ def differences(recorded: Any, computed: Any, at: str = "") -> Iterator[str]:
             yield f"{at}: {len(computed)} entries from the records, {len(recorded)} in the report"
         for k, pair in enumerate(zip(recorded, computed, strict=False)):
             yield from differences(*pair, f"{at}[{k}]")
-    elif not _equal(recorded, computed, RESAMPLED.get(at.rpartition(".")[2], TOLERANCE)):
+    elif not _equal(recorded, computed):
         yield f"{at}: {_short(computed)} from the records, {_short(recorded)} in the report"
 
 
-def _equal(a: object, b: object, tolerance: float) -> bool:
+def _equal(a: object, b: object) -> bool:
     if isinstance(a, int | float) and isinstance(b, int | float) and bool not in (type(a), type(b)):
-        return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance)
+        return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     return type(a) is type(b) and a == b
 
 

@@ -129,7 +129,6 @@ def effect_columns(result: Result, effects: Sequence[Effect]) -> list[Column]:
             True,
         ),
         Column("p\nraw", value(lambda e: p_text(e.p), "p"), True),
-        Column("p sign\nflips", value(lambda e: p_text(e.p_flip), "p"), True),
         Column("Detect-\nable", value(lambda e: number(e.detectable), "detectable"), True),
         Column("Answers", lambda e: f"{e.answers_baseline} + {e.answers_run}", True),
         Column("Grades\nmissing", lambda e: f"{e.grades_missing} of {e.grades}", True),

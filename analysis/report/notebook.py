@@ -163,8 +163,8 @@ def compare(
         questions: What the verdicts speak about: ``new`` questions like these, or these (``fixed``).
         allow: Aspects in which the runs may differ, such as ``judge`` (keys of `identity.ASPECTS`).
         level: Confidence level of all intervals.
-        resamples: Bootstrap resamples and sign-flip patterns.
-        seed: Seed of both.
+        resamples: Bootstrap resamples.
+        seed: Their seed.
 
     Raises:
         InputError: runs that are not comparable, nothing to compare, or a setting out of range.

@@ -34,9 +34,8 @@ def explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
     ]
     if full:
         found.append(
-            f"Bootstrap: percentile, {settings.resamples} resamples of clusters, seed {settings.seed}. Sign flips: a "
-            "permutation test of the cluster differences, as a check. Detectable: true difference found with 80 % "
-            "power. Worst case: bounds over all possible missing grades."
+            f"Bootstrap: percentile, {settings.resamples} resamples of clusters, seed {settings.seed}. "
+            "Detectable: true difference found with 80 % power. Worst case: bounds over all possible missing grades."
         )
     else:
         found.append("Dimensions, languages, sources, bootstrap, missing grades: --full, --json or --csv.")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 MIN_CLUSTERS = 6
-"""Fewer clusters are described, never tested: the smallest sign-flip p of n clusters is 2 / 2**n."""
+"""Fewer clusters are described, never tested: with n clusters, all differences have one sign by chance in 2 / 2**n."""
 
 MIN_DF = 5.0
 """Below these degrees of freedom, a few large clusters carry the figure: 95 % intervals cover 97 to 99.9 %."""

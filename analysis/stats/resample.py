@@ -1,4 +1,4 @@
-"""Resampling clusters: the percentile bootstrap and the sign-flip test, as matrix products.
+"""Resampling clusters: the percentile bootstrap, as matrix products.
 
 A bootstrap resample of clusters is a row of counts (how often each cluster was drawn), so all resamples of
 all columns are one product, counts x sums. The counts depend on (clusters, resamples, seed) only and are
@@ -11,15 +11,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from value_retention.analysis.stats.cluster import ClusterTable, Floats
-from value_retention.analysis.stats.saddlepoint import flip_tail
-
-EXACT_UP_TO = 22
-"""Clusters up to which all 2**n sign patterns are counted instead of drawn."""
-_FEW_EXTREME = 25
-"""Below this number of extreme patterns among those drawn, p comes from the tail approximation."""
 
 _TAIL_STRIDE = 16
 """One resample in this many is sampled to find how far a tail reaches."""
@@ -133,85 +126,3 @@ def _at(part: Floats, first: int, probability: float, size: int) -> float | None
     part = np.sort(part)
     one, other = float(part[below - first]), float(part[above - first])
     return one + (other - one) * (position - below)
-
-
-@lru_cache(maxsize=64)
-def _signs(clusters: int, draws: int, seed: int) -> NDArray[np.float32]:
-    """Random sign patterns, shape (draws, clusters)."""
-    bits = np.random.default_rng([seed, clusters]).integers(0, 2, (draws, clusters), dtype=np.int8)
-    random: NDArray[np.float32] = (1 - 2 * bits).astype(np.float32)
-    return random
-
-
-def sign_flip_p(table: ClusterTable, draws: int = 10_000, seed: int = 0) -> Floats:
-    """Two-sided sign-flip permutation p of each column: the mean cluster difference against 0.
-
-    Under no effect each cluster's difference is as likely to have the other sign. Up to `EXACT_UP_TO` clusters
-    every pattern counts, as in `scipy.stats.permutation_test(permutation_type="samples")`; above, the p is
-    ``(1 + as extreme) / (1 + draws)``. Where fewer than 25 of the patterns drawn are as extreme, this is too
-    coarse for a large family of tests, and p comes from `saddlepoint.flip_tail`. `limits.smallest_p` has the
-    smallest p that can be reached.
-
-    Args:
-        table: Shape (clusters, columns); clusters that do not carry a column are left out of it.
-        draws: Random patterns.
-        seed: Their seed.
-
-    Returns:
-        Shape (columns,); NaN for a column without clusters.
-    """
-    p_values = np.full(table.sums.shape[1], np.nan)
-    for columns in _alike(table.sizes > 0):
-        pattern = table.sizes[:, columns[0]] > 0
-        clusters = int(pattern.sum())
-        if not clusters:
-            continue
-        values = table.sums[np.ix_(pattern, columns)]
-        if clusters <= EXACT_UP_TO:
-            p_values[columns] = _exact_flip_p(values)
-            continue
-        flipped = np.abs(_signs(clusters, draws, seed) @ values.astype(np.float32))
-        # Equal sums can differ by float32 rounding; grades are coarse, so a tie is a tie.
-        edge = np.abs(values.sum(axis=0)) - 1e-6 * np.abs(values).sum(axis=0)
-        extreme = (flipped >= edge).sum(axis=0)
-        found = (1 + extreme) / (1 + draws)
-        rare = np.flatnonzero(extreme < _FEW_EXTREME)
-        if rare.size:
-            found[rare] = flip_tail(values[:, rare])
-        p_values[columns] = found
-    return p_values
-
-
-def _alike(carried: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    """Positions of the columns that equal each other, a group for each pattern."""
-    packed = np.ascontiguousarray(np.packbits(carried, axis=0).T)
-    keys = packed.view(f"V{packed.shape[1]}").ravel()
-    _, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    return np.split(np.argsort(which, kind="stable"), np.cumsum(counts)[:-1])
-
-
-def _exact_flip_p(values: Floats) -> Floats:
-    """Share of all sign patterns whose sum is as far from 0, each column; shape (clusters, columns) in.
-
-    Every sum is one of the sums over the first half of the clusters plus one over the second half, so counting
-    them takes two short sorted lists. The first sign is fixed: a pattern and its opposite are as extreme.
-    """
-    half = len(values) // 2 + 1
-    first, second = _all_sums(values[:half])[: 2 ** (half - 1)], np.sort(_all_sums(values[half:]), axis=0)
-    edges = np.abs(values.sum(axis=0)) - 1e-6 * np.abs(values).sum(axis=0)
-    p = np.empty(values.shape[1])
-    for column, edge in enumerate(edges):
-        part, other = first[:, column], second[:, column]
-        above = len(other) - np.searchsorted(other, edge - part, side="left")
-        below = np.searchsorted(other, -edge - part, side="right")
-        # An edge of 0 or less holds every pattern, which both sides would count.
-        p[column] = 1.0 if edge <= 0 else (above.sum() + below.sum()) / (len(part) * len(other))
-    return p
-
-
-def _all_sums(values: Floats) -> Floats:
-    """Sums over the rows with every pattern of signs, shape (2**rows, columns); the first sign changes last."""
-    sums = np.zeros((1, values.shape[1]))
-    for row in values[::-1]:
-        sums = np.concatenate([sums + row, sums - row])
-    return sums

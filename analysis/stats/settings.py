@@ -22,8 +22,8 @@ class Settings:
 
     Attributes:
         level: Confidence level of all intervals; 1 - level is the family-wise error rate of the verdicts.
-        resamples: Bootstrap resamples and sign-flip patterns.
-        seed: Seed of both.
+        resamples: Bootstrap resamples.
+        seed: Their seed.
         margin: Largest loss, in points, that counts as none; None: no verdicts.
         equivalence: Whether a gain above the margin counts against ``retained`` too.
         questions: What verdicts speak about: ``new`` questions like these, or these (``fixed``).
