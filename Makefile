@@ -73,11 +73,11 @@ demo: $(STAMP)
 		"  $(DEMO)/comparison.txt       every figure of the comparison; .json: the same for programs" \
 		"What next" \
 		"  README.md: the same with a real checkpoint and an LLM as judge" \
-		"  make paper: the whole study in miniature, under ten minutes"
+		"  make paper: the whole study in miniature"
 
 # The study in miniature: base, mid-training and four arms, evaluated and compared.
 paper: $(STAMP)
-	@echo "The study in miniature: under ten minutes on two cores. What each step prints is in $(PAPER)/steps."
+	@echo "The study in miniature, on two cores. What each step prints is in $(PAPER)/steps."
 	@$(MAKE) --no-print-directory -j2 -f train/paper.mk STUDY=tiny OUT=$(PAPER) PY=$(CURDIR)/$(BIN)/python \
 		LM_EVAL=$(CURDIR)/$(BIN)/lm_eval VALUE_RETENTION=$(CURDIR)/$(BIN)/value-retention
 	@printf '%s\n' "This is not a benchmark result: sample questions, and a judge that counts phrases." \

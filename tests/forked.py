@@ -23,18 +23,17 @@ from unittest import mock
 
 SCRIPTS = ("lm_eval", "inspect", "value-retention")
 TRAIN = "value_retention.train."
-SEVERAL = "value_retention.adapters.lm_eval_several"
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["forked_imports"])
 """One server per test process. The tests of `train` fork their scripts from it too."""
 
 
 def can(command: Sequence[str]) -> bool:
-    """Whether a command is a console script of this environment, or a module of ours that is run by its name."""
+    """Whether a command is a console script of this environment, or a script of ours in `train`."""
     program = Path(command[0])
     if program.parent != Path(sys.executable).parent:
         return False
-    return program.name in SCRIPTS or (command[1:2] == ["-m"] and command[2].startswith((TRAIN, SEVERAL)))
+    return program.name in SCRIPTS or (command[1:2] == ["-m"] and command[2].startswith(TRAIN))
 
 
 def run(

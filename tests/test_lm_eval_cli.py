@@ -47,29 +47,6 @@ def assert_figures_are_the_records(folder: Path, task: str) -> None:
     assert any(0 < value < 1 for value in known.values()), "figures that could not tell right from wrong"
 
 
-def test_several_checkpoints_in_one_process_have_the_records_of_a_process_each(
-    tiny: Path, tmp_path: Path
-) -> None:
-    other = with_cuts(tiny, tmp_path / "other")
-    options = (
-        *("--model", "hf", "--device", "cpu", "--batch_size", "16", "--tasks", "moru_ms", "--apply_chat_template"),
-        *("--gen_kwargs", "max_gen_toks=8", *metadata(judge="lexical", data="sample", epochs=1)),
-    )  # fmt: skip
-    several = [BIN / "python", "-m", "value_retention.adapters.lm_eval_several", tmp_path / "several"]
-    alone = lm_eval(
-        "--model_args", f"pretrained={other}", "--log_samples", "--output_path", tmp_path / "alone"
-    )
-    for number, command in enumerate(([*several, f"tiny={tiny}", f"other={other}"], alone)):
-        # Each with a journal, or the second command would take the answers of the first.
-        done = run(*command, *options, VALUE_RETENTION_JOURNAL_DIR=str(tmp_path / f"journal-{number}"))
-        assert done.returncode == 0, done.stderr[-3000:]
-    found = records(tmp_path / "several" / "other", "moru_ms")
-    assert found == records(tmp_path / "alone", "moru_ms")
-    shown = [figures(results(tmp_path / name), "moru_ms") for name in ("several/other", "alone")]
-    assert shown[0] == shown[1]
-    assert records(tmp_path / "several" / "tiny", "moru_ms")[0].run.identity != found[0].run.identity
-
-
 # -- options of the harness -------------------------------------------------------------------------------
 
 

@@ -58,7 +58,7 @@ def test_every_arm_starts_from_the_merged_midtraining_and_is_checked_merged_and_
 
 
 def test_a_finished_step_is_not_repeated(tmp_path: Path) -> None:
-    options = ("STUDY=tiny", "MITIGATIONS=", "SEEDS_sft-dolly=", "SEEDS_sft-magicoder=", "TOGETHER=")
+    options = ("STUDY=tiny", "MITIGATIONS=", "SEEDS_sft-dolly=", "SEEDS_sft-magicoder=")
     assert trained(steps(tmp_path, *options)) == ["midtrain", *MINIATURE]
     done = tmp_path / "out" / "tiny" / "done"
     done.mkdir(parents=True)
@@ -106,7 +106,7 @@ def test_seeds_vary_the_arms_only(tmp_path: Path) -> None:
 
 def test_a_mitigation_is_an_arm_and_a_control_has_its_own_parent(tmp_path: Path) -> None:
     output = steps(
-        tmp_path, "STUDY=tiny", "ARMS=sft-dolly", "SEEDS_sft-dolly=1 2", "TOGETHER=",
+        tmp_path, "STUDY=tiny", "ARMS=sft-dolly", "SEEDS_sft-dolly=1 2",
         "MITIGATIONS=sft-dolly-replay10 sft-dolly-interpolated25", "CONTROLS=midtrain-neutral sft-dolly-neutral",
     )  # fmt: skip
     assert trained(output) == [

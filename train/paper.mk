@@ -31,7 +31,6 @@ TRAIN_FLAGS ?=
 # DATA, JUDGE, EPOCHS  questions, judge, answers per question
 # DTYPE                weights of the merged checkpoints
 # EVAL_MODEL           lm_eval's engine; EVAL_FLAGS: its other options
-# TOGETHER             evaluates several checkpoints in one process, which pays for small models
 # ROWS_FLAGS_arm       options for the rows of an arm
 # PAIRS                pairs for the probe; if empty, made from the judged answers of midtrain and base
 # PROBE_FLAGS          options for making those pairs
@@ -58,7 +57,6 @@ EVAL_MODEL ?= --model hf --device cpu --batch_size 33
 EVAL_FLAGS ?= --gen_kwargs max_gen_toks=192
 # Answers of tiny models are cut by the limit, and English whatever the question's language.
 PROBE_FLAGS ?= --keep truncated --keep "other language" --ratio 2
-TOGETHER ?= yes
 QUIET ?= yes
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
@@ -77,7 +75,6 @@ JUDGE ?=
 EPOCHS ?= 1
 DTYPE ?= float32
 EVAL_MODEL ?= --model hf --device cpu --batch_size 8
-TOGETHER ?= yes
 QUIET ?= yes
 SAMPLES := $(dir $(GRAPH))samples
 PAIRS ?= $(SAMPLES)/pairs/compassion.jsonl
@@ -245,21 +242,6 @@ $(BETWEEN:%=$(DONE)/merge-%): $(DONE)/merge-%: $(DONE)/merge-$$(call whole,$$*)
 	$(done)
 
 comma := ,
-ASKED = --tasks anima_2_2,moru_multi$(addprefix $(comma),$(TASKS)) \
-	$(if $(filter base midtrain%,$(1)),$(BASE_TEMPLATE),--apply_chat_template) \
-	--metadata '{"judge": "$(JUDGE)", "data": "$(DATA)", "epochs": $(EPOCHS)}' $(EVAL_FLAGS)
-
-ifdef TOGETHER
-# One process for the base models, one for the arms of each method, one for checkpoints along the way.
-group = $(if $(filter base midtrain%,$(1)),base,$(if $(findstring -step,$(1)),steps,$(firstword $(subst -, ,$(1)))))
-EVALUATED := $(addprefix $(DONE)/eval-,$(filter $(foreach name,$(NAMES),$(call group,$(name))),base sft grpo steps))
-$(EVALUATED): $(DONE)/eval-%: $$(foreach name,$$(NAMES),$$(if $$(filter $$*,$$(call group,$$(name))),$(DONE)/merge-$$(name)))
-	$(begin)
-	$(Q)rm -rf $(?:$(DONE)/merge-%=$(OUT)/logs/%)
-	$(Q)$(PY) -m value_retention.adapters.lm_eval_several $(OUT)/logs \
-		$(foreach name,$(?:$(DONE)/merge-%=%),$(name)=$(OUT)/$(name)-merged) $(EVAL_MODEL) $(call ASKED,$(?:$(DONE)/merge-%=%)) $(LOG)
-	$(done)
-else
 EVALUATED := $(NAMES:%=$(DONE)/eval-%)
 # A checkpoint of an arm as an adapter on the merged checkpoint that the arm started from, if that is chosen.
 adapted = $(OUT)/$(call parent,$(1))-merged$(comma)lora_local_path=$(OUT)/$(subst -step,/checkpoint-,$(1))
@@ -267,10 +249,11 @@ adapter = $(and $(filter vllm,$(ADAPTERS)),$(findstring -step,$(1)))
 $(EVALUATED): $(DONE)/eval-%: $$(if $$(call adapter,$$*),$(DONE)/train-$$(call run,$$*),$(DONE)/merge-$$*)
 	$(begin)
 	$(Q)$(LM_EVAL) $(EVAL_MODEL) --model_args pretrained=$(if $(call adapter,$*),$(call adapted,$*),$(OUT)/$*-merged) \
-		$(call ASKED,$*) \
+		--tasks anima_2_2,moru_multi$(addprefix $(comma),$(TASKS)) \
+		$(if $(filter base midtrain%,$*),$(BASE_TEMPLATE),--apply_chat_template) \
+		--metadata '{"judge": "$(JUDGE)", "data": "$(DATA)", "epochs": $(EPOCHS)}' $(EVAL_FLAGS) \
 		--log_samples --output_path $(OUT)/logs/$* $(LOG)
 	$(done)
-endif
 eval: $(EVALUATED)
 
 # -- answers -----------------------------------------------------------------------------------------------------
@@ -292,7 +275,7 @@ $(OUT)/losses.json: $(NAMES:%=$(DONE)/merge-%)
 # A probe without a judge: how far every checkpoint prefers what midtrain said and base did not.
 ifeq ($(PAIRS),)
 PAIRS := $(OUT)/pairs.jsonl
-$(OUT)/pairs.jsonl: $(filter %eval-base %eval-midtrain,$(EVALUATED))
+$(OUT)/pairs.jsonl: $(DONE)/eval-base $(DONE)/eval-midtrain
 	$(begin)
 	$(Q)$(VALUE_RETENTION) probe midtrain=$(OUT)/logs/midtrain base=$(OUT)/logs/base $(PROBE_FLAGS) -o $@ $(LOG)
 	$(done)
@@ -313,7 +296,7 @@ $(OUT)/report.html: $(OUT)/arms.yaml $(OUT)/arms.json
 # Which checkpoints there are is known once the arms are trained, so another make reads the folders.
 curves: $(OUT)/report.html
 	$(Q)$(MAKE) --no-print-directory -f $(GRAPH) CURVES=yes $(TRAINED_ARMS:%=$(OUT)/curves/%.html)
-$(OUT)/curves/%.html: $$(foreach name,$$(call saved,$$*),$(DONE)/eval-$(if $(TOGETHER),steps,$$(name)))
+$(OUT)/curves/%.html: $$(foreach name,$$(call saved,$$*),$(DONE)/eval-$$(name))
 	@mkdir -p $(@D)
 	$(VALUE_RETENTION) report midtrain=$(OUT)/logs/$(call parent,$*) $(foreach name,$(call saved,$*),$(name)=$(OUT)/logs/$(name)) \
 		--trajectory --margin $(MARGIN) $(ALLOWED:%=--allow %) -o $@
