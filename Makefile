@@ -16,7 +16,8 @@ PAPER := paper-out
 # Where more than one Python is tried: the lowest that is supported, ..., the newest.
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: setup demo paper test test-fast test-rows test-gpu test-vllm check bench dist test-dist compatibility clean
+.PHONY: setup demo paper test test-fast test-rows test-gpu test-vllm check bench export-upstream dist test-dist \
+	compatibility clean
 
 setup: $(STAMP)
 
@@ -115,6 +116,11 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(OFFLINE) $(BIN)/python tests/bench.py
+
+# The two benchmarks as tasks in a clone of lm-evaluation-harness, see docs/upstream.md. FORCE=--force overwrites.
+export-upstream: $(if $(CHECKOUT),$(STAMP))
+	@$(BIN)/python -m value_retention.analysis.exchange.upstream.export \
+		"$(or $(CHECKOUT),$(error name a clone of lm-evaluation-harness: make export-upstream CHECKOUT=PATH))" $(FORCE)
 
 # For a release, see docs/releasing.md. Another BUILDER needs `build` and `twine`, and no environment is made.
 BUILDER ?= $(BIN)/python

@@ -21,7 +21,6 @@ COMMANDS = {
     "report": "A comparison as one HTML file, or as a folder with its records.",
     "verify": "Check an evidence folder: hashes, records, every figure and page.",
     "export": "A run in the formats of Every Eval Ever and the Hugging Face Hub.",
-    "export-upstream": "The benchmarks as tasks in a clone of lm-evaluation-harness.",
     "arms": "Several trained checkpoints: every arm, domain effects, interactions.",
     "agreement": "Agreement of judges on the same answers, per dimension and language.",
     "calibrate": "Judges compared with human labels; scores corrected for their errors.",
@@ -41,7 +40,7 @@ class LazyGroup(click.Group):
         """Import the module of one subcommand."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"value_retention.analysis.commands.{cmd_name.replace('-', '_')}")
+        module = importlib.import_module(f"value_retention.analysis.commands.{cmd_name}")
         command: click.Command = module.command
         return command
 

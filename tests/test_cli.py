@@ -47,7 +47,7 @@ def test_every_command_has_a_module_and_help(name: str) -> None:
     done = CliRunner().invoke(cli, [name, "--help"])
     assert done.exit_code == 0, done.output
     assert done.output.startswith(f"Usage: cli {name} ")
-    assert (ROOT / "analysis" / "commands" / f"{name.replace('-', '_')}.py").exists()
+    assert (ROOT / "analysis" / "commands" / f"{name}.py").exists()
 
 
 def test_the_version_is_the_packages() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from helpers import (
     BIN,
     JUDGE,
     PYTHON,
+    ROOT,
     figures,
     lm_eval,
     metadata,
@@ -32,7 +34,7 @@ from helpers import (
 )
 
 from value_retention.adapters.logs.lm_eval_logs import read_samples
-from value_retention.analysis.exchange.upstream.export import TABLE, export, exported
+from value_retention.analysis.exchange.upstream.export import TABLE, export, exported, main
 from value_retention.tasks.benchmark import Table
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
@@ -129,6 +131,40 @@ def test_another_folder_is_refused(checkout: Path, missing: str) -> None:
     with pytest.raises(InputError, match="not a checkout"):
         export(checkout)
     assert not (checkout / "lm_eval/tasks/anima_2_2").exists()
+
+
+def test_the_command_prints_the_lines_that_it_wrote_or_one_message(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([str(checkout)])
+    *lines, last = capsys.readouterr().out.splitlines()
+    written = {Path(name): int(count) for count, name in map(str.split, lines)}
+    assert written[Path("lm_eval/tasks/anima_2_2/utils.py")] > 100
+    assert (written[Path(TABLE)], written[Path("pyproject.toml")]) == (2, 1)
+    assert last.split() == [str(sum(written.values())), "lines", "in", "all"]
+    file = checkout / "lm_eval/tasks/anima_2_2/utils.py"
+    file.write_text("mine", "utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        main([str(checkout)])
+    assert stopped.value.code == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("value-retention: the checkout already has this task")
+    assert said.out == ""
+    main([str(checkout), "--force"])
+    assert file.read_text("utf-8") != "mine"
+
+
+def test_make_names_the_command_and_asks_for_the_clone() -> None:
+    clean = dict.fromkeys(("MAKEFLAGS", "MFLAGS", "CHECKOUT", "FORCE"))
+    done = run("make", "-n", "export-upstream", "CHECKOUT=a clone", "FORCE=--force", cwd=ROOT, **clean)
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r' -m value_retention\.analysis\.exchange\.upstream\.export \\\s+"a clone" --force$', done.stdout
+    )
+    done = run("make", "-n", "export-upstream", cwd=ROOT, **clean)
+    assert done.returncode == 2
+    assert "name a clone of lm-evaluation-harness: make export-upstream CHECKOUT=PATH" in done.stderr
+    assert done.stdout == ""
 
 
 # -- the same figures -------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Write the two benchmarks into a checkout of lm-evaluation-harness, as that project would merge them.
 
+    python -m value_retention.analysis.exchange.upstream.export CHECKOUT [--force]
+
 The files beside this module are templates (`string.Template`). Repository, commits, columns, sampling and version
 come from the `Benchmark`, so they cannot differ from those of our own tasks. Nothing that is written imports this
 package. Two files of the checkout get a line each: the table of tasks, and the extra with the judge's packages.
@@ -7,6 +9,9 @@ package. Two files of the checkout get a line each: the table of tasks, and the 
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -168,3 +173,30 @@ def _with_extra(project: str) -> str:
     lines = tail.split("\n")
     place = next((n + 1 for n, line in enumerate(lines) if line.startswith("ifeval")), 0)
     return head + found + "\n".join([*lines[:place], EXTRA, *lines[place:]])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export from the command line. A user's mistake gives one message and exit status 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m value_retention.analysis.exchange.upstream.export",
+        description="Write ANIMA 2.2 and MORU into a clone of lm-evaluation-harness, ready for a pull request.",
+        epilog="The tasks do not import this package. They give the same scores for the same answers and judge "
+        "replies. See docs/upstream.md for the checks that lm-evaluation-harness asks for.",
+    )
+    parser.add_argument("checkout", type=Path, metavar="CHECKOUT", help="root of the clone")
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite files of the task folders that differ"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        written = export(options.checkout, options.force)
+    except InputError as error:
+        print(f"value-retention: {error}", file=sys.stderr)
+        sys.exit(2)
+    for file in written:
+        print(f"{file.lines:5} {file.path}")
+    print(f"{sum(file.lines for file in written):5} lines in all")
+
+
+if __name__ == "__main__":
+    main()
