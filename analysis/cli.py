@@ -11,8 +11,8 @@ import click
 # name -> short help. The module of that name in `commands` holds a click command called `command`.
 COMMANDS = {
     "new": "A benchmark of your own from a table of questions.",
-    "check": "A benchmark before its first run: judge prompt, calls, cost, a trial.",
-    "plan": "Calls, tokens, time and money of a run, and what it can detect.",
+    "check": "A benchmark before its first run: judge prompt, calls, a trial.",
+    "plan": "Calls, tokens and money of a run, and what it can detect.",
     "judge": "Grade saved answers: another judge, a panel, or missing grades only.",
     "journal": "List what is saved of your runs, write lost records again, free the space.",
     "table": "Scores of runs, or all their grades as one table.",

@@ -599,7 +599,7 @@ def plan(*arguments: str | Path) -> Result:
 
 
 @pytest.mark.parametrize("amount", ["nan", "inf"])
-@pytest.mark.parametrize("option", ["--price-in", "--price-out", "--rate", "--reply-tokens"])
+@pytest.mark.parametrize("option", ["--price-in", "--price-out", "--reply-tokens"])
 def test_a_plan_is_made_of_finite_numbers(option: str, amount: str) -> None:
     done = plan(*PRICE, option, amount)
     assert done.exit_code == 2

@@ -120,11 +120,11 @@ def test_a_run_without_output_is_got_back_without_a_call(tiny: Path, server: Ser
     assert len([*journals.glob("*.sqlite")]) == 1
 
 
-def until_it_runs(journal: Path, process: subprocess.Popen[str]) -> None:
+def until_it_runs(process: subprocess.Popen[str], **where: str) -> None:
     """Wait until a command has entered its run in the journal."""
     while True:
         assert process.poll() is None, process.communicate()[0][-3000:]
-        listed = run(BIN / "value-retention", "journal", "--journal", journal, "list", "--json")
+        listed = run(BIN / "value-retention", "journal", "list", "--json", **where)
         if listed.returncode == 0 and json.loads(listed.stdout)["runs"]:
             return
         time.sleep(0.2)
@@ -140,7 +140,7 @@ def test_a_second_command_on_one_run_is_refused_and_ctrl_c_ends_the_first_in_a_s
             for part in command(server, tmp_path / "out")
         ]
         first = start(*slowly, **where)
-        until_it_runs(tmp_path / "journals" / "journal.sqlite", first)
+        until_it_runs(first, **where)
         second = run(*command(server, tmp_path / "out 2"), **where)
         assert first.poll() is None, "the first command was to be still at work"
         first.send_signal(signal.SIGINT)

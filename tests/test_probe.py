@@ -103,13 +103,11 @@ def test_a_mark_that_is_kept_excludes_nothing() -> None:
     assert len(made(*records, keep=("truncated",)).pairs) == 1
 
 
-def test_other_epochs_are_tried_and_an_answer_is_used_once() -> None:
+def test_other_epochs_are_tried_and_a_question_has_one_pair() -> None:
     first = [said("1", REFUSAL, 1.0), said("1", KIND, 1.0, 2), said("1", KIND[:-1] + "!", 1.0, 3)]
     second = [said("1", COLD, 0.0), said("1", COLD, 0.0, 2), said("1", "Buy " + COLD, 0.0, 3)]
-    found = made(first, second, per_question=5)
-    assert {pair.chosen_from.epoch for pair in found.pairs} == {2, 3}
-    assert len({pair.rejected for pair in found.pairs}) == 2
-    assert len(made(first, second).pairs) == 1
+    (pair,) = made(first, second).pairs
+    assert pair.chosen_from.epoch in (2, 3)
 
 
 def test_renderings_of_one_question_and_repeated_answers_do_not_dominate() -> None:
@@ -120,12 +118,6 @@ def test_renderings_of_one_question_and_repeated_answers_do_not_dominate() -> No
     assert (len(found.pairs), found.dropped) == (3, {"more than 3 of a cluster": 3})
     same = made([said(n, KIND, 1.0) for n in "ab"], [said(n, COLD, 0.0) for n in "ab"])
     assert (len(same.pairs), same.dropped) == (1, {"the same two answers as in another pair": 1})
-
-
-def test_least_gap_in_points() -> None:
-    records = [said("1", KIND, 1.0)], [said("1", COLD, 0.5)]
-    assert len(made(*records, gap=50).pairs) == 1
-    assert made(*records, gap=51).without == {"no higher grade in the first run": 1}
 
 
 def test_runs_that_cannot_be_compared_and_runs_of_one_model_are_refused() -> None:
@@ -141,18 +133,16 @@ def test_runs_that_cannot_be_compared_and_runs_of_one_model_are_refused() -> Non
 
 ANSWERS = st.lists(
     st.tuples(
-        st.integers(0, 3), st.integers(1, 3), st.text("abc é的 \n", max_size=60),
+        st.integers(0, 7), st.integers(1, 3), st.text("abc é的 \n", max_size=60),
         st.sampled_from([0.0, 0.5, 1.0, None]), st.sampled_from([True, False, None]),
     ),
     min_size=1, max_size=16, unique_by=lambda row: row[:2],
 )  # fmt: skip
 
 
-@given(ANSWERS, ANSWERS, st.floats(1, 3), st.integers(1, 3), st.integers(1, 3))
+@given(ANSWERS, ANSWERS, st.floats(1, 3))
 @settings(max_examples=60)
-def test_every_pair_keeps_its_promises(
-    first: Any, second: Any, ratio: float, each: int, cluster: int
-) -> None:
+def test_every_pair_keeps_its_promises(first: Any, second: Any, ratio: float) -> None:
     allow = ("epochs", "questions")
     records = [
         [
@@ -161,14 +151,14 @@ def test_every_pair_keeps_its_promises(
         ]
         for rows in (first, second)
     ]
-    found = made(*records, ratio=ratio, per_question=each, per_cluster=cluster, allow=allow)
+    found = made(*records, ratio=ratio, allow=allow)
     for pair in found.pairs:
         assert pair.chosen_from.grade > pair.rejected_from.grade
         assert len(pair.rejected) <= len(pair.chosen) <= ratio * len(pair.rejected)
         (source,) = (r for r in records[1] if (r.item, r.epoch) == (pair.item, pair.rejected_from.epoch))
         assert source.answer.strip().startswith(pair.rejected)
-    assert max(Counter(pair.item for pair in found.pairs).values(), default=0) <= each
-    assert max(Counter(pair.cluster for pair in found.pairs).values(), default=0) <= cluster
+    assert max(Counter(pair.item for pair in found.pairs).values(), default=0) <= 1
+    assert max(Counter(pair.cluster for pair in found.pairs).values(), default=0) <= 3
     assert len({(pair.item, pair.rejected_from.epoch) for pair in found.pairs}) == len(found.pairs)
     answered = {r.item for r in records[0]} & {r.item for r in records[1]}
     assert found.questions == len(answered)

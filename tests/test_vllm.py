@@ -216,11 +216,11 @@ def test_answers_of_vllm_are_judged_by_a_served_model_later_and_once(
         start = served.counter("request_success")
         said = run_logged(
             *(helpers.BIN / "value-retention", "judge", samples, "--judge", f"vllm/{served.name}"),
-            *("--judge-args", '{"max_tokens": 24}', "--journal", tmp_path / "journal.sqlite"),
-            *("--output", tmp_path / attempt),
+            *("--judge-args", '{"max_tokens": 24}', "--output", tmp_path / attempt),
             log=tmp_path / "log",
             timeout=300,
             VLLM_BASE_URL=served.url,
+            VALUE_RETENTION_JOURNAL_DIR=str(tmp_path / "journal"),
         )
         asked.append(served.counter("request_success") - start)
         retries += [int(number) for number in re.findall(r"(\d+) retries", said)]

@@ -425,23 +425,17 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def journal_folder() -> Path:
-    """Where the journal is: ``VALUE_RETENTION_JOURNAL_DIR``, else the user's cache folder."""
+def journal_file() -> Path:
+    """The journal: in the folder ``VALUE_RETENTION_JOURNAL_DIR``, else in the user's cache folder."""
     if folder := os.environ.get("VALUE_RETENTION_JOURNAL_DIR"):
-        return Path(folder).expanduser()
+        return Path(folder).expanduser() / FILE
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "value_retention"
+    return (Path(cache) if cache else Path.home() / ".cache") / "value_retention" / FILE
 
 
-def journal_file(path: Path | None = None) -> Path:
-    """The journal: the file named here or in ``VALUE_RETENTION_JOURNAL``, else the one in the journal folder."""
-    named = os.environ.get("VALUE_RETENTION_JOURNAL")
-    return path or (Path(named).expanduser() if named else journal_folder() / FILE)
-
-
-def open_journal(path: Path | None = None) -> Journal:
+def open_journal() -> Journal:
     """Open the journal (see `journal_file`)."""
-    return Journal(journal_file(path))
+    return Journal(journal_file())
 
 
 def age_of(at: float) -> str:

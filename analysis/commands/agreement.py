@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,39 +13,24 @@ from value_retention.analysis.commands.options import reading_options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from value_retention.analysis.judges.agreement import Agreement, AgreementReport, By
+    from value_retention.analysis.judges.agreement import Agreement, AgreementReport
     from value_retention.analysis.judges.leave_one_out import JudgeScore, Score
     from value_retention.analysis.stats.inter_rater import Coefficient
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option(
-    "--by",
-    type=click.Choice(["dimension", "language", "all"]),
-    default="all",
-    show_default=True,
-    help="Groups to show in addition to the overall figures.",
-)
 @reading_options
 @click.option("--level", default=0.95, show_default=True, help="Confidence level of the intervals.")
 @click.option("--resamples", default=10_000, show_default=True, help="Bootstrap resamples of clusters.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the resampling.")
-@click.option("--json", "json_file", type=_FILE, help="Write all results to this JSON file.")
 @click.option(
-    "--csv", "csv_file", type=_FILE, help="Write one row per group and set of judges to this CSV file."
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all results to this JSON file.",
 )
-def command(
-    runs: tuple[str, ...],
-    by: By,
-    level: float,
-    resamples: int,
-    seed: int,
-    json_file: Path | None,
-    csv_file: Path | None,
-) -> None:
+def command(runs: tuple[str, ...], level: float, resamples: int, seed: int, json_file: Path | None) -> None:
     """Measure how well judges agree: raw agreement, kappa, AC1 and alpha, with cluster intervals.
 
     RUN is a run judged by a panel. Several runs must hold the same answers, graded by different judges, by the
@@ -61,20 +45,14 @@ def command(
 
     checked_settings(level, resamples, seed)
     loaded = load_all(runs)
-    check_outputs({"--json": json_file, "--csv": csv_file}, run_inputs(runs, loaded))
-    report = judge_agreement(loaded, by=by, resamples=resamples, seed=seed, level=level)
+    check_outputs({"--json": json_file}, run_inputs(runs, loaded))
+    report = judge_agreement(loaded, resamples=resamples, seed=seed, level=level)
     if json_file is not None:
         with writing(json_file):
             json_file.write_text(json_text(report.to_dict()), encoding="utf-8")
-    if csv_file is not None:
-        rows = report.rows()
-        with writing(csv_file), csv_file.open("w", encoding="utf-8", newline="") as lines:
-            writer = csv.DictWriter(lines, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
     _show(report)
-    for path in filter(None, (json_file, csv_file)):
-        click.echo(f"wrote {path}")
+    if json_file is not None:
+        click.echo(f"wrote {json_file}")
 
 
 def _show(report: AgreementReport) -> None:

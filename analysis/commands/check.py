@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import shlex
+from typing import TYPE_CHECKING
 
 import click
-
-from value_retention.analysis.commands.options import Amount
 
 if TYPE_CHECKING:
     from value_retention.tasks.load import Dataset
@@ -20,19 +18,11 @@ if TYPE_CHECKING:
     "--data", default="hub", help="Folder with the tables. Default: those that the definition names."
 )
 @click.option("--schema", "as_schema", is_flag=True, help="Print the JSON schema of benchmark.yaml.")
-@click.option(
-    "--answer-tokens", type=click.IntRange(min=1), default=600, show_default=True, help="Tokens of an answer."
-)
-@click.option("--tokenizer", help="Hugging Face name or folder. Default: estimate tokens as bytes / 4.")
-@click.option("--price-in", type=Amount(min=0), help="US dollars per million input tokens.")
-@click.option("--price-out", type=Amount(min=0), help="US dollars per million output tokens.")
-@click.option("--prices", type=click.Path(path_type=Path), help="YAML file with prices and their date.")
-@click.option("--judge", help="Judge whose price to take from --prices.")
-def command(benchmark: str | None, data: str, as_schema: bool, **given: Any) -> None:
+def command(benchmark: str | None, data: str, as_schema: bool) -> None:
     """Check BENCHMARK: a benchmark.yaml, its folder, or the name of a benchmark of this package.
 
-    Reads the definition and the tables, shows the judge prompt of one question, counts calls, tokens and cost of a
-    run, and grades three invented answers with the judge `lexical`. Errors name the line of the file.
+    Reads the definition and the tables, shows the judge prompt of one question, counts questions and judge calls,
+    and grades three invented answers with the judge `lexical`. Errors name the line of the file.
     """
     from value_retention.tasks.definition import find_benchmark, schema
     from value_retention.tasks.load import load_for_run
@@ -45,7 +35,7 @@ def command(benchmark: str | None, data: str, as_schema: bool, **given: Any) -> 
     dataset = load_for_run(find_benchmark(benchmark, "BENCHMARK"), data)
     _show_content(dataset)
     _show_prompt(dataset)
-    _show_cost(dataset, given)
+    _show_calls(dataset, benchmark, data)
     _show_trial(dataset)
     click.echo("\nno problem found")
 
@@ -91,15 +81,15 @@ def _show_prompt(dataset: Dataset) -> None:
         )
 
 
-def _show_cost(dataset: Dataset, given: dict[str, Any]) -> None:
-    from value_retention.analysis.commands.plan import price_of, show_sizes, token_counter
-    from value_retention.analysis.planning.plan import plan
+def _show_calls(dataset: Dataset, benchmark: str, data: str) -> None:
+    from value_retention.tasks.rubric import item_calls
+    from value_retention.tasks.text import printable
 
-    price, priced = price_of(given)
-    count, measured = token_counter(given["tokenizer"])
-    size = plan(dataset, dataset.benchmark.epochs, 1, given["answer_tokens"], count)
-    show_sizes([size], price, {"checkpoints": 1, "rate": None})
-    click.echo(f"tokens {measured}, answers of {given['answer_tokens']} tokens; {priced}")
+    calls = sum(item_calls(dataset, item) for item in dataset.items)
+    click.echo(f"Per epoch: {len(dataset.items):,} questions, {calls:,} judge calls")
+    told = ["value-retention", "plan", "--tasks", benchmark]
+    told += ["--data", data] if data != "hub" else []
+    click.echo(printable(f"Tokens and cost: {shlex.join(told)}"))
 
 
 def _show_trial(dataset: Dataset) -> None:

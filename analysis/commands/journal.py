@@ -19,21 +19,16 @@ HEADINGS = ("run", "model", "task", "judges", "state", "answers", "replies", "MB
 
 
 @click.group("journal")
-@click.option(
-    "--journal", "path", type=click.Path(path_type=Path), help="Journal file. Default: in the journal folder."
-)
-@click.pass_context
-def command(context: click.Context, path: Path | None) -> None:
+def command() -> None:
     """See and keep in order what is saved of lm-eval and judge runs.
 
     Every answer, judge reply and record is saved in one file as it arrives, so that no call is paid for twice.
-    The file is in the user's cache folder; VALUE_RETENTION_JOURNAL_DIR chooses another one.
+    The file is in the folder VALUE_RETENTION_JOURNAL_DIR, else in the user's cache folder.
     """
-    context.obj = path
 
 
-def _open(path: Path | None) -> Journal:
-    """Open a journal that exists.
+def _open() -> Journal:
+    """Open the journal if it exists.
 
     Raises:
         InputError: the file does not exist.
@@ -41,22 +36,21 @@ def _open(path: Path | None) -> Journal:
     from value_retention.adapters.judges.journal import journal_file, open_journal
     from value_retention.tasks.errors import InputError
 
-    file = journal_file(path)
+    file = journal_file()
     if not file.exists():
         raise InputError("no journal", where=str(file), expected="a file that lm_eval or judge has made")
-    return open_journal(file)
+    return open_journal()
 
 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
-def list_command(path: Path | None, as_json: bool) -> None:
+def list_command(as_json: bool) -> None:
     """List the runs in the journal, with state, size and age."""
     import json
 
     from value_retention.adapters.judges.journal import age_of
 
-    journal = _open(path)
+    journal = _open()
     sizes = journal.sizes()
     rows = [_row(run, sizes.get(run.id, (0, 0, 0))) for run in journal.runs()]
     if "" in sizes:  # scored inside Inspect, which keeps its own log of the run
@@ -100,15 +94,14 @@ def _row(run: JournalRun, size: tuple[int, int, int]) -> dict[str, Any]:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path(), help="Folder. Default: here."
 )
-@click.pass_obj
-def export_command(path: Path | None, runs: tuple[str, ...], output: Path) -> None:
+def export_command(runs: tuple[str, ...], output: Path) -> None:
     """Write the records of runs whose files are lost. No call is made.
 
     RUN is the start of a run's name in `value-retention journal list`. Default: the last run.
     """
     from value_retention.tasks.errors import InputError
 
-    journal = _open(path)
+    journal = _open()
     kept = [run for run in journal.runs() if run.has_records]
     chosen = [run for run in kept if run.id.startswith(runs)] if runs else kept[-1:]
     unknown = [name for name in runs if not any(run.id.startswith(name) for run in kept)]
@@ -128,13 +121,12 @@ def export_command(path: Path | None, runs: tuple[str, ...], output: Path) -> No
 @command.command("prune")
 @click.option("--older-than", type=Amount(min=0), default=30.0, show_default=True, help="Age in days.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.pass_obj
-def prune_command(path: Path | None, older_than: float, yes: bool) -> None:
+def prune_command(older_than: float, yes: bool) -> None:
     """Remove finished runs, with their answers, replies and records.
 
     Interrupted runs stay, and so do finished ones that share answers with them.
     """
-    journal = _open(path)
+    journal = _open()
     before = time.time() - older_than * DAY
     runs = journal.runs()
     needed = {run.answers_of for run in runs if not run.finished}

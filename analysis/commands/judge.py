@@ -74,11 +74,6 @@ OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
     "-o", "--output", type=click.Path(path_type=Path), help="Output folder. Default: the run's folder."
 )
 @click.option(
-    "--journal",
-    type=click.Path(path_type=Path),
-    help="Journal file. Default: journal.sqlite in the journal folder.",
-)
-@click.option(
     "--budget", type=Amount(min=0), help="Limit in US dollars. The command stops before it exceeds the limit."
 )
 @click.option("--prices", type=click.Path(path_type=Path), help="YAML file with prices, for --budget.")
@@ -114,7 +109,7 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
         make_judges(names, {**args, "protocol": protocol})
     if not work:
         return
-    journal = open_journal(options["journal"])
+    journal = open_journal()
     click.echo(f"journal: {journal.path}")
     budget = _budget(options, panels) if options["budget"] is not None else None
     try:

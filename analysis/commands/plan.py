@@ -50,7 +50,6 @@ MIN_CLUSTERS = 6
     help="One judge call per dimension, or per answer.",
 )
 @click.option("--tokenizer", help="Hugging Face name or folder. Default: estimate tokens as bytes / 4.")
-@click.option("--rate", type=Amount(min=0.01), help="Judge calls per second, to estimate the time.")
 @click.option("--price-in", type=Amount(min=0), help="US dollars per million input tokens.")
 @click.option("--price-out", type=Amount(min=0), help="US dollars per million output tokens.")
 @click.option("--prices", type=click.Path(path_type=Path), help="YAML file with prices and their date.")
@@ -61,7 +60,7 @@ MIN_CLUSTERS = 6
 @click.option("--level", default=0.95, show_default=True, help="Confidence level of the verdicts together.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(**given: Any) -> None:
-    """Estimate the calls, tokens, time and cost of a run, and what a comparison of such runs can show.
+    """Estimate the calls, tokens and cost of a run, and what a comparison of such runs can show.
 
     With --want, find the cheapest design that shows it.
     """
@@ -80,8 +79,8 @@ def command(**given: Any) -> None:
     # The primary verdicts of a report share the error rate (Holm); the first of them has the smallest part.
     family = len(benchmarks) * max(1, given["checkpoints"] - 1)
     level = 1 - (1 - given["level"]) / family
-    price, priced = price_of(given)
-    count, measured = token_counter(given["tokenizer"])
+    price, priced = _price_of(given)
+    count, measured = _token_counter(given["tokenizer"])
     languages = names_of(given["languages"]) if given["languages"] else None
     plans = [
         plan(
@@ -112,7 +111,7 @@ def command(**given: Any) -> None:
         found = [d for p, d in _designs(plans, spreads, level, want)]
         click.echo(json.dumps({"plans": rows, "designs": list(map(asdict, found)), "notes": notes}, indent=2))
         return
-    show_sizes(plans, price, given)
+    _show_sizes(plans, price, given)
     _show_power(plans, spreads, level)
     if want is not None:
         _show_designs(_designs(plans, spreads, level, want), want, price, given)
@@ -120,7 +119,7 @@ def command(**given: Any) -> None:
         click.echo(note)
 
 
-def price_of(given: dict[str, Any]) -> tuple[Price | None, str]:
+def _price_of(given: dict[str, Any]) -> tuple[Price | None, str]:
     """The price (None if unknown), and a note on its source."""
     from value_retention.analysis.planning.spending import price_given, read_prices
     from value_retention.tasks.errors import InputError
@@ -141,7 +140,7 @@ def price_of(given: dict[str, Any]) -> tuple[Price | None, str]:
     return prices[given["judge"]], f"prices of {given['judge']} as of {date}"
 
 
-def token_counter(name: str | None) -> tuple[CountTokens, str]:
+def _token_counter(name: str | None) -> tuple[CountTokens, str]:
     """A function that counts tokens, and a note on how it does."""
     from value_retention.analysis.planning.plan import estimate_tokens
     from value_retention.tasks.errors import InputError
@@ -168,8 +167,8 @@ def _money(plan: Plan, price: Price | None, given: dict[str, Any]) -> float | No
     return price.cost(plan.input_tokens, plan.output_tokens) * int(given["checkpoints"])
 
 
-def show_sizes(plans: list[Plan], price: Price | None, given: dict[str, Any]) -> None:
-    """Print the table of calls and tokens. `given` holds ``checkpoints`` and ``rate``."""
+def _show_sizes(plans: list[Plan], price: Price | None, given: dict[str, Any]) -> None:
+    """Print the table of calls, tokens and cost."""
     from rich.console import Console
     from rich.table import Table
 
@@ -190,8 +189,6 @@ def show_sizes(plans: list[Plan], price: Price | None, given: dict[str, Any]) ->
     row("tokens the model writes", [p.answer_tokens * runs for p in plans], "{:,.0f}")
     row("judge input tokens", [p.input_tokens * runs for p in plans], "{:,.0f}")
     row("judge output tokens", [p.output_tokens * runs for p in plans], "{:,.0f}")
-    if given["rate"]:
-        row("judging, minutes", [p.calls * runs / given["rate"] / 60 for p in plans], "{:,.1f}")
     if price is not None:
         row("US dollars", [_money(p, price, given) or 0.0 for p in plans], "{:,.2f}")
     Console().print(table)

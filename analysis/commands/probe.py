@@ -16,21 +16,8 @@ from value_retention.analysis.commands.options import Amount, reading_options
     "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Pairs to write."
 )
 @click.option(
-    "--gap",
-    type=Amount(0, 100),
-    default=0.0,
-    help="Least difference of the two scores, in points. Default: any.",
-)
-@click.option(
     "--ratio", type=Amount(1, 10), default=1.25, show_default=True, help="Largest ratio of the two lengths."
 )
-@click.option(
-    "--per-question", type=click.IntRange(1), default=1, show_default=True, help="Most pairs of a question."
-)
-@click.option(
-    "--per-cluster", type=click.IntRange(1), default=3, show_default=True,
-    help="Most pairs of a cluster: a question and its renderings.",
-)  # fmt: skip
 @click.option(
     "--keep",
     multiple=True,
@@ -45,14 +32,7 @@ from value_retention.analysis.commands.options import Amount, reading_options
 )
 @reading_options
 def command(
-    runs: tuple[str, str],
-    output: Path,
-    gap: float,
-    ratio: float,
-    per_question: int,
-    per_cluster: int,
-    keep: tuple[str, ...],
-    allow: tuple[str, ...],
+    runs: tuple[str, str], output: Path, ratio: float, keep: tuple[str, ...], allow: tuple[str, ...]
 ) -> None:
     """Make pairs of answers for a probe: how far does a checkpoint prefer what the first RUN used to say?
 
@@ -85,13 +65,13 @@ def command(
         )  # fmt: skip
     check_written({"-o": output}, runs, read)
     first, second = read
-    made = make_pairs(first, second, Options(gap, ratio, per_question, per_cluster, keep, allow))
+    made = make_pairs(first, second, Options(ratio, keep, allow))
     reasons = [f"{count} questions: {reason}" for reason, count in made.without.items()]
     reasons += [f"{count} pairs: {reason}" for reason, count in made.dropped.items()]
     if not made.pairs:
         raise InputError(
             "no pairs", where=f"{first.name}, {second.name}", found="; ".join(reasons),
-            hint="change --ratio, --keep or --gap, or answer each question in more epochs",
+            hint="change --ratio or --keep, or answer each question in more epochs",
         )  # fmt: skip
     with writing(output):
         output.write_text(pairs_text(made.pairs), encoding="utf-8")

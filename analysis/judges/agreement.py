@@ -14,11 +14,10 @@ from value_retention.analysis.judges.leave_one_out import JudgeScore, judge_scor
 from value_retention.analysis.judges.raters import Rater, SharedGrades, shared_grades
 from value_retention.analysis.runs.load import Run
 from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats
-from value_retention.analysis.stats.inter_rater import NAMES, Coefficient, unit_sums, with_intervals
-from value_retention.tasks.record import canonical_json
+from value_retention.analysis.stats.inter_rater import Coefficient, unit_sums, with_intervals
 
 Kind = Literal["overall", "dimension", "language group", "language"]
-By = Literal["dimension", "language", "all"]
+By = Literal["dimension", "all"]
 Figure = tuple[Kind, str, NDArray[np.bool_]]
 """Kind, name and mask of the units, shape (n,)."""
 
@@ -84,20 +83,6 @@ class AgreementReport:
             "notes": list(self.notes),
         }
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return a flat row per group and set of raters, for CSV."""
-        rows = []
-        for item in self.agreements:
-            row = asdict(item)
-            row["raters"] = " | ".join(item.raters)
-            row["pass_rates"] = canonical_json(list(item.pass_rates))
-            for name in NAMES:
-                found = row.pop(name)
-                row |= {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
-                row[f"{name}_reason"] = found["reason"]
-            rows.append(row)
-        return rows
-
 
 def judge_agreement(
     runs: Sequence[Run], *, by: By = "all", resamples: int = 10_000, seed: int = 0, level: float = 0.95
@@ -106,7 +91,7 @@ def judge_agreement(
 
     Args:
         runs: Runs over the same answers.
-        by: Groups in addition to the overall one: dimensions, languages or all.
+        by: Groups in addition to the overall one: dimensions, or dimensions and languages (all).
         resamples: Bootstrap resamples of clusters.
         seed: Seed of the resampling.
         level: Confidence level.
@@ -141,10 +126,9 @@ def figures(shared: SharedGrades, by: By) -> Iterator[Figure]:
     """Yield the groups of a benchmark. A language with too few clusters is part of its language group only."""
     units = shared.units
     yield "overall", "overall", np.ones(len(units), bool)
-    if by in ("dimension", "all"):
-        for name in sorted({unit.dimension for unit in units}):
-            yield "dimension", name, np.array([unit.dimension == name for unit in units])
-    if by in ("language", "all"):
+    for name in sorted({unit.dimension for unit in units}):
+        yield "dimension", name, np.array([unit.dimension == name for unit in units])
+    if by == "all":
         for name in ("English", "non-English"):
             mask = np.array([unit.group == name for unit in units])
             if mask.any() and not mask.all():

@@ -19,24 +19,21 @@ from value_retention.tasks.errors import InputError
 from value_retention.tasks.pairs import Messages, Pair, Side, pair_hash
 from value_retention.tasks.record import AnswerRecord, well_formed
 
+PER_CLUSTER = 3
+"""Most pairs of a cluster: a question and its renderings."""
+
 
 @dataclass(frozen=True)
 class Options:
     """Which answers make a pair.
 
     Attributes:
-        gap: Least difference of the two scores, in points; any difference above 0 is enough where it is 0.
         ratio: Largest ratio of the two lengths, in characters.
-        per_question: Most pairs of a question.
-        per_cluster: Most pairs of a cluster.
         keep: Marks (of `GUARDS`) that do not exclude an answer.
         allow: Aspects in which the runs may differ.
     """
 
-    gap: float = 0.0
     ratio: float = 1.25
-    per_question: int = 1
-    per_cluster: int = 3
     keep: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
 
@@ -100,7 +97,7 @@ def make_pairs(first: Run, second: Run, options: Options) -> Made:
             "the runs have no benchmark in common",
             found=f"{', '.join(first.benchmarks())} in {first.name}; {', '.join(second.benchmarks())} in {second.name}",
         )
-    found: list[tuple[int, Pair]] = []
+    found: list[Pair] = []
     questions, without = 0, Counter[str]()
     for name in shared:
         answers = [_by_item(run, name) for run in (first, second)]
@@ -112,14 +109,11 @@ def make_pairs(first: Run, second: Run, options: Options) -> Made:
             made = _of_question(answers[0][item], answers[1][item], options)
             if isinstance(made, str):
                 without[made] += 1
-                continue
-            found += [
-                (number, _pair(candidate, number, (first.name, second.name)))
-                for number, candidate in enumerate(made, 1)
-            ]
+            else:
+                found.append(_pair(made, (first.name, second.name)))
     lacking = {*first.benchmarks(), *second.benchmarks()} - {*shared}
     notes += [f"{name}: only one of the runs has it" for name in sorted(lacking)]
-    pairs, dropped = _balanced(found, options.per_cluster)
+    pairs, dropped = _balanced(found)
     return Made(tuple(pairs), questions, dict(without.most_common()), dropped, tuple(notes))
 
 
@@ -155,12 +149,12 @@ def _by_item(run: Run, benchmark: str) -> dict[str, list[AnswerRecord]]:
 
 def _of_question(
     first: Sequence[AnswerRecord], second: Sequence[AnswerRecord], options: Options
-) -> list[_Candidate] | str:
-    """The pairs of one question, best first; or why it has none."""
+) -> _Candidate | str:
+    """The best pair of one question, or why it has none."""
     left = [_candidate(a, b) for a in first for b in second]
     stages: tuple[tuple[str, Callable[[_Candidate], object]], ...] = (
         ("a grade is missing", lambda c: _graded(c.first) and _graded(c.second)),
-        ("no higher grade in the first run", lambda c: c.gap > 0 and c.gap >= options.gap),
+        ("no higher grade in the first run", lambda c: c.gap > 0),
         ("the first run's answer", lambda c: not _mark(c.first, False, options)),
         ("the second run's answer", lambda c: not _mark(c.second, c.cut, options)),
         ("other turns before the answers", lambda c: c.first.turns == c.second.turns),
@@ -174,13 +168,7 @@ def _of_question(
             cut = record is left[0].second and left[0].cut
             return f"{reason}: {_mark(record, cut, options)}" if record is not None else reason
         left = kept
-    left.sort(key=lambda c: (-c.gap, c.ratio, c.first.epoch, c.second.epoch))
-    taken: list[_Candidate] = []
-    for candidate in left:
-        used = {text for other in taken for text in (other.first.answer, other.second.answer)}
-        if candidate.first.answer not in used and candidate.second.answer not in used:
-            taken.append(candidate)
-    return taken[: options.per_question]
+    return min(left, key=lambda c: (-c.gap, c.ratio, c.first.epoch, c.second.epoch))
 
 
 def _candidate(first: AnswerRecord, second: AnswerRecord) -> _Candidate:
@@ -214,11 +202,11 @@ def _mark(record: AnswerRecord, cut: bool, options: Options) -> str | None:
     )
 
 
-def _pair(candidate: _Candidate, number: int, runs: tuple[str, str]) -> Pair:
+def _pair(candidate: _Candidate, runs: tuple[str, str]) -> Pair:
     record = candidate.first
     messages, chosen, rejected = _messages(record), candidate.chosen, candidate.rejected
     return Pair(
-        id=f"{record.benchmark}/{record.item}" + (f"/{number}" if number > 1 else ""),
+        id=f"{record.benchmark}/{record.item}",
         benchmark=record.benchmark,
         item=record.item,
         cluster=f"{record.benchmark}/{record.cluster}",
@@ -246,19 +234,18 @@ def _side(record: AnswerRecord, run: str, cut: bool) -> Side:
     return Side(run, record.run.model, record.run.identity, record.epoch, record.overall or 0.0, cut)
 
 
-def _balanced(found: Sequence[tuple[int, Pair]], per_cluster: int) -> tuple[list[Pair], dict[str, int]]:
-    """Pairs of distinct answers, the same number at most of each cluster; every question's first pair comes first."""
+def _balanced(found: Sequence[Pair]) -> tuple[list[Pair], dict[str, int]]:
+    """Pairs of distinct answers, the same number at most of each cluster."""
     kept: list[Pair] = []
     dropped = Counter[str]()
     clusters, seen = Counter[str](), set[tuple[str, str]]()
-    for _, pair in sorted(found, key=lambda numbered: numbered[0]):
+    for pair in found:
         if (pair.chosen, pair.rejected) in seen:
             dropped["the same two answers as in another pair"] += 1
-        elif clusters[pair.cluster] == per_cluster:
-            dropped[f"more than {per_cluster} of a cluster"] += 1
+        elif clusters[pair.cluster] == PER_CLUSTER:
+            dropped[f"more than {PER_CLUSTER} of a cluster"] += 1
         else:
             seen.add((pair.chosen, pair.rejected))
             clusters[pair.cluster] += 1
             kept.append(pair)
-    place = {pair.id: number for number, (_, pair) in enumerate(found)}
-    return sorted(kept, key=lambda pair: place[pair.id]), dict(dropped.most_common())
+    return kept, dict(dropped.most_common())
