@@ -70,17 +70,6 @@ def test_the_smallest_margin_is_where_the_p_crosses_and_the_verdict_changes(whol
             assert (p < 0.025) == kept
 
 
-def test_equivalence_takes_the_larger_of_both_sides(whole: Result) -> None:
-    effect = next(e for e in whole.effects if e.tier == "primary")
-    settings = replace(whole.settings, equivalence=True)
-    higher = replace(
-        effect, difference=-(effect.difference or 0.0), low=-(effect.high or 0), high=-(effect.low or 0)
-    )
-    assert smallest_margin(higher, True) == pytest.approx(smallest_margin(effect, True))
-    assert margin_p(higher, 20, settings) == pytest.approx(margin_p(effect, 20, settings))
-    assert smallest_margin(higher) == 0
-
-
 @pytest.mark.slow
 def test_the_figures_of_what_a_verdict_depends_on_are_drawn(whole: Result, tmp_path: Path) -> None:
     names = {path.stem for path in save_plots(whole, tmp_path, png=False)}

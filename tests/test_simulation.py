@@ -78,7 +78,6 @@ def test_single_verdicts_are_wrong_as_rarely_as_they_say(design: Design) -> None
     ):
         assert 1 < found[wrong] < 4.2, wrong
     assert found["coverage for these questions"] == pytest.approx(95, abs=2)
-    assert found["the same, --equivalence"] < found["retained at 5 points where nothing changed"]
     assert (
         found["retained at 5 points where nothing changed"] < found["retained at 5 points, --questions fixed"]
     )

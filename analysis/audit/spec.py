@@ -108,7 +108,6 @@ class Audit(Strict):
         languages: BCP-47 tags or English names; None: all.
         epochs: Answers per question; None: the benchmark's 5.
         level: Confidence level of the verdicts together.
-        equivalence: Whether a gain above the margin counts against ``retained``.
         questions: Whether verdicts are for new questions or for these.
         allow: Aspects in which the runs may differ.
         capability: Further tasks, to be compared beside the value.
@@ -132,7 +131,6 @@ class Audit(Strict):
     languages: tuple[str, ...] | None = None
     epochs: int | None = Field(default=None, ge=1)
     level: float = 0.95
-    equivalence: bool = False
     questions: Literal["new", "fixed"] = "new"
     allow: tuple[str, ...] = ()
     capability: Capability | None = None
@@ -233,9 +231,7 @@ class Audit(Strict):
         """
         from value_retention.analysis.stats.settings import checked_settings
 
-        return checked_settings(
-            level=self.level, margin=self.margin, equivalence=self.equivalence, questions=self.questions
-        )
+        return checked_settings(level=self.level, margin=self.margin, questions=self.questions)
 
 
 def read_audit(path: Path, changes: Mapping[str, Any]) -> Audit:

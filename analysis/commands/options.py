@@ -31,9 +31,6 @@ SETTINGS = (
         "--margin", type=float, help="Largest loss, in points, that counts as none; gives verdicts."
     ),
     click.option(
-        "--equivalence", is_flag=True, help="A gain above the margin counts against `retained` too."
-    ),
-    click.option(
         "--questions",
         type=click.Choice(["new", "fixed"]),
         default="new",
@@ -63,7 +60,7 @@ def settings_options(command: F) -> F:
     def with_settings(**given: Any) -> Any:
         from value_retention.analysis.stats.settings import checked_settings
 
-        names = ("level", "resamples", "seed", "margin", "equivalence", "questions")
+        names = ("level", "resamples", "seed", "margin", "questions")
         return command(settings=checked_settings(**{name: given.pop(name) for name in names}), **given)
 
     found: Any = with_settings

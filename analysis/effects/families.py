@@ -104,10 +104,7 @@ def _limited(verdict: Verdict, effect: Effect, settings: Settings) -> Verdict:
     """The verdict, unless the baseline leaves no room for it."""
     if settings.margin is None:
         return verdict
-    return limited(
-        verdict, effect.baseline_low, effect.baseline_high, effect.score_baseline, settings.margin,
-        settings.equivalence,
-    )  # fmt: skip
+    return limited(verdict, effect.baseline_low, effect.baseline_high, effect.score_baseline, settings.margin)
 
 
 def _ends(effect: Effect, level: float) -> tuple[float, float]:
@@ -129,8 +126,8 @@ def _step_down(family: Sequence[Effect], settings: Settings) -> tuple[list[float
         level = 1 - alpha / len(waiting)
         for i in waiting:
             levels[i] = level
-            shown[i] = claims(*_ends(family[i], level), settings.margin, settings.equivalence)
-        left = [i for i in waiting if not is_final(shown[i], settings.margin, settings.equivalence)]
+            shown[i] = claims(*_ends(family[i], level), settings.margin)
+        left = [i for i in waiting if not is_final(shown[i], settings.margin)]
         if len(left) == len(waiting):
             break
         waiting = left
@@ -150,14 +147,14 @@ def _with_verdict(
     )  # fmt: skip
     if settings.margin is None:
         return effect
-    found = _limited(verdict_of(shown, settings.equivalence), effect, settings)
+    found = _limited(verdict_of(shown), effect, settings)
     effect = _with(effect, verdict=found, verdict_holds=_holds(effect, shown, settings))
     return _settled(effect, settings) if found == "inconclusive" else effect
 
 
 def _follow(effect: Effect, gate: frozenset[Claim], level: float, settings: Settings, size: int) -> Effect:
     """A secondary effect: what its overall mean shows may be shown of it too, and nothing else is tested."""
-    seen = claims(*_ends(effect, level), settings.margin, settings.equivalence)
+    seen = claims(*_ends(effect, level), settings.margin)
     if gate and (seen & gate or not seen):
         return _with_verdict(effect, level, seen & gate, settings, size)
     verdict: Verdict | None = None if settings.margin is None else "not tested"
@@ -183,7 +180,7 @@ def _holds(effect: Effect, shown: frozenset[Claim], settings: Settings) -> bool 
         assert se is not None
         spread = float(max(se**2 + effect.se**2 - own**2, 0.0)) ** 0.5
         ends.append(worst + sign * half_width(spread, effect.df or 1.0, effect.level))
-    return shown <= claims(ends[0], ends[1], settings.margin, settings.equivalence)
+    return shown <= claims(ends[0], ends[1], settings.margin)
 
 
 def _settled(effect: Effect, settings: Settings) -> Effect:

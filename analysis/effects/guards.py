@@ -266,11 +266,10 @@ def _without(
         half = half_width(effect.se, effect.df, level)
         low, high = effect.difference - half, effect.difference + half
         if settings.margin is not None:
-            shown = verdict_of(claims(low, high, settings.margin, settings.equivalence), settings.equivalence)
+            shown = verdict_of(claims(low, high, settings.margin))
             verdict = limited(
-                shown, effect.baseline_low, effect.baseline_high, effect.score_baseline, settings.margin,
-                settings.equivalence,
-            )  # fmt: skip
+                shown, effect.baseline_low, effect.baseline_high, effect.score_baseline, settings.margin
+            )
     return WithoutMarked(
         panel.benchmark, comparison.statement, guards, int(out.sum()), effect.questions, effect.clusters,
         effect.difference, low, high, verdict,

@@ -154,9 +154,7 @@ class Result:
         import pandas as pd
 
         label = " ".join(self.headline)
-        settings = {
-            n: getattr(self.settings, n) for n in ("level", "resamples", "seed", "margin", "equivalence")
-        }
+        settings = {n: getattr(self.settings, n) for n in ("level", "resamples", "seed", "margin")}
         return pd.DataFrame(
             [
                 {
@@ -179,7 +177,7 @@ def _with_sensitivity(effect: Effect, settings: Settings) -> dict[str, Any]:
         **asdict(effect),
         "caution": caution_of(effect),
         "overturning_judge_errors": rates,
-        "smallest_margin": smallest_margin(effect, settings.equivalence),
+        "smallest_margin": smallest_margin(effect),
     }
 
 

@@ -26,10 +26,10 @@ def tipping_of(e: Effect, settings: Settings) -> Tipping | None:
         or high is None
     ):
         return None
-    shown = claims(low, high, margin, settings.equivalence)
+    shown = claims(low, high, margin)
 
     def holds(_: float, below: float, above: float) -> bool:
-        return shown <= claims(below * 100, above * 100, margin, settings.equivalence)
+        return shown <= claims(below * 100, above * 100, margin)
 
     return tipping(before / 100, after / 100, low / 100, high / 100, holds)
 

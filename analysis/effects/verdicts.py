@@ -25,8 +25,8 @@ Verdict = Literal[
 ]  # fmt: skip
 
 Claim = Literal["kept", "lower", "beyond", "higher"]
-"""``kept``: the loss is smaller than the margin (equivalence: the difference lies within it). ``lower``: below 0.
-``beyond``: a loss larger than the margin. ``higher``: above 0."""
+"""``kept``: the loss is smaller than the margin. ``lower``: below 0. ``beyond``: a loss larger than the margin.
+``higher``: above 0."""
 
 SHOWN = ("retained", "retained, lower", "degraded", "degraded beyond the margin", "improved")
 """Verdicts that an interval shows."""
@@ -35,40 +35,39 @@ FLOOR: Verdict = "cannot be judged: baseline near the floor"
 CEILING: Verdict = "cannot be judged: baseline near the ceiling"
 
 
-def claims(low: float, high: float, margin: float | None, equivalence: bool = False) -> frozenset[Claim]:
+def claims(low: float, high: float, margin: float | None) -> frozenset[Claim]:
     """What an interval shows.
 
     Args:
         low: Lower end, points.
         high: Upper end, points.
         margin: Points; None: only 0 is asked about.
-        equivalence: ``kept`` needs the whole interval within the margin, not only its lower end.
     """
     found: dict[Claim, bool] = {"lower": high < 0, "higher": low > 0}
     if margin is not None:
-        found["kept"] = low > -margin and (not equivalence or high < margin)
+        found["kept"] = low > -margin
         found["beyond"] = high < -margin
     return frozenset(claim for claim, shown in found.items() if shown)
 
 
-def verdict_of(shown: Set[Claim], equivalence: bool = False) -> Verdict:
+def verdict_of(shown: Set[Claim]) -> Verdict:
     """The verdict that claims amount to."""
     if "beyond" in shown:
         return "degraded beyond the margin"
     if "lower" in shown:
         return "retained, lower" if "kept" in shown else "degraded"
-    if "higher" in shown and not (equivalence and "kept" in shown):
+    if "higher" in shown:
         return "improved"
     return "retained" if "kept" in shown else "inconclusive"
 
 
-def is_final(shown: Set[Claim], margin: float | None, equivalence: bool = False) -> bool:
+def is_final(shown: Set[Claim], margin: float | None) -> bool:
     """Whether nothing further could be claimed of a figure, so that its share of alpha is free for others.
 
     ``retained`` leaves open on which side of 0 the difference lies, ``degraded`` on which side of the margin.
     """
     sided = bool(shown & {"lower", "higher"})
-    open_margin = margin is not None and (equivalence or "lower" in shown) and not shown & {"kept", "beyond"}
+    open_margin = margin is not None and "lower" in shown and not shown & {"kept", "beyond"}
     return sided and not open_margin
 
 
@@ -78,7 +77,6 @@ def limited(
     high: float | None,
     score: float | None,
     margin: float,
-    equivalence: bool,
 ) -> Verdict:
     """The verdict, unless the baseline leaves no room to lose or to gain.
 
@@ -91,18 +89,16 @@ def limited(
         high: Upper end.
         score: The baseline's score.
         margin: Points.
-        equivalence: Whether a gain counts against ``retained`` too.
 
     Returns:
         `FLOOR` for all but ``improved`` where the upper end is below twice the margin or the score does not exceed it;
-        at the ceiling, `CEILING` in place of ``improved`` and of what `equivalence` says about gains.
+        at the ceiling, `CEILING` in place of ``improved``.
     """
     near_floor = (high is not None and high < 2 * margin) or (score is not None and score <= margin)
     if near_floor and verdict != "improved":
         return FLOOR
     near_top = (low is not None and low > 100 - 2 * margin) or (score is not None and score >= 100 - margin)
-    gain = verdict == "improved" or (equivalence and verdict == "retained")
-    return CEILING if near_top and gain else verdict
+    return CEILING if near_top and verdict == "improved" else verdict
 
 
 def settling_se(difference: float, level: float, margin: float | None) -> float:

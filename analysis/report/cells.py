@@ -137,10 +137,8 @@ def effect_columns(result: Result, effects: Sequence[Effect]) -> list[Column]:
 
 
 def margin_text(result: Result) -> str:
-    """The margin with its unit: ``5 points``, or ``±5 points`` for equivalence; an empty text without one."""
-    if result.settings.margin is None:
-        return ""
-    return f"{'±' if result.settings.equivalence else ''}{result.settings.margin:g} points"
+    """The margin with its unit: ``5 points``; an empty text without one."""
+    return "" if result.settings.margin is None else f"{result.settings.margin:g} points"
 
 
 def interval_text(e: Effect) -> str:

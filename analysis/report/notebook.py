@@ -145,7 +145,6 @@ def compare(
     baseline: str | None = None,
     before: str | None = None,
     margin: float | None = None,
-    equivalence: bool = False,
     questions: Questions = "new",
     allow: Sequence[str] = (),
     level: float = 0.95,
@@ -159,7 +158,6 @@ def compare(
         baseline: Name of the run to compare the others with; without it, every pair.
         before: Name of the run before the value was trained in; with a baseline, gives the retained share.
         margin: Largest loss, in points, that counts as none; without it, no verdicts.
-        equivalence: Whether a gain above the margin counts against ``retained`` too.
         questions: What the verdicts speak about: ``new`` questions like these, or these (``fixed``).
         allow: Aspects in which the runs may differ, such as ``judge`` (keys of `identity.ASPECTS`).
         level: Confidence level of all intervals.
@@ -169,7 +167,7 @@ def compare(
     Raises:
         InputError: runs that are not comparable, nothing to compare, or a setting out of range.
     """
-    settings = checked_settings(level, resamples, seed, margin, equivalence, questions)
+    settings = checked_settings(level, resamples, seed, margin, questions)
     reduced = [
         part
         for run in runs

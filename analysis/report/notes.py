@@ -42,13 +42,12 @@ def explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
     if settings.margin is None:
         found.append("No verdicts: they need a margin (--margin 5).")
     else:
-        kept = "the difference lies within it" if settings.equivalence else "any loss is smaller"
         found.append(
             f"Verdicts are read off the interval for {'these' if settings.questions == 'fixed' else 'new'} questions, "
-            f"at a margin of {margin_text(result)}. Retained: {kept}. Retained, lower: the same, and there is a loss. "
-            "Degraded: there is a loss, and one above the margin is not excluded. Degraded beyond the margin: the loss "
-            f"is larger. Improved: there is a gain. About {alpha} of reports on unchanged checkpoints hold a wrong "
-            f"verdict (level {level})."
+            f"at a margin of {margin_text(result)}. Retained: any loss is smaller. Retained, lower: the same, and there "
+            "is a loss. Degraded: there is a loss, and one above the margin is not excluded. Degraded beyond the "
+            "margin: the loss is larger. Improved: there is a gain. "
+            f"About {alpha} of reports on unchanged checkpoints hold a wrong verdict (level {level})."
         )
     if any(effect.verdict_holds is False for effect in result.effects):
         found.append(f"{MARK}: with the worst case for the missing grades, the verdict would not be shown.")

@@ -79,7 +79,7 @@ def margin_tables(result: Result) -> Iterator[Table]:
             [
                 effect.statement,
                 f"{number(effect.difference, sign=True)} {interval_text(effect)}",
-                number(smallest_margin(effect, settings.equivalence)) or "–",
+                number(smallest_margin(effect)) or "–",
                 *(p_text(margin_p(effect, margin, settings)) or "–" for margin in MARGINS),
                 number(effect.detectable) or "–",
             ]

@@ -25,7 +25,6 @@ class Settings:
         resamples: Bootstrap resamples.
         seed: Their seed.
         margin: Largest loss, in points, that counts as none; None: no verdicts.
-        equivalence: Whether a gain above the margin counts against ``retained`` too.
         questions: What verdicts speak about: ``new`` questions like these, or these (``fixed``).
     """
 
@@ -33,7 +32,6 @@ class Settings:
     resamples: int = 10_000
     seed: int = 0
     margin: float | None = None
-    equivalence: bool = False
     questions: Questions = "new"
 
 
@@ -42,7 +40,6 @@ def checked_settings(
     resamples: int = 10_000,
     seed: int = 0,
     margin: float | None = None,
-    equivalence: bool = False,
     questions: Questions = "new",
 ) -> Settings:
     """Check settings that a user chose; see `Settings`.
@@ -70,4 +67,4 @@ def checked_settings(
             expected=f"{LEAST_LEVEL:g} or more",
             hint="at a lower level, more than one verdict in five could be wrong",
         )
-    return Settings(level, resamples, seed, None if margin is None else float(margin), equivalence, questions)
+    return Settings(level, resamples, seed, None if margin is None else float(margin), questions)

@@ -170,12 +170,11 @@ def forest(result: Result, effects: Sequence[Effect]) -> Figure:
     places = _spaced(shown)
     margin = result.settings.margin
     if margin is not None:
-        for end in (-margin, margin) if result.settings.equivalence else (-margin,):
-            ax.axvline(end, color=SOFT, lw=1, ls="--", zorder=1)
-            ax.annotate(
-                f"margin {number(end)}", (end, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
-                textcoords="offset points", ha="center", fontsize=7.5, color=SOFT,
-            )  # fmt: skip
+        ax.axvline(-margin, color=SOFT, lw=1, ls="--", zorder=1)
+        ax.annotate(
+            f"margin {number(-margin)}", (-margin, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+            textcoords="offset points", ha="center", fontsize=7.5, color=SOFT,
+        )  # fmt: skip
     ax.axvline(0, color=INK, lw=0.8, zorder=1)
     _beside(ax, 1.0, "n", "points")
     for e, y in zip(shown, places, strict=True):

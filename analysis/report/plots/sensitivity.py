@@ -29,7 +29,7 @@ MOST_LANGUAGES = 12
 def margin_curve(result: Result, effects: Sequence[Effect]) -> Figure | None:
     """One-sided p of each primary comparison of a benchmark by margin; None without an adjusted interval."""
     settings, benchmark = result.settings, effects[0].benchmark
-    known = [(e, found) for e in effects if (found := smallest_margin(e, settings.equivalence)) is not None]
+    known = [(e, found) for e in effects if (found := smallest_margin(e)) is not None]
     if not known:
         return None
     most = max(2 * (settings.margin or 5.0), 1.3 * max(found for _, found in known))
