@@ -384,7 +384,7 @@ def family_rate(truths: list[tuple[float, float]], runs: int, seed: int) -> tupl
 def plain_effect(statement: str, metric: str, kind: Any, estimate: float, se: float) -> Effect:
     """An effect with an estimate, an error and a baseline of 50 %."""
     values = dict.fromkeys(
-        ("boot_low", "boot_high", "worst_low", "worst_high", "worst_low_se", "worst_high_se",
+        ("boot_low", "boot_high", "boot_p", "worst_low", "worst_high", "worst_low_se", "worst_high_se",
          "detectable")
     )  # fmt: skip
     half = float(cluster.t_quantile(np.array([200.0]), 0.975)[0]) * se

@@ -153,6 +153,24 @@ def test_a_percentile_interval_is_numpys_whatever_the_values(
     np.testing.assert_array_equal(drawn, given_)
 
 
+def test_the_bootstrap_p_counts_resamples_that_reach_0() -> None:
+    drawn = np.array(
+        [[1.0, 2.0, 3.0, -1e-15], [-1.0, -2.0, -3.0, -4.0], [0.0] * 4, [1.0, -1.0, np.nan, -1.0]]
+    )
+    np.testing.assert_allclose(resample.bootstrap_p(drawn), [2 * 2 / 5, 2 / 5, 1, 1])
+
+
+def test_the_bootstrap_p_agrees_with_its_interval_and_nears_the_t_test() -> None:
+    values = RNG.normal(RNG.normal(0, 0.25, 40), 1, (60, 40))
+    drawn = resample.bootstrap(
+        cluster_table(values, np.ones((60, 40))), resample.cluster_counts(60, 10_000, 0)
+    )
+    p = resample.bootstrap_p(drawn)
+    low, high = resample.percentile_interval(drawn, 0.95)
+    assert ((p < 0.05) == ((low > 0) | (high < 0))).all()
+    np.testing.assert_allclose(p, scipy.stats.ttest_1samp(values, 0).pvalue, atol=0.03)
+
+
 def test_counts_are_reused_and_read_only() -> None:
     counts = resample.cluster_counts(9, 500, 1)
     assert counts is resample.cluster_counts(9, 500, 1)

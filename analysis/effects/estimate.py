@@ -13,7 +13,7 @@ from value_retention.analysis.effects.comparisons import Comparison
 from value_retention.analysis.effects.counts import count
 from value_retention.analysis.effects.intervals import (
     answer_noise,
-    bootstrap_intervals,
+    bootstrapped,
     in_points,
     seed_intervals,
 )
@@ -128,7 +128,7 @@ def _chunk(
     table = cluster_tables(panel, metrics, values)
     counts = count(panel, metrics, weights, both, used)
     baseline = _side(panel, metrics, minus, score, both)
-    boot_low, boot_high = bootstrap_intervals(panel, metrics, table, settings)
+    boot_low, boot_high, boot_p = bootstrapped(panel, metrics, table, settings)
     worst_low = cluster_tables(panel, metrics, weighted(plus, low) - weighted(minus, high))
     worst_high = cluster_tables(panel, metrics, weighted(plus, high) - weighted(minus, low))
     new = cluster.t_interval(table, settings.level)
@@ -152,7 +152,7 @@ def _chunk(
         "worst_low_se": cluster.standard_error(worst_low),
         "worst_high_se": cluster.standard_error(worst_high),
     }
-    columns = {name: _list(column * 100) for name, column in points.items()}
+    columns = {name: _list(column * 100) for name, column in points.items()} | {"boot_p": _list(boot_p)}
     estimands = {"new_questions": in_points(new), "these_questions": in_points(these)}
     rows = []
     for c, comparison in enumerate(comparisons):
@@ -234,7 +234,7 @@ def _effect(
     if "interval" in reasons:
         chosen = None
     if "bootstrap" in reasons:
-        values = values | dict.fromkeys(("boot_low", "boot_high"))
+        values = values | dict.fromkeys(("boot_low", "boot_high", "boot_p"))
     if clusters and None in (values["score_baseline"], values["score_run"]):
         reasons["score"] = NO_SIDES
     if isinstance(seeds, str):

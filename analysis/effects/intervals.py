@@ -97,10 +97,10 @@ def seed_intervals(
     return found
 
 
-def bootstrap_intervals(
+def bootstrapped(
     panel: Panel, metrics: Sequence[Metric], table: cluster.ClusterTable, settings: Settings
-) -> tuple[Floats, Floats]:
-    """Percentile cluster bootstrap of every column that has enough clusters; NaN elsewhere.
+) -> Floats:
+    """Percentile cluster bootstrap of every column that has enough clusters: lower end, upper end and p; NaN elsewhere.
 
     All clusters of the benchmark are resampled together, so a figure on part of the questions is a ratio
     of two random sums, and the dimension-normalized mean is taken anew in every resample.
@@ -111,11 +111,15 @@ def bootstrap_intervals(
     wanted = np.flatnonzero((tested | (kinds == "dimension")) & (kinds != "normalized"))
     drawn = resample.bootstrap(cluster.take(table, wanted), counts)
     place = {int(k): i for i, k in enumerate(wanted)}
-    low, high = np.full(len(tested), np.nan), np.full(len(tested), np.nan)
+    found = np.full((3, len(tested)), np.nan)
     dimensions = dimension_columns(metrics)
     for k in np.flatnonzero((kinds == "normalized") & tested).tolist():
         start = k // len(metrics) * len(metrics)
         whole = resample.combine_bootstrap(drawn[[place[start + d] for d in dimensions]], panel.weights)
-        (low[k],), (high[k],) = resample.percentile_interval(whole, settings.level)
-    low[wanted], high[wanted] = resample.percentile_interval(drawn, settings.level)
-    return np.where(tested, low, np.nan), np.where(tested, high, np.nan)
+        found[:, k : k + 1] = _low_high_p(whole, settings)
+    found[:, wanted] = _low_high_p(drawn, settings)
+    return np.where(tested, found, np.nan)
+
+
+def _low_high_p(drawn: Floats, settings: Settings) -> Floats:
+    return np.stack([*resample.percentile_interval(drawn, settings.level), resample.bootstrap_p(drawn)])

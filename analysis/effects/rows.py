@@ -104,6 +104,7 @@ class Effect:
         t_high: Upper end.
         boot_low: Lower end of the percentile cluster bootstrap.
         boot_high: Upper end.
+        boot_p: Its two-sided p: twice the smaller share of resamples that reach 0, plus one.
         p: Two-sided t p, which agrees with ``t_low`` and ``t_high``.
         worst_low: Smallest possible difference, with every missing grade against it.
         worst_high: Largest possible difference.
@@ -154,6 +155,7 @@ class Effect:
     t_high: float | None
     boot_low: float | None
     boot_high: float | None
+    boot_p: float | None
     p: float | None
     worst_low: float | None
     worst_high: float | None

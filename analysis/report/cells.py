@@ -129,6 +129,7 @@ def effect_columns(result: Result, effects: Sequence[Effect]) -> list[Column]:
             True,
         ),
         Column("p\nraw", value(lambda e: p_text(e.p), "p"), True),
+        Column("p\nbootstrap", value(lambda e: p_text(e.boot_p), "bootstrap"), True),
         Column("Detect-\nable", value(lambda e: number(e.detectable), "detectable"), True),
         Column("Answers", lambda e: f"{e.answers_baseline} + {e.answers_run}", True),
         Column("Grades\nmissing", lambda e: f"{e.grades_missing} of {e.grades}", True),

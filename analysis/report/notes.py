@@ -44,8 +44,8 @@ def explained(result: Result, cells: Sequence[str], full: bool) -> list[str]:
     else:
         found.append(
             f"Verdicts are read off the interval for {'these' if settings.questions == 'fixed' else 'new'} questions, "
-            f"at a margin of {margin_text(result)}. Retained: any loss is smaller. Retained, lower: the same, and there "
-            "is a loss. Degraded: there is a loss, and one above the margin is not excluded. Degraded beyond the "
+            f"at a margin of {margin_text(result)}. Retained: any loss is smaller. Retained, lower: the same, and "
+            "there is a loss. Degraded: there is a loss, and one above the margin is not excluded. Degraded beyond the "
             "margin: the loss is larger. Improved: there is a gain. "
             f"About {alpha} of reports on unchanged checkpoints hold a wrong verdict (level {level})."
         )

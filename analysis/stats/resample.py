@@ -14,6 +14,9 @@ import numpy as np
 
 from value_retention.analysis.stats.cluster import ClusterTable, Floats
 
+_ROUNDING = 1e-12
+"""A mean of grades nearer to 0 is 0."""
+
 _TAIL_STRIDE = 16
 """One resample in this many is sampled to find how far a tail reaches."""
 _ROWS_AT_ONCE = 500  # Bincount of this many resamples stays in the processor's cache.
@@ -114,6 +117,24 @@ def percentile_interval(drawn: Floats, level: float = 0.95) -> tuple[Floats, Flo
                 found = _at(kept, 0, probability, kept.size)
             ends[end, column] = np.nan if found is None else found
     return ends[0], ends[1]
+
+
+def bootstrap_p(drawn: Floats) -> Floats:
+    """Two-sided p of each bootstrapped column against 0: twice the smaller share of resamples that reach 0, plus one.
+
+    Args:
+        drawn: Shape (columns, resamples); NaN resamples are left out.
+
+    Returns:
+        Shape (columns,), in (0, 1].
+
+    References:
+        A. C. Davison and D. V. Hinkley, Bootstrap Methods and their Application, 1997, section 4.4.
+    """
+    reach = np.minimum((drawn <= _ROUNDING).sum(axis=1), (drawn >= -_ROUNDING).sum(axis=1))
+    return np.asarray(
+        np.minimum(2 * (reach + 1) / ((~np.isnan(drawn)).sum(axis=1) + 1), 1.0), dtype=np.float64
+    )
 
 
 def _at(part: Floats, first: int, probability: float, size: int) -> float | None:
