@@ -30,7 +30,6 @@ from value_retention.adapters.private import in_inspect_eval, inspect_sampling
 from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, read_settings
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks.answers import Answer
-from value_retention.tasks.batched import check_protocol
 from value_retention.tasks.benchmark import Item
 from value_retention.tasks.definition import benchmark_of, find_benchmark
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
@@ -161,7 +160,6 @@ def _task(
     values = {"data": data, "languages": languages, "judge": judge, "judge_args": judge_args}
     settings = read_settings(values, os.environ)
     benchmark = find_benchmark(name, "-T path")
-    check_protocol(benchmark, settings.judge_args.get("protocol", "per_dimension"))
     dataset = load_for_run(benchmark, settings.data, settings.languages)
     # Inside an eval the roles are bound by now. A task made in Python may still get them from `eval()`.
     role = model_roles().get("grader")

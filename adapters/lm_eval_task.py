@@ -17,7 +17,7 @@ import datasets
 from lm_eval.api.task import ConfigurableTask
 
 from value_retention.adapters.identity import Identity, model_identity
-from value_retention.adapters.judges.judging import Options, Tally, judge_batch, request_count
+from value_retention.adapters.judges.judging import Options, Tally, judge_batch
 from value_retention.adapters.judges.models import describe, make_judges
 from value_retention.adapters.lm_eval_answers import AnswerStore
 from value_retention.adapters.lm_eval_turns import Talk, converse, require_template
@@ -25,7 +25,6 @@ from value_retention.adapters.sampling import engine_of, recorded_values, reques
 from value_retention.adapters.settings import TRANSPORT_ARGS, public_args, read_settings
 from value_retention.adapters.truncation import output_judge
 from value_retention.tasks.answers import Answer
-from value_retention.tasks.batched import check_protocol
 from value_retention.tasks.benchmark import Benchmark
 from value_retention.tasks.definition import packaged, read_definition
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
@@ -33,7 +32,7 @@ from value_retention.tasks.grading import aggregate_metric, metric_values, quest
 from value_retention.tasks.languages import is_english, language_tag
 from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, RunInfo, caveats
-from value_retention.tasks.rubric import CEILING_NOTE, ceiling_system_prompt
+from value_retention.tasks.rubric import CEILING_NOTE, ceiling_system_prompt, item_calls
 from value_retention.tasks.text import clean_logger
 
 logger = clean_logger("lm_eval.value_retention")
@@ -74,7 +73,6 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         config["repeats"] = self.settings.epochs or config.get("repeats", 1)
         # Check the judges before anything is generated. Judging makes new ones: a client belongs to its loop.
         judges = [judge.info for judge in make_judges(self.settings.judges or (), self.settings.judge_args)]
-        check_protocol(self.benchmark, self.settings.judge_args.get("protocol", "per_dimension"))
         super().__init__(config=config)
         self.items = {item.id: item for item in self.loaded.items}
         self._label(judges)
@@ -97,7 +95,6 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
                 "benchmark": self.loaded.benchmark.title,
                 "data": asdict(self.loaded.info),
                 "judges": [asdict(judge) for judge in judges],
-                "protocol": self.settings.judge_args.get("protocol", "per_dimension"),
                 "notes": notes,
             },
         }
@@ -273,8 +270,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             identity=self.identity.text,
             resumed=self.store.resumed,
         )
-        protocol = args.get("protocol", "per_dimension")
-        total = request_count(self.loaded, [answer.item for answer in answers], len(names), protocol)
+        total = sum(item_calls(self.loaded, answer.item) for answer in answers) * len(names)
         with tqdm(total=total, desc=f"Judging {self.task_name}", unit="call", disable=not total) as bar:
             options = Options.of(args, journal=self.store.journal, run=self.store.run.id, advance=bar.update)
             judges = make_judges(names, args, single_loop=True)

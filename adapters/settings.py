@@ -28,7 +28,6 @@ SCORING_ARGS = (
     "reasoning_effort",
     "reasoning_tokens",
     "parse_retries",
-    "protocol",
 )
 # Settings of the tested model that records hold.
 SAMPLING_ARGS = (
@@ -50,7 +49,6 @@ _REMOVED_ARGS = {
     "batch": "provider batch mode was removed: it needed changes to private classes of Inspect",
     "processes": "judge processes were removed: judging in one process is as fast",
 }
-PROTOCOLS = ("per_dimension", "batched")
 
 CHOICES = (
     "judge=PROVIDER/MODEL (any Inspect model name, such as openai/gpt-5-mini; separate the judges of a panel "
@@ -253,10 +251,6 @@ def _judge_args(value: object, where: str) -> dict[str, Any]:
             where=where,
             found=repr(value["reasoning_effort"]),
             expected=", ".join(_EFFORTS),
-        )
-    if value.get("protocol", PROTOCOLS[0]) not in PROTOCOLS:
-        raise InputError(
-            "unknown protocol", where=where, found=repr(value["protocol"]), expected=" or ".join(PROTOCOLS)
         )
     return value
 

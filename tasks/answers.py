@@ -6,12 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import Item
 from value_retention.tasks.grading import derived, split_reasoning
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo, RunInfo, text_hash, well_formed
-from value_retention.tasks.rubric import item_calls
+from value_retention.tasks.rubric import item_calls, words_hash
 from value_retention.tasks.scale import parser_name
 
 
@@ -54,7 +53,6 @@ def make_record(
     judges: Sequence[JudgeInfo],
     grades: Sequence[GradeRecord],
     run: RunInfo,
-    protocol: str = "per_dimension",
 ) -> AnswerRecord:
     """Make the record of one answer.
 
@@ -64,7 +62,6 @@ def make_record(
         judges: The panel. Empty if the answer is saved and judged later.
         grades: One per judge and call, ordered by call, then by judge.
         run: The harness, the model and the sampling settings.
-        protocol: ``per_dimension`` or ``batched``.
     """
     item = answer.item
     weights = {name: dataset.dimensions[name].weight for name in item.dimensions}
@@ -85,13 +82,12 @@ def make_record(
         answer_hash=answer.text_hash,
         dimensions=item.dimensions,
         weights=weights,
-        protocol=protocol,
         parser=parser_name(dataset.benchmark.scale),
         judges=tuple(judges),
         grades_expected=item_calls(dataset, item) * len(judges),
         grades=tuple(grades),
         run=run,
-        rubric_hash=words_hash(dataset.benchmark, dataset.prompt_revision, protocol),
+        rubric_hash=words_hash(dataset.benchmark, dataset.prompt_revision),
         truncated=answer.truncated,
         definition=json.loads(dataset.benchmark.definition) if dataset.benchmark.definition else None,
         turns=answer.turns or None,

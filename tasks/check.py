@@ -11,13 +11,13 @@ from functools import cache
 from typing import Any
 
 from value_retention.tasks import upstream
-from value_retention.tasks.batched import Criterion, criteria, parse_batched
 from value_retention.tasks.benchmark import Benchmark
 from value_retention.tasks.definition import benchmark_of, packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived
 from value_retention.tasks.load import Dataset, clustered, load
 from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, text_hash
+from value_retention.tasks.rubric import Criterion, criteria_of
 from value_retention.tasks.scale import Scale, parse_grade, parser_name
 
 TOLERANCE = 1e-9
@@ -52,8 +52,7 @@ def checked(record: AnswerRecord, where: str) -> AnswerRecord:
     _check_answer(record, where)
     _check_panel(record, where)
     parser = upstream.current_parser(record.parser)
-    reread = _rereads(benchmark.scale, parser)
-    _check_grades(record, _reread(record, benchmark.scale) if reread else None, benchmark.scale, where)
+    _check_grades(record, benchmark.scale, _rereads(benchmark.scale, parser), where)
     record = clustered(record)
     _check_data(record, where)
     changes = _checked_scores(record, where)
@@ -127,26 +126,16 @@ def _rereads(scale: Scale, parser: str) -> bool:
     return parser == parser_name(scale)
 
 
-def _reread(record: AnswerRecord, scale: Scale) -> list[float | None]:
-    """The grade in each rationale, in the order of the grades."""
-    if record.protocol != "batched":
-        return [None if g.rationale is None else parse_grade(g.rationale, scale) for g in record.grades]
-    count = len(record.grades) // max(1, len(record.judges))  # each judge grades all criteria in one reply
-    values: list[float | None] = []
-    for start in range(0, len(record.grades), count or 1):
-        reply = record.grades[start].rationale
-        values += (None if reply is None else parse_batched(reply, count)) or [None] * count
-    return values
-
-
-def _check_grades(record: AnswerRecord, reread: list[float | None] | None, scale: Scale, where: str) -> None:
-    """Check grades against outcomes, and against the rationales if these can be read again."""
-    values = reread if reread is not None else [grade.grade for grade in record.grades]
+def _check_grades(record: AnswerRecord, scale: Scale, rereads: bool, where: str) -> None:
+    """Check grades against outcomes, and with `rereads` against the rationales."""
     offered = (*scale.values, None)
-    for grade, value in zip(record.grades, values, strict=True):
+    for grade in record.grades:
+        value = grade.grade
+        if rereads:
+            value = None if grade.rationale is None else parse_grade(grade.rationale, scale)
         if (value is None) == (grade.outcome == "graded") or grade.grade != value or value not in offered:
             raise _bad_grade(grade, value, offered, where)
-        if reread is not None and (grade.rationale is None) != (grade.outcome == "judge_error"):
+        if rereads and (grade.rationale is None) != (grade.outcome == "judge_error"):
             found = (
                 f"outcome {grade.outcome}, rationale {'missing' if grade.rationale is None else 'present'}"
             )
@@ -250,7 +239,7 @@ def _sample_facts(benchmark: str) -> dict[str, dict[str, Any]]:
         item.id: {
             **{name: getattr(item, name) for name in OF_ITEM[:-2]},
             "weights": {name: dataset.dimensions[name].weight for name in item.dimensions},
-            "criteria": {(name, tuple(sorted(variables))) for name, variables in criteria(dataset, item)},
+            "criteria": {(name, tuple(sorted(variables))) for name, variables in criteria_of(dataset, item)},
         }
         for item in dataset.items
     }

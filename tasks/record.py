@@ -171,8 +171,6 @@ class AnswerRecord:
     """The item's dimension tags, in the data's order."""
     weights: dict[str, float]
     """Weight of each of `dimensions`."""
-    protocol: str
-    """``per_dimension`` (comparable with published scores) or ``batched`` (not)."""
     parser: str
     """The grade parser, named by the hash of its pattern and words (see `upstream.parser_version`)."""
     judges: tuple[JudgeInfo, ...]

@@ -20,6 +20,9 @@ _FIELD = re.compile(r"\{(\w+)\}")
 
 Variables = tuple[tuple[str, str], ...]
 
+Criterion = tuple[str, Variables]
+"""What one grade is about: a dimension, and one value for each placeholder."""
+
 
 @dataclass(frozen=True)
 class JudgeCall:
@@ -50,6 +53,15 @@ def guiding_question(dimension: Dimension, variables: Variables) -> str:
     return _PLACEHOLDER.sub(lambda match: filled.get(match[1], match[0]), dimension.guiding_question)
 
 
+def criteria_of(dataset: Dataset, item: Item) -> list[Criterion]:
+    """What each judge grades in an answer: the item's dimensions, each with all of its variable sets."""
+    return [
+        (name, variables)
+        for name in item.dimensions
+        for variables in variable_sets(dataset.dimensions[name], item)
+    ]
+
+
 def literal(text: str) -> str:
     """The text with braces doubled, so that ``str.format`` returns it unchanged."""
     return text.replace("{", "{{").replace("}", "}}")
@@ -59,6 +71,15 @@ def template_of(benchmark: Benchmark) -> str:
     """The judge prompt before anything is filled in."""
     prompt = benchmark.prompt
     return upstream.imported(prompt.source) if prompt.module else prompt.text
+
+
+@cache
+def words_hash(benchmark: Benchmark, revision: str) -> str:
+    """SHA-256 of the judge prompt before question, answer and criterion are filled in."""
+    template = template_of(benchmark)
+    return text_hash(
+        "\0".join([template, instructions(benchmark.scale), revision if "{revision}" in template else ""])
+    )
 
 
 @cache
@@ -128,7 +149,7 @@ def indicators_of(item: Item, dimension: Dimension) -> str:
 
 
 def judge_calls(dataset: Dataset, item: Item, answer: str, turns: Sequence[str] = ()) -> Iterator[JudgeCall]:
-    """The calls that one answer needs, in the order of the item's dimensions and their variable sets.
+    """The calls that one answer needs, in the order of its criteria.
 
     Calls with the same question and answer are adjacent, so a judge's prefix cache can serve them.
 
@@ -138,16 +159,14 @@ def judge_calls(dataset: Dataset, item: Item, answer: str, turns: Sequence[str] 
         answer: The answer.
         turns: The conversation before the answer, if there was one.
     """
-    for name in item.dimensions:
-        dimension = dataset.dimensions[name]
-        for variables in variable_sets(dimension, item):
-            prompt = judge_prompt(dataset, item, dimension, variables, answer, turns)
-            yield JudgeCall(name, variables, prompt, text_hash(prompt))
+    for name, variables in criteria_of(dataset, item):
+        prompt = judge_prompt(dataset, item, dataset.dimensions[name], variables, answer, turns)
+        yield JudgeCall(name, variables, prompt, text_hash(prompt))
 
 
 def item_calls(dataset: Dataset, item: Item) -> int:
     """Number of judge calls for one answer and one judge."""
-    return sum(len(variable_sets(dataset.dimensions[name], item)) for name in item.dimensions)
+    return len(criteria_of(dataset, item))
 
 
 CEILING_NOTE = "ceiling test, not a benchmark score"

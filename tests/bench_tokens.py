@@ -1,4 +1,4 @@
-"""Calls and tokens of `per_dimension` against `batched`, counted with a real tokenizer.
+"""Calls and tokens of a judge, counted with a real tokenizer.
 
     python tests/bench_tokens.py --data FOLDER --tokenizer TOKENIZER
 
@@ -37,16 +37,10 @@ def main() -> None:
     count = counter(args.tokenizer)
     dataset = load(MORU if args.benchmark == "moru" else ANIMA_2_2, args.data)
     print(f"{args.benchmark}, {len(dataset)} questions, one epoch, one judge")
-    print("answer tokens | protocol      | calls | input tokens | output tokens (assumed) | input ratio")
+    print("answer tokens | calls | input tokens | output tokens (assumed)")
     for length in (300, 600, 1200):
-        one = plan(dataset, 1, 1, length, count)
-        many = plan(dataset, 1, 1, length, count, "batched")
-        for p, name in ((one, "per_dimension"), (many, "batched")):
-            ratio = one.input_tokens / p.input_tokens
-            print(
-                f"{length:13d} | {name:13s} | {p.calls:5d} | {p.input_tokens:12,.0f} | "
-                f"{p.output_tokens:23,.0f} | {ratio:.2f}"
-            )
+        p = plan(dataset, 1, 1, length, count)
+        print(f"{length:13d} | {p.calls:5d} | {p.input_tokens:12,.0f} | {p.output_tokens:23,.0f}")
 
 
 if __name__ == "__main__":

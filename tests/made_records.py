@@ -75,7 +75,6 @@ def answer(
         answer_hash=text_hash(text),
         dimensions=tuple(grades),
         weights=weights,
-        protocol="per_dimension",
         parser=parser,
         judges=(JudgeInfo(judge, dict(settings or {})),),
         grades_expected=len(replies),

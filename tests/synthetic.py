@@ -266,7 +266,6 @@ def _record(
         answer_hash=text_hash(answer),
         dimensions=tags,
         weights=weights,
-        protocol="per_dimension",
         parser="synthetic",
         judges=panel,
         grades_expected=len(grades),

@@ -336,24 +336,11 @@ def test_the_same_judge_twice_in_one_panel() -> None:
     assert found(report).pass_rates == (1.0, 0.5)
 
 
-def test_protocols_are_separate_raters_and_never_one_panel() -> None:
-    runs = [
-        run_of(name, [judged(str(n), {"Care": [float(n % k == 0)]}, ["a"], protocol=p) for n in range(12)])
-        for name, p, k in [("x", "per_dimension", 2), ("y", "batched", 3), ("z", "batched", 4)]
-    ]
-    report = judge_agreement(runs, resamples=1000)
-    assert found(report, raters=3).raters == ("a (per_dimension)", "a (batched) (y)", "a (batched) (z)")
-    assert any("not comparable" in note for note in report.notes)
-    assert {score.panel for score in report.scores} == {
-        f"a {name} alone" for name in ("(per_dimension)", "(batched) (y)", "(batched) (z)")
-    }
-
-
 def test_labels_show_only_what_differs() -> None:
     raters = [
-        Rater("a", '{"max_tokens":9,"temperature":0}', "per_dimension", "x"),
-        Rater("a", '{"max_tokens":9,"temperature":1}', "per_dimension", "x"),
-        Rater("b", "{}", "per_dimension", "x"),
+        Rater("a", '{"max_tokens":9,"temperature":0}', "x"),
+        Rater("a", '{"max_tokens":9,"temperature":1}', "x"),
+        Rater("b", "{}", "x"),
     ]
     assert rater_labels(raters) == ("a (temperature=0)", "a (temperature=1)", "b")
 

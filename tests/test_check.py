@@ -201,23 +201,6 @@ def test_a_single_edit_is_refused_or_changes_no_score(value: Value, data: st.Dat
         assert getattr(record, name) == getattr(before, name), name
 
 
-def test_a_batched_reply_is_read_again(dataset: Dataset) -> None:
-    reply = json.dumps({"reasons": "x", "grades": {"1": "C", "2": "I", "3": "C"}})
-    rows = [("Care", {"animal": "hen"}, 1.0), ("Care", {"animal": "cat"}, 0.0), ("Scope", {}, 1.0)]
-    grades = [
-        GradeRecord(name, variables, judge.name, "graded", passed, reply, "0" * 64)
-        for judge in PANEL
-        for name, variables, passed in rows
-    ]
-    record = make_record(dataset, Answer.of(dataset.items[0], 1, "Yes."), PANEL, grades, RUN, "batched")
-    assert checked(record, "here") == record
-    value = record.to_dict()
-    value["grades"][4].update(grade=1.0)
-    derive(value)
-    with pytest.raises(InputError, match=r"rationale(?s:.*)animal = cat, judge b(?s:.*)grade 0\.0"):
-        read(value)
-
-
 def test_rationales_of_another_parser_are_not_read_again(value: Value) -> None:
     """Runs of different parsers are not comparable in the first place."""
     new = edited(value, lambda v: v.update(parser="another"))

@@ -21,10 +21,10 @@ from test_table import write_records, write_samples
 
 from value_retention.analysis.cli import cli
 from value_retention.analysis.exchange.every_eval_ever import WITHHELD
-from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import joint_revision
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, DataInfo, JudgeInfo
+from value_retention.tasks.rubric import words_hash
 
 VALIDATOR = os.environ.get("EVERY_EVAL_EVER") or shutil.which("every_eval_ever")
 """The command of the package every-eval-ever 0.3.0. It needs Python 3.12, so it lives in its own environment."""
@@ -144,7 +144,7 @@ def test_the_same_run_has_the_same_identity_and_another_run_another(tmp_path: Pa
 
 
 def test_the_judges_words_are_given_where_they_are_known(tmp_path: Path) -> None:
-    known = words_hash(ANIMA_2_2, ANIMA_2_2.questions.revision, "per_dimension")
+    known = words_hash(ANIMA_2_2, ANIMA_2_2.questions.revision)
     for name, rubric in (("known", known), ("other", "0" * 64)):
         made = [replace(r, rubric_hash=rubric) for r in records()]
         run = write_samples(tmp_path / name / "run", made)

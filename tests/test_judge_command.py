@@ -39,7 +39,7 @@ class Judges:
         self.asked = 0
 
     def make(self, names: list[str], args: dict[str, Any], single_loop: bool = False) -> list[Any]:
-        settings = {key: args[key] for key in SCORING_ARGS if key in args and key != "protocol"}
+        settings = {key: args[key] for key in SCORING_ARGS if key in args}
         return [_Judge(self, JudgeInfo(name, settings)) for name in names]
 
 
@@ -49,7 +49,7 @@ class _Judge:
     def __init__(self, judges: Judges, info: JudgeInfo) -> None:
         self.judges, self.info, self.settings = judges, info, canonical_json(info.settings)
 
-    async def ask(self, prompt: str, answer: str, indicators: str, schema: object = None) -> Reply:
+    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
         self.judges.asked += 1
         if self.judges.fails(self.judges.asked):
             return Reply(None, "BadRequestError: 400")
@@ -517,7 +517,7 @@ def _good(model: str, question: int, epoch: int) -> bool:
     return (question * 7 + epoch * 3) % 10 < (9 if model == "a" else 2)
 
 
-async def _by_answer(self: _Judge, prompt: str, answer: str, indicators: str, schema: object = None) -> Reply:
+async def _by_answer(self: _Judge, prompt: str, answer: str, indicators: str) -> Reply:
     self.judges.asked += 1
     return Reply("GRADE: C" if "good" in answer else "GRADE: I", input_tokens=100, output_tokens=10)
 
@@ -570,7 +570,7 @@ def test_a_small_difference_is_judged_to_the_end(
     assert all("nothing yet" in line for line in looks)
 
 
-async def _by_hash(self: _Judge, prompt: str, answer: str, indicators: str, schema: object = None) -> Reply:
+async def _by_hash(self: _Judge, prompt: str, answer: str, indicators: str) -> Reply:
     digest = hashlib.sha256(prompt.encode()).digest()[0]
     return Reply("GRADE: C" if digest < 128 else "GRADE: I")
 

@@ -285,8 +285,3 @@ def test_an_unknown_judge_or_one_without_a_key_is_refused(name: str, monkeypatch
         make_judges([name], {})
     assert repr(name).strip("'") in str(caught.value)
     assert "Traceback" not in str(caught.value)
-
-
-def test_lexical_cannot_grade_all_dimensions_at_once() -> None:
-    with pytest.raises(InputError, match="one dimension at a time"):
-        make_judges(["lexical"], {"protocol": "batched"})

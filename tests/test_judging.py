@@ -13,12 +13,13 @@ import pytest
 from helpers import ANIMA_2_2, RUN, journal_counts
 
 from value_retention.adapters.judges.journal import Journal, Reply
-from value_retention.adapters.judges.judging import Options, judge_answers, request_count, run_async
+from value_retention.adapters.judges.judging import Options, judge_answers, run_async
 from value_retention.adapters.judges.models import LexicalJudge
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo
+from value_retention.tasks.rubric import item_calls
 
 Turn = Callable[[str, int], str | None]
 """Prompt and number of the call for it (from 0) to a reply; None is a fault."""
@@ -33,7 +34,7 @@ class Judge:
         self.asked: list[str] = []
         self.open = self.most_open = 0
 
-    async def ask(self, prompt: str, answer: str, indicators: str, schema: object = None) -> Reply:
+    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
         times = self.asked.count(prompt)
         self.asked.append(prompt)
         self.open += 1
@@ -90,11 +91,7 @@ def test_grades_stand_in_the_order_of_the_calls_judges_within_a_call(
         assert list(dict.fromkeys(grade.dimension for grade in record.grades)) == list(record.dimensions)
         assert (len(record.grades), record.grades_missing) == (record.grades_expected, 0)
     total = sum(len(record.grades) for record in records)
-    assert (
-        options.tally.asked
-        == total
-        == request_count(dataset, [answer.item for answer in answers], 2, "per_dimension")
-    )
+    assert options.tally.asked == total == sum(item_calls(dataset, answer.item) for answer in answers) * 2
     assert options.tally.retries == total
 
 

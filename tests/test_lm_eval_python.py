@@ -59,7 +59,7 @@ class Judge:
         self.calls = 0
         self.down = False
 
-    async def ask(self, prompt: str, answer: str, indicators: str, schema: object = None) -> Reply:
+    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
         self.calls += 1
         return Reply(None, "ServiceError: down") if self.down else Reply("GRADE: C")
 

@@ -337,7 +337,6 @@ def regraded(record: AnswerRecord, grades: Sequence[GradeRecord]) -> AnswerRecor
         ({}, 1),
         ({"rationale": "another pass"}, 2),
         ({"model": "another"}, 2),
-        ({"protocol": "batched", "parser": "another"}, 2),
         ({"judges": (JudgeInfo("a", {"temperature": 1.0}), PANEL[1])}, 2),
     ],
 )

@@ -33,10 +33,10 @@ from value_retention.analysis.judges.raters import graded_by
 from value_retention.analysis.report.cells import number
 from value_retention.analysis.runs.identity import differences, identity_of
 from value_retention.tasks import upstream
-from value_retention.tasks.batched import words_hash
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord, text_hash
+from value_retention.tasks.rubric import words_hash
 
 OTHER = "openai-api/scripted/other"
 
@@ -150,7 +150,7 @@ def test_what_a_record_says_about_the_run(logs: list[Path]) -> None:
     assert (anima.benchmark, anima.benchmark_version) == (ANIMA_2_2.name, ANIMA_2_2.version)
     assert (anima.run.harness, anima.run.model) == ("inspect_ai", MODEL)
     assert [judge.settings for judge in anima.judges] == [{"temperature": 0.5}] * 2
-    assert anima.rubric_hash == words_hash(ANIMA_2_2, ANIMA_2_2.questions.revision, "per_dimension")
+    assert anima.rubric_hash == words_hash(ANIMA_2_2, ANIMA_2_2.questions.revision)
     assert anima.weights == {"Care": 1.0, "Scope": 3.0}
     assert (anima.data.source, anima.data.revision) == ("folder", "unknown"), (
         "the logged commit is not theirs"
@@ -290,7 +290,7 @@ def test_a_log_of_a_tried_version_has_the_known_parser_and_prompt(version: str) 
     values = {"s": {"overall": 0.75, "Care": 0.0, "Scope": 1.0}}
     record = record_of(log_of(values, packages={"inspect_ai": version, "inspect_evals": "0.26.0"}))
     assert record.parser == upstream.KNOWN_PARSER
-    assert record.rubric_hash == words_hash(ANIMA_2_2, "AHB-2.1", "per_dimension")
+    assert record.rubric_hash == words_hash(ANIMA_2_2, "AHB-2.1")
     other = record_of(log_of(values, packages={"inspect_ai": version, "inspect_evals": "0.13.0"}))
     assert (other.parser, other.rubric_hash) == (upstream.KNOWN_PARSER, "unknown")
 

@@ -18,18 +18,10 @@ from value_retention.adapters.judges.lexical import on_scale
 from value_retention.adapters.judges.models import Judge
 from value_retention.adapters.settings import REPEAT
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.batched import (
-    batched_prompt,
-    check_protocol,
-    criteria,
-    parse_batched,
-    response_schema,
-)
-from value_retention.tasks.benchmark import Item
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset
-from value_retention.tasks.record import AnswerRecord, GradeRecord, RunInfo, text_hash
-from value_retention.tasks.rubric import Variables, indicators_of, judge_calls
+from value_retention.tasks.record import AnswerRecord, GradeRecord, RunInfo
+from value_retention.tasks.rubric import JudgeCall, indicators_of, item_calls, judge_calls
 from value_retention.tasks.scale import Scale, parse_grade
 
 T = TypeVar("T")
@@ -79,7 +71,6 @@ class Options:
     """The journal's name of the run that makes the calls."""
     known: Mapping[CallKey, list[Reply]] = field(default_factory=dict)
     """Replies that are there already, besides those in the journal."""
-    protocol: str = "per_dimension"
     parse_retries: int = 0
     """How often a call is repeated while its reply has no readable grade."""
     repeat: int = 1
@@ -93,7 +84,6 @@ class Options:
     def of(cls, judge_args: Mapping[str, Any], **others: Any) -> Options:
         """Options from a judge's settings."""
         return cls(
-            protocol=judge_args.get("protocol", "per_dimension"),
             parse_retries=judge_args.get("parse_retries", 0),
             repeat=judge_args.get(REPEAT, 1),
             **others,
@@ -102,16 +92,13 @@ class Options:
 
 @dataclass(frozen=True)
 class _Request:
-    """One prompt for one judge, and the grades that its reply will hold."""
+    """One call to one judge."""
 
     answer: int
     position: int
-    grades: tuple[tuple[str, Variables], ...]
-    """Dimension and variables of each grade."""
-    prompt: str
-    prompt_hash: str
+    """Place of its grade in the record."""
+    call: JudgeCall
     key: CallKey
-    schema: dict[str, Any] | None
 
 
 def judge_batch(
@@ -147,15 +134,14 @@ async def judge_answers(
         answers: The answers.
         judges: The panel. Without a judge, the records hold the answers only.
         run: Copied into the records.
-        options: Journal, protocol, retries, budget, progress.
+        options: Journal, retries, budget, progress.
 
     Returns:
         One record per answer, in order. A failed call is a grade with outcome ``judge_error``. If the budget
         stopped the batch (`Tally.stopped`), the calls that were not made count as missing.
     """
     options = options or Options()
-    check_protocol(dataset.benchmark, options.protocol)
-    grades: list[dict[tuple[int, int], GradeRecord]] = [{} for _ in answers]
+    grades: list[dict[int, GradeRecord]] = [{} for _ in answers]
 
     async def work(judge: Judge, requests: Iterator[_Request]) -> None:
         for request in requests:
@@ -164,14 +150,13 @@ async def judge_answers(
             if reply is None:
                 options.tally.stopped = True
                 return
-            found = _grades(request, judge, reply, dataset.benchmark.scale, len(replies))
-            for number, grade in enumerate(found):
-                _count(options.tally, grade)
-                grades[request.answer][request.position, number] = grade
+            grade = _grade(request.call, judge, reply, dataset.benchmark.scale, len(replies))
+            _count(options.tally, grade)
+            grades[request.answer][request.position] = grade
             options.advance()
 
     # An Inspect scorer judges one answer at a time: it needs a worker per call, not per connection.
-    wanted = request_count(dataset, [answer.item for answer in answers], 1, options.protocol)
+    wanted = sum(item_calls(dataset, answer.item) for answer in answers)
     with _frozen_heap(), _input_errors_alone():
         async with anyio.create_task_group() as group:
             for number, judge in enumerate(judges):
@@ -182,7 +167,7 @@ async def judge_answers(
                     group.start_soon(work, judge, requests)
     infos = [judge.info for judge in judges]
     return [
-        make_record(dataset, answer, infos, [found[n] for n in sorted(found)], run, options.protocol)
+        make_record(dataset, answer, infos, [found[n] for n in sorted(found)], run)
         for answer, found in zip(answers, grades, strict=True)
     ]
 
@@ -240,19 +225,20 @@ async def _reply(
     request: _Request, judge: Judge, answer: Answer, dataset: Dataset, replies: list[Reply], options: Options
 ) -> Reply | None:
     """The last reply to a request, from the journal or the judge. None if the budget forbids the call."""
-    reply, scale = replies[-1] if replies else None, dataset.benchmark.scale
+    prompt, scale = request.call.prompt, dataset.benchmark.scale
+    reply = replies[-1] if replies else None
     options.tally.reused += reply is not None
-    while reply is None or (_parse(request, reply, scale) is None and len(replies) <= options.parse_retries):
-        if options.spending and not options.spending.allows(judge.info.name, request.prompt):
+    while reply is None or (_parse(reply, scale) is None and len(replies) <= options.parse_retries):
+        if options.spending and not options.spending.allows(judge.info.name, prompt):
             return None
-        indicators = indicators_of(answer.item, dataset.dimensions[request.grades[0][0]])
-        reply = await judge.ask(request.prompt, answer.text, indicators, request.schema)
+        indicators = indicators_of(answer.item, dataset.dimensions[request.call.dimension])
+        reply = await judge.ask(prompt, answer.text, indicators)
         if reply.text is not None and not judge.info.is_llm:
             reply = replace(reply, text=on_scale(reply.text, scale))
         options.tally.asked += reply.requested
         options.tally.retries += reply.retries
         if options.spending:
-            options.spending.settle(judge.info.name, request.prompt, reply)
+            options.spending.settle(judge.info.name, prompt, reply)
         if reply.text is not None:
             replies.append(reply)
         if options.journal:
@@ -266,60 +252,39 @@ def _requests(
     dataset: Dataset, answers: Sequence[Answer], judge: Judge, number: int, panel: int, options: Options
 ) -> Iterator[_Request]:
     """The requests for one judge. Positions interleave the panel, so records do not depend on timing."""
-    protocol = options.protocol
     for index, answer in enumerate(answers):
-        prompts: list[tuple[tuple[tuple[str, Variables], ...], str, str]]
-        if protocol == "batched":
-            prompt = batched_prompt(dataset, answer.item, answer.text)
-            prompts = [(tuple(criteria(dataset, answer.item)), prompt, text_hash(prompt))]
-        else:
-            prompts = [
-                (((call.dimension, call.variables),), call.prompt, call.prompt_hash)
-                for call in judge_calls(dataset, answer.item, answer.text, answer.turns)
-            ]
-        for position, (wanted, prompt, prompt_hash) in enumerate(prompts):
-            batched = protocol == "batched"
+        for position, call in enumerate(judge_calls(dataset, answer.item, answer.text, answer.turns)):
             key = CallKey(
                 item=answer.item.id,
                 epoch=answer.epoch,
-                dimension="*" if batched else wanted[0][0],
-                variables=() if batched else wanted[0][1],
+                dimension=call.dimension,
+                variables=call.variables,
                 judge=judge.info.name,
                 settings=judge.settings,
-                prompt_hash=prompt_hash,
+                prompt_hash=call.prompt_hash,
                 repeat=options.repeat,
             )
-            schema = response_schema(len(wanted)) if batched else None
-            place = position * panel + number
-            yield _Request(index, place, wanted, prompt, prompt_hash, key, schema)
+            yield _Request(index, position * panel + number, call, key)
 
 
-def _parse(request: _Request, reply: Reply, scale: Scale) -> list[float] | None:
-    """Grades of a reply, one per grade of the request. None if the reply is unreadable."""
-    if reply.text is None:
-        return None
-    if request.schema is not None:
-        return parse_batched(reply.text, len(request.grades))
-    grade = parse_grade(reply.text, scale)
-    return None if grade is None else [grade]
+def _parse(reply: Reply, scale: Scale) -> float | None:
+    """The grade of a reply. None if there is no reply, or no readable grade in it."""
+    return None if reply.text is None else parse_grade(reply.text, scale)
 
 
-def _grades(
-    request: _Request, judge: Judge, reply: Reply, scale: Scale, attempts: int
-) -> Iterator[GradeRecord]:
-    grades = _parse(request, reply, scale)
-    for number, (dimension, variables) in enumerate(request.grades):
-        yield GradeRecord(
-            dimension=dimension,
-            variables=dict(variables),
-            judge=judge.info.name,
-            outcome="judge_error" if reply.text is None else "unparsed" if grades is None else "graded",
-            grade=None if grades is None else grades[number],
-            rationale=reply.text,
-            prompt_hash=request.prompt_hash,
-            error=reply.error if reply.text is None else None,
-            attempts=max(1, attempts),
-        )
+def _grade(call: JudgeCall, judge: Judge, reply: Reply, scale: Scale, attempts: int) -> GradeRecord:
+    grade = _parse(reply, scale)
+    return GradeRecord(
+        dimension=call.dimension,
+        variables=dict(call.variables),
+        judge=judge.info.name,
+        outcome="judge_error" if reply.text is None else "unparsed" if grade is None else "graded",
+        grade=grade,
+        rationale=reply.text,
+        prompt_hash=call.prompt_hash,
+        error=reply.error if reply.text is None else None,
+        attempts=max(1, attempts),
+    )
 
 
 def _count(tally: Tally, grade: GradeRecord) -> None:
@@ -328,13 +293,6 @@ def _count(tally: Tally, grade: GradeRecord) -> None:
     elif grade.outcome == "judge_error":
         tally.errors += 1
         tally.last_error = grade.error
-
-
-def request_count(dataset: Dataset, items: Sequence[Item], judges: int, protocol: str) -> int:
-    """Number of calls that a batch needs. `items` holds the item of each answer."""
-    if protocol == "batched":
-        return len(items) * judges
-    return sum(len(criteria(dataset, item)) for item in items) * judges
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:

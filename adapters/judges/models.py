@@ -36,9 +36,6 @@ the calls of one answer follow each other, and the judge may accept the next ans
 REFUSED = (400, 413, 422)
 """HTTP status of a refusal that concerns the prompt."""
 
-Schema = dict[str, Any] | None
-
-
 CANNOT_SCORE = {
     *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout", "max_connections"),
     *("adaptive_connections", "batch", "cache", "extra_headers"),
@@ -55,8 +52,8 @@ class Judge(Protocol):
     connections: int
     """Calls in flight at most."""
 
-    async def ask(self, prompt: str, answer: str, indicators: str, schema: Schema = None) -> Reply:
-        """Return one reply, in the form of the JSON schema if one is given.
+    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
+        """Return one reply.
 
         A failure of the judge does not raise: `Reply.error` holds it.
         """
@@ -75,7 +72,7 @@ class LexicalJudge:
         self.settings = canonical_json(self.info.settings)
         self.connections = 1
 
-    async def ask(self, prompt: str, answer: str, indicators: str, schema: Schema = None) -> Reply:
+    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
         """Look for the indicators in the answer."""
         return Reply(lexical.lexical_reply(answer, indicators))
 
@@ -102,7 +99,7 @@ class ModelJudge:
 
         own = model.config.model_dump(mode="json", exclude_none=True)
         scoring = {key: value for key, value in own.items() if key not in CANNOT_SCORE}
-        scoring |= {key: args[key] for key in SCORING_ARGS if key in args and key != "protocol"}
+        scoring |= {key: args[key] for key in SCORING_ARGS if key in args}
         self.model = model
         self.info = JudgeInfo(name or str(model), scoring)
         self.settings = canonical_json(scoring)
@@ -131,7 +128,7 @@ class ModelJudge:
         self.down: str | None = None
         self.replies = 0
 
-    async def ask(self, prompt: str, answer: str, indicators: str, schema: Schema = None) -> Reply:
+    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
         """Send the prompt until a reply comes or the retries are spent.
 
         A rate limit uses up a retry only if no other call had a reply since the last attempt: a provider that
@@ -145,7 +142,7 @@ class ModelJudge:
                 if self.down:
                     return Reply(None, f"judge is down: {self.down}", requested=False)
                 start = start or time.monotonic()
-                output, failure = await self._once(prompt, schema, retries)
+                output, failure = await self._once(prompt, retries)
             if failure is None or failure.wait is None:
                 break
             busy = failure.rate_limited and self.replies > replies
@@ -179,7 +176,7 @@ class ModelJudge:
     def _slot(self) -> AbstractAsyncContextManager[Any]:
         return nullcontext() if self.in_eval else self._pool.slots
 
-    async def _once(self, prompt: str, schema: Schema, retries: int) -> tuple[Any, _Failure | None]:
+    async def _once(self, prompt: str, retries: int) -> tuple[Any, _Failure | None]:
         """Make one request. Returns the output, the failure, or both.
 
         An empty reply is a fault of the service unless its content filter caused it: it is requested again,
@@ -187,7 +184,7 @@ class ModelJudge:
         """
         decreases, start = self._pool.decreases, time.monotonic()
         try:
-            output = await self._generate(prompt, schema)
+            output = await self._generate(prompt)
         except Exception as caught:
             failure = self._failure(_root(caught), retries)
             if failure.rate_limited or isinstance(caught, TimeoutError):
@@ -198,25 +195,17 @@ class ModelJudge:
             return output, _Failure("empty reply", _backoff(retries))
         return output, None
 
-    async def _generate(self, prompt: str, schema: Schema) -> Any:
-        config = self.config
-        if schema is not None:
-            from inspect_ai.model import ResponseSchema
-            from inspect_ai.util import JSONSchema
-
-            # Providers without structured output ignore it; the prompt asks for the same form in words.
-            form = ResponseSchema(name="grades", json_schema=JSONSchema.model_validate(schema))
-            config = config.model_copy(update={"response_schema": form})
+    async def _generate(self, prompt: str) -> Any:
         if self.in_eval:
             # The record holds each reply. Writing thousands of prompts into the log twice takes a third of an
             # eval's time.
             leave_inspect_transcript()
-            return await self.model.generate(prompt, config=config)
+            return await self.model.generate(prompt, config=self.config)
         from inspect_ai.model import ChatMessageUser
 
         message = ChatMessageUser(content=prompt)
         with anyio.fail_after(self.timeout):
-            result = await self.model.api.generate([message], [], "none", config)
+            result = await self.model.api.generate([message], [], "none", self.config)
         output = result[0] if isinstance(result, tuple) else result
         if isinstance(output, Exception):
             raise output
@@ -291,13 +280,6 @@ def make_judges(names: Sequence[str], args: Mapping[str, Any], single_loop: bool
     Raises:
         InputError: unknown judge, or a provider whose package or key is missing.
     """
-    if lexical.NAME in names and args.get("protocol") == "batched":
-        raise InputError(
-            "the lexical judge grades one dimension at a time",
-            where="judge_args, protocol",
-            found="batched",
-            expected="per_dimension, or an LLM as judge",
-        )
     return [
         LexicalJudge() if name == lexical.NAME else ModelJudge(_model(name, args, single_loop), args, name)
         for name in names

@@ -12,14 +12,14 @@ from value_retention.adapters.judges.models import Judge
 from value_retention.adapters.logs.upstream_grades import UNKNOWN
 from value_retention.adapters.settings import REPEAT, SCORING_ARGS
 from value_retention.tasks.answers import Answer
-from value_retention.tasks.batched import words_hash
 from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset, load_for_run
 from value_retention.tasks.record import AnswerRecord, canonical_json
+from value_retention.tasks.rubric import words_hash
 
-Panel = tuple[tuple[str, ...], dict[str, Any], str]
-"""Judge names, their settings (`judge_args`), and the protocol."""
+Panel = tuple[tuple[str, ...], dict[str, Any]]
+"""Judge names, and their settings (`judge_args`)."""
 
 
 def dataset_of(records: Sequence[AnswerRecord], data: str | None) -> Dataset:
@@ -121,7 +121,7 @@ def _refuse_other_judging(records: Sequence[AnswerRecord], dataset: Dataset, jud
         ),
     ]
     if first.rubric_hash not in ("", UNKNOWN):
-        words = words_hash(dataset.benchmark, dataset.prompt_revision, first.protocol)
+        words = words_hash(dataset.benchmark, dataset.prompt_revision)
         now.append((words, first.rubric_hash, "the judge prompt has changed"))
     for found, expected, what in now:
         if found != expected:
@@ -156,12 +156,11 @@ def _replies_in(
         for grade in record.grades:
             if grade.rationale is None or grade.judge not in settings:
                 continue
-            batched = record.protocol == "batched"
             key = CallKey(
                 item=record.item,
                 epoch=record.epoch,
-                dimension="*" if batched else grade.dimension,
-                variables=() if batched else tuple(grade.variables.items()),
+                dimension=grade.dimension,
+                variables=tuple(grade.variables.items()),
                 judge=grade.judge,
                 settings=settings[grade.judge],
                 prompt_hash=grade.prompt_hash,
@@ -177,25 +176,25 @@ def judging_id(records: Sequence[AnswerRecord], panel: Panel, fill: bool = False
     The same command has the same hash, whatever else is on its command line. With `fill`, the grades that are
     missing count too: records with fewer gaps are other work.
     """
-    names, args, protocol = panel
+    names, args = panel
     answers = sorted([r.benchmark, r.item, r.epoch, r.answer_hash, r.run.model] for r in records)
-    scoring = {key: args[key] for key in (*SCORING_ARGS, REPEAT) if key in args and key != "protocol"}
+    scoring = {key: args[key] for key in (*SCORING_ARGS, REPEAT) if key in args}
     gaps = [
         [r.item, r.epoch, g.dimension, g.variables, g.judge]
         for r in records
         for g in r.grades
         if fill and g.outcome == "judge_error"
     ]
-    return digest(answers, names, scoring, protocol, gaps)
+    return digest(answers, names, scoring, gaps)
 
 
-def panel_of(records: Sequence[AnswerRecord]) -> tuple[tuple[str, ...], dict[str, object], str]:
+def panel_of(records: Sequence[AnswerRecord]) -> Panel:
     """The panel that judged the records, to fill missing grades.
 
     Raises:
         InputError: no judge, or different panels.
     """
-    panels = {canonical_json([asdict(judge) for judge in r.judges] + [r.protocol]): r for r in records}
+    panels = {canonical_json([asdict(judge) for judge in r.judges]): r for r in records}
     if len(panels) != 1:
         raise InputError(
             "--fill needs answers that the same panel judged",
@@ -217,4 +216,4 @@ def panel_of(records: Sequence[AnswerRecord]) -> tuple[tuple[str, ...], dict[str
             found=", ".join(settings),
             expected="the same settings for each judge",
         )
-    return tuple(j.name for j in record.judges), dict(next(iter(settings.values()), {})), record.protocol
+    return tuple(j.name for j in record.judges), dict(next(iter(settings.values()), {}))

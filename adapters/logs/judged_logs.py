@@ -116,7 +116,6 @@ def record_of(made: JudgedEval, answer: JudgedAnswer, where: str) -> AnswerRecor
         answer_hash=text_hash(well_formed(answer.text)),
         dimensions=(made.dimension,),
         weights=weights,
-        protocol="per_dimension",
         parser=made.parser,
         judges=(made.judge,),
         grades_expected=1,

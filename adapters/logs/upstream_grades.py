@@ -18,7 +18,7 @@ from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import dimension_scores
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import MEAN, GradeRecord, JudgeInfo, text_hash, well_formed
-from value_retention.tasks.rubric import Variables, guiding_question, judge_prompt, variable_sets
+from value_retention.tasks.rubric import Criterion, criteria_of, guiding_question, judge_prompt, variable_sets
 from value_retention.tasks.scale import parse_grade
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ SELF = " (the evaluated model itself)"
 """Suffix of the judge's name if no judge was chosen: upstream then lets the evaluated model judge itself."""
 SAME = 1e-6
 """Scores closer than this are equal."""
-
-Key = tuple[str, Variables]
-"""The dimension and the values of its placeholders in one judge call."""
 
 
 def logged_values(sample: EvalSample, item: Item, place: str) -> tuple[Score, dict[str, float]]:
@@ -83,15 +80,11 @@ def same_score(score: float | None, logged: float | None) -> bool:
     return abs(score - logged) < SAME
 
 
-def _keys(item: Item, dataset: Dataset) -> list[Key] | None:
+def _keys(item: Item, dataset: Dataset) -> list[Criterion] | None:
     """The calls of one judge, or None if the log does not define a dimension."""
     if any(name not in dataset.dimensions for name in item.dimensions):
         return None
-    return [
-        (name, variables)
-        for name in item.dimensions
-        for variables in variable_sets(dataset.dimensions[name], item)
-    ]
+    return criteria_of(dataset, item)
 
 
 def needs_replies(
@@ -138,7 +131,7 @@ def logged_grades(
     return [_grade((name, ()), mean, values.get(name)) for name in item.dimensions]
 
 
-def _grade(key: Key, judge: str, grade: float | None, reply: str | None = None) -> GradeRecord:
+def _grade(key: Criterion, judge: str, grade: float | None, reply: str | None = None) -> GradeRecord:
     outcome: Any = "unparsed" if grade is None else "graded"
     return GradeRecord(key[0], dict(key[1]), judge, outcome, grade, reply, UNKNOWN)
 
@@ -159,7 +152,7 @@ def _listed(listed: Mapping[str, Any], item: Item, judges: Sequence[JudgeInfo]) 
 
 
 def _replied(
-    sample: EvalSample, keys: Sequence[Key], dataset: Dataset, judges: Sequence[JudgeInfo]
+    sample: EvalSample, keys: Sequence[Criterion], dataset: Dataset, judges: Sequence[JudgeInfo]
 ) -> list[GradeRecord]:
     """Grades from the judges' replies in the events. Empty unless every call has a reply."""
     replies: dict[tuple[str, str], list[tuple[str, str]]] = {}

@@ -26,7 +26,6 @@ from value_retention.adapters.logs.upstream_grades import (
 from value_retention.adapters.settings import SAMPLING_ARGS, SCORING_ARGS
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks import upstream
-from value_retention.tasks.batched import words_hash
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item, Table
 from value_retention.tasks.definition import packaged, packaged_prompts
 from value_retention.tasks.errors import InputError
@@ -43,6 +42,7 @@ from value_retention.tasks.record import (
     text_hash,
     well_formed,
 )
+from value_retention.tasks.rubric import words_hash
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -278,15 +278,12 @@ def _record(sample: EvalSample, run: _Run, where: str) -> AnswerRecord:
         answer_hash=text_hash(answer),
         dimensions=item.dimensions,
         weights=weights,
-        protocol="per_dimension",
         parser=run.parser,
         judges=run.judges,
         grades_expected=len(grades),
         grades=tuple(grades),
         run=run.info,
-        rubric_hash=words_hash(benchmark, run.dataset.prompt_revision, "per_dimension")
-        if run.known_prompt
-        else UNKNOWN,
+        rubric_hash=words_hash(benchmark, run.dataset.prompt_revision) if run.known_prompt else UNKNOWN,
         truncated=truncated_by_reason(sample.output.stop_reason) if sample.output.choices else None,
         **scores,
     )

@@ -52,11 +52,10 @@ def estimate(
         unjudged: Models whose answers are not judged.
     """
     paid = [name for name in audit.judge if name != "lexical"]
-    protocol = audit.judge_args.get("protocol", "per_dimension")
     plans = []
     for dataset in datasets:
         epochs = audit.epochs or dataset.benchmark.epochs
-        plans.append(plan(dataset, epochs, len(paid), ANSWER_TOKENS, estimate_tokens, protocol))
+        plans.append(plan(dataset, epochs, len(paid), ANSWER_TOKENS, estimate_tokens))
     calls = sum(p.calls for p in plans) * len(unjudged)
     read, written = (sum(getattr(p, name) for p in plans) * len(unjudged) * bool(paid)
                      for name in ("input_tokens", "output_tokens"))  # fmt: skip

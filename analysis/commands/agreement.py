@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 def command(runs: tuple[str, ...], level: float, resamples: int, seed: int, json_file: Path | None) -> None:
     """Measure how well judges agree: raw agreement, kappa, AC1 and alpha, with cluster intervals.
 
-    RUN is a run judged by a panel. Several runs must hold the same answers, graded by different judges, by the
-    same judge again (re-judge noise), or under different protocols (batched, per_dimension). NAME=RUN names a
-    run.
+    RUN is a run judged by a panel. Several runs must hold the same answers, graded by different judges, or by
+    the same judge again (re-judge noise). NAME=RUN names a run.
     """
     from value_retention.analysis.commands.inputs import load_all
     from value_retention.analysis.commands.outputs import check_outputs, run_inputs

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     "--allow",
     multiple=True,
     metavar="ASPECT",
-    help="A difference between runs to allow: judge, judge-settings, prompt, parser, epochs, questions, "
-    "version, revision, dropped, protocol, ceiling, system, chat-template, sampling or capability. Repeat for several.",
+    help="A difference between runs to allow: judge, judge-settings, prompt, parser, epochs, questions, version, "
+    "revision, dropped, ceiling, system, chat-template, sampling or capability. Repeat for several.",
 )
 @ceiling_option
 @click.option("--full", is_flag=True, help="Print every figure: dimensions, languages, sources, all columns.")

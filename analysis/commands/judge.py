@@ -44,7 +44,7 @@ OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
     multiple=True,
     help="Inspect model name, or lexical. For a panel, separate names by commas or repeat the option.",
 )
-@click.option("--judge-args", help="JSON: temperature, max_tokens, parse_retries, protocol, ...")
+@click.option("--judge-args", help="JSON: temperature, max_tokens, parse_retries, ...")
 @click.option(
     "--fill",
     is_flag=True,
@@ -105,8 +105,8 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
     found = [part for run in load_runs(runs, score=chosen(SCORE)) for part in run.parts()]
     work = _distinct(_unfilled(found, options["output"]) if fill else found, fill)
     panels = [_panel(records, settings, fill) for _, records in work]
-    for names, args, protocol in panels:  # before any call is paid for
-        make_judges(names, {**args, "protocol": protocol})
+    for names, args in panels:  # before any call is paid for
+        make_judges(names, args)
     if not work:
         return
     journal = open_journal()
@@ -172,7 +172,7 @@ def _judge_and_write(
     from value_retention.adapters.judges.rejudge import judging_id
     from value_retention.analysis.runs.load import failed_grades
 
-    fill, (names, args, protocol) = options["fill"], panel
+    fill, (names, args) = options["fill"], panel
     id_ = judging_id(old, panel, fill)
     lock = journal.lock(id_, id_)
     about = {
@@ -181,7 +181,7 @@ def _judge_and_write(
         "model": old[0].run.model,
         "identity": old[0].run.identity,
         "judges": list(names),
-        "judge_args": {"protocol": protocol, "repeat": args.get("repeat", 1)},
+        "judge_args": {"repeat": args.get("repeat", 1)},
     }
     entry = journal.start(id_, about)
     try:
@@ -298,19 +298,17 @@ def _judge(
     """Judge one benchmark of one run. None if grades are missing without --allow-missing."""
     from tqdm import tqdm
 
-    from value_retention.adapters.judges.judging import Options, request_count
+    from value_retention.adapters.judges.judging import Options
     from value_retention.adapters.judges.models import describe, make_judges
     from value_retention.adapters.judges.rejudge import answers_of, dataset_of, rejudge
+    from value_retention.tasks.rubric import item_calls
 
-    names, args, protocol = panel
-    args = {**args, "protocol": protocol}
+    names, args = panel
     judges = make_judges(names, args, single_loop=True)
     dataset = dataset_of(records, given["data"])
     who = describe([judge.info for judge in judges])
-    click.echo(f"{run.name}, {records[0].benchmark}: {len(records)} answers, judge {who}, {protocol}")
-    total = request_count(
-        dataset, [answer.item for answer in answers_of(records, dataset)], len(judges), protocol
-    )
+    click.echo(f"{run.name}, {records[0].benchmark}: {len(records)} answers, judge {who}")
+    total = sum(item_calls(dataset, answer.item) for answer in answers_of(records, dataset)) * len(judges)
     every = 0.1 if sys.stderr.isatty() else 30.0  # seconds; a log file needs fewer lines
     with tqdm(total=total, desc="Judging", unit="call", mininterval=every) as bar:
         options = Options.of(args, journal=journal, run=journal_run, spending=budget, advance=bar.update)
@@ -321,7 +319,7 @@ def _judge(
 
 
 def _panel(records: Sequence[AnswerRecord], settings: Settings, fill: bool) -> Panel:
-    """Judge names, settings and protocol from the options or, with --fill, from the records.
+    """Judge names and settings from the options or, with --fill, from the records.
 
     Raises:
         InputError: with --fill, settings that differ from those in the records.
@@ -332,17 +330,18 @@ def _panel(records: Sequence[AnswerRecord], settings: Settings, fill: bool) -> P
 
     args = settings.judge_args
     if not fill:
-        return settings.judges or (), args, args.get("protocol", "per_dimension")
-    names, scoring, protocol = panel_of(records)
-    used = {**scoring, "protocol": protocol}
-    if changed := [key for key in SCORING_ARGS if key in args and args[key] != used.get(key)]:
+        return settings.judges or (), args
+    names, scoring = panel_of(records)
+    if changed := [key for key in SCORING_ARGS if key in args and args[key] != scoring.get(key)]:
         raise InputError(
             "--fill cannot change the judge's settings",
             where="--judge-args",
             found=", ".join(f"{key} {args[key]!r}" for key in changed),
-            expected=", ".join(f"{key} {used[key]!r}" if key in used else f"no {key}" for key in changed),
+            expected=", ".join(
+                f"{key} {scoring[key]!r}" if key in scoring else f"no {key}" for key in changed
+            ),
         )
-    return names, {**args, **scoring}, protocol
+    return names, {**args, **scoring}
 
 
 def _budget(given: dict[str, Any], panels: Sequence[Panel]) -> Budget:

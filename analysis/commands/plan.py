@@ -42,13 +42,6 @@ MIN_CLUSTERS = 6
     help="Tokens of an answer.",
 )
 @click.option("--reply-tokens", type=Amount(min=0), help="Tokens of a judge's reply.")
-@click.option(
-    "--protocol",
-    type=click.Choice(["per_dimension", "batched"]),
-    default="per_dimension",
-    show_default=True,
-    help="One judge call per dimension, or per answer.",
-)
 @click.option("--tokenizer", help="Hugging Face name or folder. Default: estimate tokens as bytes / 4.")
 @click.option("--price-in", type=Amount(min=0), help="US dollars per million input tokens.")
 @click.option("--price-out", type=Amount(min=0), help="US dollars per million output tokens.")
@@ -89,13 +82,11 @@ def command(**given: Any) -> None:
             given["judges"],
             given["answer_tokens"],
             count,
-            given["protocol"],
             given["reply_tokens"],
         )
         for benchmark in benchmarks
     ]
-    notes = [f"tokens {measured}, answers of {given['answer_tokens']} tokens, protocol {given['protocol']}"]
-    notes.append(priced)
+    notes = [f"tokens {measured}, answers of {given['answer_tokens']} tokens", priced]
     spreads = {p.benchmark: _spreads(p, given["pilot"]) for p in plans if len(p.clusters) >= MIN_CLUSTERS}
     notes += _power_notes(plans, spreads, given["level"], family)
     if given["as_json"]:

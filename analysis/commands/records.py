@@ -15,14 +15,12 @@ def model_of(about: Mapping[str, Any]) -> str:
 
 def stem_of(about: Mapping[str, Any]) -> str:
     """Start of the name of a run's records, from its description in the journal."""
-    args = about.get("judge_args", {})
-    repeat = args.get("repeat", 1)
+    repeat = about.get("judge_args", {}).get("repeat", 1)
     return "-".join(
         [
             model_of(about),
             str(about.get("task", "")),
             "+".join(about.get("judges", ())) or "not-judged",
-            *(["batched"] if args.get("protocol") == "batched" else []),
             *([f"repeat-{repeat}"] if repeat > 1 else []),
         ]
     )

@@ -21,10 +21,9 @@ from value_retention.analysis.exchange.parts import Part
 from value_retention.analysis.report.export import json_text, writing
 from value_retention.analysis.runs.align import NORMALIZED, OVERALL
 from value_retention.analysis.runs.identity import SAMPLING_NAMES
-from value_retention.tasks.batched import PROMPT, words_hash
 from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, canonical_json
-from value_retention.tasks.rubric import template_of
+from value_retention.tasks.rubric import template_of, words_hash
 
 SCHEMA_VERSION = "0.3.0"
 WITHHELD = "[withheld: the benchmark's data are gated]"
@@ -193,11 +192,7 @@ def _metric(part: Part, figure: Score) -> dict[str, Any]:
         "score_type": "continuous",
         "min_score": 0.0,
         "max_score": 1.0,
-        "additional_details": {
-            "judge": part.judged.judge,
-            "parser": first.parser,
-            "protocol": first.protocol,
-        },
+        "additional_details": {"judge": part.judged.judge, "parser": first.parser},
     }
     judges = [judge for judge in first.judges if judge.is_llm]
     if judges:
@@ -213,9 +208,9 @@ def _metric(part: Part, figure: Score) -> dict[str, Any]:
 def _prompt(record: AnswerRecord) -> str:
     """The judge's prompt before question, answer and criterion are filled in, if it is the one installed here."""
     benchmark, revision = benchmark_of(record), record.data.revision.partition("+")[0]
-    if record.rubric_hash != words_hash(benchmark, revision, record.protocol):
+    if record.rubric_hash != words_hash(benchmark, revision):
         return f"a prompt that is not installed here; SHA-256 of its words: {record.rubric_hash or 'unknown'}"
-    return PROMPT if record.protocol == "batched" else template_of(benchmark)
+    return template_of(benchmark)
 
 
 def _judge(judge: JudgeInfo) -> dict[str, Any]:

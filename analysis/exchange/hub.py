@@ -112,7 +112,6 @@ def _notes(part: Part) -> str:
         f"{number(100 * overall.grades_missing / overall.grades)} % of grades missing"
         if overall.grades_missing
         else "",
-        f"protocol {aspects['protocol']}" if aspects["protocol"] != "per_dimension" else "",
         "CEILING TEST: the model was shown the criteria" if aspects["ceiling"] != "no" else "",
         f"system prompt {aspects['system']}" if aspects["system"] != "none" else "",
         f"sampling {aspects['sampling']}",

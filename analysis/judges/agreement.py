@@ -196,9 +196,3 @@ def _notes(shared: SharedGrades) -> Iterator[str]:
             f"{shared.benchmark}: languages with fewer than {MIN_CLUSTERS} clusters appear only in their "
             f"language group: {', '.join(listed)}."
         )
-    protocols = sorted({rater.protocol for rater in shared.raters})
-    if len(protocols) > 1:
-        yield (
-            f"{shared.benchmark}: scores under the protocols {' and '.join(protocols)} are not comparable; "
-            "only the agreement of their grades is shown."
-        )

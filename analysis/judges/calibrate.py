@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -87,10 +87,10 @@ def calibrate(
 ) -> Calibration:
     """Compare every judge of the runs with the labels, and correct the scores of the runs.
 
-    A judge with the same name, settings and protocol is one judge in all runs. Sensitivity and specificity are
-    estimated per benchmark and language group, from the runs with labelled answers. A score is corrected with the
-    rates of its group on its own run if that has enough labels, else with those on all runs. The differences of the
-    other runs from the first use only the rates of each run: a judge may err more on one of them.
+    A judge with the same name and settings is one judge in all runs. Sensitivity and specificity are estimated per
+    benchmark and language group, from the runs with labelled answers. A score is corrected with the rates of its
+    group on its own run if that has enough labels, else with those on all runs. The differences of the other runs
+    from the first use only the rates of each run: a judge may err more on one of them.
 
     Args:
         labels: Labels from `match_labels`.
@@ -107,7 +107,7 @@ def calibrate(
         for record in run.records:
             by_judge: dict[Rater, list[GradeRecord]] = {}
             for rater, grade in graded_by(record, ""):
-                by_judge.setdefault(Rater(rater.judge, rater.settings, rater.protocol, ""), []).append(grade)
+                by_judge.setdefault(replace(rater, place=0), []).append(grade)
             for judge, grades in by_judge.items():
                 key = (judge, run.name, record.benchmark)
                 held.setdefault(key, []).extend(_judged(record, grades, labels))

@@ -177,8 +177,6 @@ def mean_score(
 def judge_scores(shared: SharedGrades, level: float = 0.95) -> list[JudgeScore]:
     """Return the scores of each judge alone and, for three or more judges, of all and without each.
 
-    Judges under different protocols do not form a panel, because their scores are not comparable.
-
     Args:
         shared: Grades side by side.
         level: Confidence level.
@@ -189,7 +187,7 @@ def judge_scores(shared: SharedGrades, level: float = 0.95) -> list[JudgeScore]:
         for rater, label in zip(everyone, shared.labels, strict=True)
     }
     whole = None
-    if len(shared.raters) > 2 and len({rater.protocol for rater in shared.raters}) == 1:
+    if len(shared.raters) > 2:
         whole = _column(shared, everyone)
         columns = {"all judges": whole} | columns
         for rater, label in zip(everyone, shared.labels, strict=True):

@@ -1,7 +1,7 @@
 """Grades of several judges on the same answers, side by side.
 
-A rater is one pass of one judge: a judge that grades twice, or under two protocols, is two raters. A unit is
-what one grade is about: an answer on one dimension with one set of variables.
+A rater is one pass of one judge: a judge that grades twice is two raters. A unit is what one grade is about: an answer
+on one dimension with one set of variables.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ class Rater:
     judge: str
     settings: str
     """Canonical JSON of the judge's settings."""
-    protocol: str
-    """``per_dimension`` or ``batched``."""
     run: str
     place: int = 0
     """Counts from 0 if a panel has the same judge several times."""
@@ -106,13 +104,13 @@ def graded_by(record: AnswerRecord, run: str) -> Iterator[tuple[Rater, GradeReco
         nth = min(seen[key], len(settings) - 1)
         seen[key] += 1
         place = settings[:nth].count(settings[nth])
-        yield Rater(grade.judge, settings[nth], record.protocol, run, place), grade
+        yield Rater(grade.judge, settings[nth], run, place), grade
 
 
 def rater_labels(raters: Sequence[Rater]) -> tuple[str, ...]:
-    """Return short, unique names: the judge, and as needed settings, protocol, run and pass."""
+    """Return short, unique names: the judge, and as needed settings, run and pass."""
     labels = [rater.judge for rater in raters]
-    for part in ("settings", "protocol", "run", "place"):
+    for part in ("settings", "run", "place"):
         groups: dict[str, list[int]] = {}
         for index, label in enumerate(labels):
             groups.setdefault(label, []).append(index)
@@ -306,13 +304,13 @@ def _answer_notes(
 def _reply_notes(
     raters: list[Rater], labels: Sequence[str], replies: list[dict[int, Reply]]
 ) -> Iterator[str]:
-    """Note pairs with different prompts under one protocol, and passes of one judge with equal replies."""
+    """Note pairs with different prompts, and passes of one judge with equal replies."""
     for a in range(len(raters)):
         for b in range(a + 1, len(raters)):
             both = [(unit[a], unit[b]) for unit in replies if a in unit and b in unit]
             other = sum(x[0] != y[0] for x, y in both)
             pair = f"{labels[a]} and {labels[b]}"
-            if other and raters[a].protocol == raters[b].protocol:
+            if other:
                 yield f"{pair}: different prompts for {other} of {len(both)} grades."
             same = bool(both) and all(x == y and x[1] is not None for x, y in both)
             if same and raters[a].judge == raters[b].judge:

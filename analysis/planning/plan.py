@@ -6,16 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from value_retention.tasks.batched import batched_prompt, criteria
 from value_retention.tasks.benchmark import Item
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.rubric import judge_calls
 
 CountTokens = Callable[[str], float]
 
-REPLY_TOKENS = {"per_dimension": 220.0, "batched": 60.0}
-"""Assumed tokens of a reply. Per dimension, the judge may write up to 300 words of reasoning and the grade. Batched,
-it writes a short sentence and a grade per criterion, and the figure is per criterion. Set ``--reply-tokens`` to
+REPLY_TOKENS = 220.0
+"""Assumed tokens of a reply: the judge may write up to 300 words of reasoning and the grade. Set ``--reply-tokens`` to
 what your judge writes; `value-retention judge` prints the tokens that providers counted."""
 
 
@@ -61,7 +59,6 @@ def plan(
     judges: int,
     answer_tokens: int,
     count: CountTokens,
-    protocol: str = "per_dimension",
     reply_tokens: float | None = None,
 ) -> Plan:
     """Render every prompt once and count calls and tokens.
@@ -72,30 +69,24 @@ def plan(
         judges: Size of the panel.
         answer_tokens: Length of an answer.
         count: Function from a text to its number of tokens.
-        protocol: ``per_dimension`` or ``batched``.
-        reply_tokens: Tokens of a reply (batched: per criterion); None for `REPLY_TOKENS`.
+        reply_tokens: Tokens of a reply; None for `REPLY_TOKENS`.
     """
     answer = answer_text(answer_tokens, count)
-    each = REPLY_TOKENS[protocol] if reply_tokens is None else reply_tokens
-    calls, tokens_in, tokens_out = 0, 0.0, 0.0
-    for item in dataset.items:
-        if protocol == "batched":
-            prompts = [batched_prompt(dataset, item, answer)]
-            tokens_out += each * len(criteria(dataset, item))
-        else:
-            prompts = [call.prompt for call in judge_calls(dataset, item, answer, conversation(item, answer))]
-            tokens_out += each * len(prompts)
-        calls += len(prompts)
-        tokens_in += sum(map(count, prompts))
+    tokens = [
+        count(call.prompt)
+        for item in dataset.items
+        for call in judge_calls(dataset, item, answer, conversation(item, answer))
+    ]
+    calls = len(tokens) * epochs * judges
     return Plan(
         benchmark=dataset.benchmark.name,
         questions=len(dataset.items),
         clusters=tuple(Counter(item.cluster for item in dataset.items).values()),
         epochs=epochs,
         answers=len(dataset.items) * epochs,
-        calls=calls * epochs * judges,
-        input_tokens=tokens_in * epochs * judges,
-        output_tokens=tokens_out * epochs * judges,
+        calls=calls,
+        input_tokens=sum(tokens) * epochs * judges,
+        output_tokens=calls * (REPLY_TOKENS if reply_tokens is None else reply_tokens),
         answer_tokens=float(answer_tokens) * sum(1 + len(item.turns) for item in dataset.items) * epochs,
         translated=dataset.benchmark.translated,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from value_retention.adapters.logs.inspect_logs import NoRecordsError, read_log
@@ -369,12 +369,10 @@ def _fills(later: Sequence[AnswerRecord], earlier: Sequence[AnswerRecord]) -> bo
     return (
         len(new) == len(earlier)
         and failed_grades(new) < failed_grades(earlier)
-        and all(_same_panel(n, o) and _replies(o) <= _replies(n) for n, o in zip(new, earlier, strict=True))
+        and all(
+            n.judges == o.judges and _replies(o) <= _replies(n) for n, o in zip(new, earlier, strict=True)
+        )
     )
-
-
-def _same_panel(a: AnswerRecord, b: AnswerRecord) -> bool:
-    return a.protocol == b.protocol and [*map(asdict, a.judges)] == [*map(asdict, b.judges)]
 
 
 def _replies(record: AnswerRecord) -> set[tuple[str, str, str, str | None]]:

@@ -162,7 +162,6 @@ def _record(run: str, rows: Sequence[Mapping[str, str]]) -> AnswerRecord:
         answer_hash=text_hash(answer),
         dimensions=dimensions,
         weights=weights,
-        protocol="per_dimension",
         parser="invented",
         judges=tuple(JudgeInfo(judge) for judge in dict.fromkeys(row["judge"] for row in rows)),
         grades_expected=len(grades),

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from value_retention.tasks.batched import batched_prompt
 from value_retention.tasks.definition import packaged
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import text_hash
@@ -45,7 +44,6 @@ def hashes(dataset: Dataset) -> dict[str, str]:
             # Values of variables are gated data: a short hash of them keeps the calls apart.
             key = f"{item.id} | {call.dimension}" + (f" | {text_hash(variables)[:8]}" if variables else "")
             found[key] = call.prompt_hash
-        found[f"{item.id} | batched"] = text_hash(batched_prompt(dataset, item, ANSWER))
     return found
 
 
