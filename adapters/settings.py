@@ -45,11 +45,6 @@ SAMPLING_ARGS = (
 TRANSPORT_ARGS = ("max_connections", "max_retries", "attempt_timeout", "base_url")
 # Asks the judge the same again, without its earlier replies. Runs with different numbers are comparable.
 REPEAT = "repeat"
-_REMOVED_ARGS = {
-    "batch": "provider batch mode was removed: it needed changes to private classes of Inspect",
-    "processes": "judge processes were removed: judging in one process is as fast",
-}
-
 CHOICES = (
     "judge=PROVIDER/MODEL (any Inspect model name, such as openai/gpt-5-mini; separate the judges of a panel "
     "by commas), judge=lexical (offline, not an LLM, for trying things out), or judge=none (save the answers "
@@ -229,11 +224,6 @@ def _judge_args(value: object, where: str) -> dict[str, Any]:
     refuse_secrets(value, where)
     # null means not set.
     value = {key: setting for key, setting in value.items() if setting is not None}
-    for key, reason in _REMOVED_ARGS.items():
-        if key in value:
-            raise InputError(
-                reason, where=f"{where}, {key}", found=repr(value[key]), expected=f"no {key!r} setting"
-            )
     unknown = [key for key in value if key not in (*SCORING_ARGS, *TRANSPORT_ARGS, REPEAT)]
     if unknown:
         raise InputError(
