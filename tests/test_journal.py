@@ -357,3 +357,5 @@ def test_where_the_journal_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert journal_file() == Path("/c/value_retention/journal.sqlite")
     monkeypatch.setenv("VALUE_RETENTION_JOURNAL_DIR", "~/j")
     assert journal_file() == Path.home() / "j/journal.sqlite"
+    monkeypatch.setenv("VALUE_RETENTION_JOURNAL", "/elsewhere/j")
+    assert journal_file() == Path("/elsewhere/j")

@@ -426,7 +426,9 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def journal_file() -> Path:
-    """The journal: in the folder ``VALUE_RETENTION_JOURNAL_DIR``, else in the user's cache folder."""
+    """The file ``VALUE_RETENTION_JOURNAL``, else one in ``VALUE_RETENTION_JOURNAL_DIR`` or the user's cache folder."""
+    if named := os.environ.get("VALUE_RETENTION_JOURNAL"):
+        return Path(named).expanduser()
     if folder := os.environ.get("VALUE_RETENTION_JOURNAL_DIR"):
         return Path(folder).expanduser() / FILE
     cache = os.environ.get("XDG_CACHE_HOME")
