@@ -9,14 +9,15 @@ STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.installed
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1
-PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Tests go to the workers one by one, those that share a fixture of their file together (tests/conftest.py).
+PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 DEMO := demo-out
 PAPER := paper-out
 
 # Where more than one Python is tried: the lowest that is supported, ..., the newest.
 PYTHONS ?= python3.11 python3.12 python3.13
 
-.PHONY: setup demo paper test test-fast test-rows test-gpu test-vllm check bench export-upstream dist test-dist \
+.PHONY: setup demo paper test test-fast test-gpu test-vllm check bench export-upstream dist test-dist \
 	compatibility clean
 
 setup: $(STAMP)
@@ -92,10 +93,6 @@ test: $(STAMP)
 # torch before that is known.
 test-fast: $(STAMP)
 	$(PYTEST) -m "not slow and not vllm and not gpu" $(addprefix --ignore=tests/test_train_,runs.py merge.py gpu.py)
-
-# The tests that read the gated rows: VALUE_RETENTION_TEST_ROWS=DIR, or ../shared/data/hub.
-test-rows: $(STAMP)
-	$(PYTEST) -m "rows and not vllm and not gpu"
 
 # On a machine with a CUDA device and your own torch: bf16 runs of every script, FSDP included, with figures.
 test-gpu: $(STAMP)

@@ -29,6 +29,7 @@ for folder in ("HF_DATASETS_CACHE", "XDG_CACHE_HOME"):
 _TESTS = itertools.count()
 
 import helpers  # noqa: E402
+from filelock import FileLock  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 # Time is no property of the code under test: a busy machine must not fail it.
@@ -39,10 +40,17 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that two workers end together."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Spread the tests over the workers, slow ones first, so that both end together.
+
+    Tests that share a fixture of their file stay in one worker, which makes it once.
+    """
+    for item in items:
+        fixtures = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
+        if any(own[-1].scope != "function" and own[-1].baseid.endswith(".py") for own in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -55,10 +63,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny, untrained Llama checkpoint with a chat template."""
-    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
-    done = helpers.run(helpers.PYTHON, "-m", "value_retention.train.tiny", "--output", str(folder))
-    assert done.returncode == 0, done.stderr
+    """A tiny, untrained Llama checkpoint with a chat template, made once for all workers."""
+    place = tmp_path_factory.getbasetemp()
+    folder = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "tiny"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            done = helpers.run(helpers.PYTHON, "-m", "value_retention.train.tiny", "--output", str(folder))
+            assert done.returncode == 0, done.stderr
     return folder
 
 

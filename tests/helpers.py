@@ -42,9 +42,9 @@ Row = dict[str, Any]
 
 
 def real_rows(test: Any) -> Any:
-    """Mark a test that reads the gated rows: one of `make test-rows`, and skipped without them."""
+    """Skip a test that reads the gated rows where they are not at hand."""
     reason = f"needs the gated ANIMA rows in {REAL / 'anima'}, or VALUE_RETENTION_TEST_ROWS=DIR"
-    return pytest.mark.rows(pytest.mark.skipif(not (REAL / "anima").is_dir(), reason=reason)(test))
+    return pytest.mark.skipif(not (REAL / "anima").is_dir(), reason=reason)(test)
 
 
 # -- rows -----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ QUESTIONS = [
     "मुर्गी?",
 ]
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("merge")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,7 @@ from train_support import SCRIPTS, Run, card, completed, refused, settings, weig
 from value_retention.train.run import newest_whole_checkpoint, whole_checkpoints
 from value_retention.train.tiny import make_tiny
 
-# One pytest-xdist worker for all of them (--dist loadgroup), so that the reference runs are made once.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("train")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
