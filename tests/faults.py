@@ -83,7 +83,7 @@ def kill_at(
     """Start a command and send it a signal after that many calls. False if it ended before."""
     process = subprocess.Popen(
         [str(part) for part in command],
-        env=helpers.environment(**env),
+        env=helpers.environment(**helpers.OUR_TASKS, **env),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

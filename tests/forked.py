@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from startup.sitecustomize import read_our_tasks_only
+
 SCRIPTS = ("lm_eval", "inspect", "value-retention")
 TRAIN = "value_retention.train."
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -84,7 +86,7 @@ def _become(
     if any(word.startswith(TRAIN) for word in command):
         forget_ours()
     elif "audit" not in command:  # an audit checks the names of lm-eval's tasks
-        _read_our_tasks_only()
+        read_our_tasks_only()
     import datasets
 
     datasets.config.HF_DATASETS_CACHE = Path(environment["HF_DATASETS_CACHE"])
@@ -101,14 +103,6 @@ def forget_ours() -> None:
     """A training process refuses to start with the benchmarks imported, as they are here."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "value_retention"]:
         del sys.modules[name]
-
-
-def _read_our_tasks_only() -> None:
-    from lm_eval.tasks import _index, manager
-
-    theirs = Path(manager.__file__).parent
-    every = _index.TaskIndex._iter_yaml_files
-    _index.TaskIndex._iter_yaml_files = staticmethod(lambda root: () if Path(root) == theirs else every(root))
 
 
 def _execute(command: list[str]) -> Any:

@@ -190,8 +190,12 @@ def run(
     )
 
 
+OUR_TASKS = {"PYTHONPATH": str(ROOT / "tests" / "startup")}
+"""Environment in which lm-eval starts ten seconds sooner: it reads our tasks alone."""
+
+
 def start(*command: str | Path, cwd: Any = None, **changes: str | None) -> subprocess.Popen[str]:
-    """Start a command line; both outputs together come from `communicate`."""
+    """Start a command line in `OUR_TASKS`; both outputs together come from `communicate`."""
     return subprocess.Popen(
         [str(part) for part in command],
         stdout=subprocess.PIPE,
@@ -199,7 +203,7 @@ def start(*command: str | Path, cwd: Any = None, **changes: str | None) -> subpr
         text=True,
         encoding="utf-8",
         cwd=cwd,
-        env=environment(**changes),
+        env=environment(**(OUR_TASKS | changes)),
     )
 
 

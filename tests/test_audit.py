@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from helpers import ANIMA_2_2, BIN, JUDGE, PYTHON, RUN, Server, environment, run, scripted_server
+from helpers import ANIMA_2_2, BIN, JUDGE, OUR_TASKS, PYTHON, RUN, Server, environment, run, scripted_server
 
 from value_retention.analysis.audit.spec import checked_audit
 from value_retention.analysis.audit.steps import STEP, answer_steps
@@ -277,7 +277,9 @@ def command(file: Path, *more: str) -> list[str]:
 def test_killed_in_every_step_it_goes_on_and_finds_the_planted_loss(tmp_path: Path) -> None:
     with scripted_server("--latency", "0.05", patch=PLANTED) as server:
         file = served(tmp_path, server)
-        variables = environment(**server.environment, VALUE_RETENTION_JOURNAL_DIR=str(tmp_path / "journals"))
+        variables = environment(
+            **OUR_TASKS, **server.environment, VALUE_RETENTION_JOURNAL_DIR=str(tmp_path / "journals")
+        )
 
         def killed_at(count: str, number: int, refused: bool = False) -> None:
             process = subprocess.Popen(
