@@ -15,13 +15,13 @@ from value_retention.tasks.benchmark import Benchmark
 from value_retention.tasks.definition import benchmark_of, packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived
-from value_retention.tasks.load import Dataset, clustered, load
+from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, text_hash
 from value_retention.tasks.rubric import Criterion, criteria_of
 from value_retention.tasks.scale import Scale, parse_grade, parser_name
 
 TOLERANCE = 1e-9
-"""Scores closer than this are equal: older versions added the grades in another order."""
+"""Scores closer than this are equal: Python 3.11 adds with other rounding errors than later versions."""
 
 ORIGINAL = "use the original, unedited file"
 
@@ -33,15 +33,14 @@ OF_ITEM = (
 
 
 def checked(record: AnswerRecord, where: str) -> AnswerRecord:
-    """Check a record, and give its parser the present name.
+    """Check a record.
 
     Args:
         record: As it was read.
         where: File and line, for the error message.
 
     Returns:
-        The record. Only ``parser`` and ``cluster`` may differ (older records name the parser by Inspect's version, and
-        have an ANIMA item as its own cluster), and scores by rounding.
+        The record, with the scores that follow from its grades here.
 
     Raises:
         InputError: the record contradicts itself, or the data where these are at hand (the bundled sample). Names
@@ -51,14 +50,9 @@ def checked(record: AnswerRecord, where: str) -> AnswerRecord:
     benchmark = _benchmark(record, where)
     _check_answer(record, where)
     _check_panel(record, where)
-    parser = upstream.current_parser(record.parser)
-    _check_grades(record, benchmark.scale, _rereads(benchmark.scale, parser), where)
-    record = clustered(record)
+    _check_grades(record, benchmark.scale, _rereads(benchmark.scale, record.parser), where)
     _check_data(record, where)
-    changes = _checked_scores(record, where)
-    if parser != record.parser:
-        changes["parser"] = parser
-    return replace(record, **changes) if changes else record
+    return replace(record, **_scores(record, where))
 
 
 def _refuse(what: str, where: str, found: object, expected: object, hint: str = ORIGINAL) -> InputError:
@@ -165,14 +159,11 @@ def _bad_grade(
     return _refuse("a grade does not follow from its rationale", _of(grade, where), found, expected)
 
 
-def _checked_scores(record: AnswerRecord, where: str) -> dict[str, Any]:
-    """Derive the scores from the grades. Returns those that differ from the stored ones by rounding or order."""
-    changes = {}
+def _scores(record: AnswerRecord, where: str) -> dict[str, Any]:
+    """The scores that follow from the grades. The stored ones may differ from them by rounding only."""
     scores = derived(record.dimensions, record.weights, record.grades, judged=bool(record.judges))
     for name, right in scores.items():
         stored = getattr(record, name)
-        if stored == right and not (isinstance(right, dict) and list(stored) != list(right)):
-            continue
         pairs = [(name, stored, right)]
         if isinstance(right, dict):
             if stored.keys() != right.keys():
@@ -183,8 +174,7 @@ def _checked_scores(record: AnswerRecord, where: str) -> dict[str, Any]:
             if not _same(found, expected):
                 what = "a score does not follow from the grades"
                 raise _refuse(what, where, f"{part} {found!r}", f"{part} {expected!r}")
-        changes[name] = right
-    return changes
+    return scores
 
 
 def _same(a: object, b: object) -> bool:

@@ -7,16 +7,16 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from value_retention.tasks import upstream
 from value_retention.tasks.benchmark import RUBRIC, Benchmark, Dimension, Item, Table, joint_revision
-from value_retention.tasks.definition import benchmark_of, packaged_prompts
+from value_retention.tasks.definition import packaged_prompts
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import TAGS, choose_languages, language_tag
-from value_retention.tasks.record import AnswerRecord, DataInfo, DroppedRow, canonical_json, text_hash
+from value_retention.tasks.record import DataInfo, DroppedRow, canonical_json, text_hash
 from value_retention.tasks.tables import Row, check_columns, folder_rows, hub_rows, hub_source
 from value_retention.tasks.text import printable
 
@@ -80,7 +80,7 @@ def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | Non
         )
     # Hash all items, before languages are chosen: runs on parts of the same data stay comparable.
     content = text_hash(
-        canonical_json([[_hashed(benchmark, i) for i in items], [asdict(d) for d in dimensions.values()]])
+        canonical_json([[asdict(i) for i in items], [asdict(d) for d in dimensions.values()]])
     )
     if languages is not None:
         chosen = choose_languages(languages, (item.language for item in items), "languages")
@@ -93,15 +93,6 @@ def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | Non
         is_benchmark=raw.source != "sample",
     )
     return Dataset(benchmark, tuple(items), dimensions, info, raw.prompt_revision)
-
-
-def _hashed(benchmark: Benchmark, item: Item) -> dict[str, Any]:
-    """What is hashed of an item. An item clustered by its English text has its id for its cluster, and fields that
-    came later are left out where they are empty: the hashes of older records stay right."""
-    values = asdict(item)
-    if benchmark.cluster == "english_text":
-        values["cluster"] = item.id
-    return {name: value for name, value in values.items() if value or name not in ("rubric", "turns")}
 
 
 @dataclass(frozen=True)
@@ -260,7 +251,7 @@ def _read_item(
         problem = "no rubric"
     unknown = [name for name in tags if name not in dimensions]
     if unknown and benchmark.unknown_tag == "drop_row" and problem is None:
-        # Reasons are compared between runs: another wording would make old runs incomparable.
+        # Reasons are compared between runs: another wording would make them incomparable.
         return DroppedRow(item_id, "tag that is no known dimension: " + ", ".join(map(repr, unknown)))
     known = tuple(dict.fromkeys(name for name in tags if name in dimensions))
     if problem is None and not known:
@@ -318,14 +309,6 @@ def english_cluster(question: str, translation: str | None) -> str:
         translation: Its English text; None where the question is English.
     """
     return text_hash(" ".join((translation or question).casefold().split()))[:12]
-
-
-def clustered(record: AnswerRecord) -> AnswerRecord:
-    """The record with the cluster that `load` gives its item. Older records have the item instead of the text."""
-    if benchmark_of(record).cluster != "english_text":
-        return record
-    cluster = english_cluster(record.question, record.translation)
-    return record if record.cluster == cluster else replace(record, cluster=cluster)
 
 
 def _row_id(row: Row, column: str, where: str) -> str:

@@ -19,9 +19,6 @@ from value_retention.tasks.errors import InputError
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA_VERSION = 1
-"""Incremented when a field changes its meaning or is removed. A reader refuses unknown versions."""
-
 Outcome = Literal["graded", "unparsed", "judge_error"]
 """``graded``: a grade was read. ``unparsed``: the judge replied without a readable grade.
 ``judge_error``: no reply (outage, refusal by the provider, retries used up). Only ``graded`` has a grade."""
@@ -131,8 +128,8 @@ class RunInfo:
     sampling: dict[str, Any] = field(default_factory=dict)
     """Temperature, max_tokens, seed, system instruction, chat template: as far as the harness reports them."""
     identity: str = ""
-    """Which model answered: hash of the checkpoint's files, commit, or what a server says of itself. Empty in
-    older records and where the harness does not report it."""
+    """Which model answered: hash of the checkpoint's files, commit, or what a server says of itself. Empty where
+    the harness does not report it."""
     resumed: str | None = None
     """How old the answers are that an interrupted run left, if the model's identity is uncertain; else None."""
 
@@ -182,17 +179,18 @@ class AnswerRecord:
     grades_missing: int
     grades: tuple[GradeRecord, ...]
     run: RunInfo
-    rubric_hash: str = ""
-    """SHA-256 of the judge prompt without question, answer and dimension. Empty in older records, ``unknown`` if a
-    log of another eval does not tell."""
+    rubric_hash: str = "unknown"
+    """SHA-256 of the judge prompt without question, answer and dimension. ``unknown`` if a log of another eval does
+    not tell."""
     truncated: bool | None = None
-    """Whether the token limit cut the model's output. None if the harness does not tell, and in older records."""
+    """Whether the token limit cut the model's output. None if the harness does not tell."""
     definition: dict[str, Any] | None = None
     """The benchmark's definition (see `definition.Definition`). None for a benchmark of this package."""
     turns: tuple[str, ...] | None = None
     """The conversation before the answer: user, model, user, and so on, from the question on. None for a question
     alone."""
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
+    """Incremented when a field changes its meaning or is removed. Records of another version are refused."""
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values, keys in the order of the fields. `definition` and `turns` only where they are."""
@@ -223,25 +221,23 @@ class AnswerRecord:
             where: File and line, for the error message.
 
         Raises:
-            InputError: invalid JSON, an unknown schema version, a missing or unknown field, or a wrong type.
+            InputError: invalid JSON, another schema version, a missing or unknown field, or a wrong type.
         """
         from pydantic import ValidationError
 
         try:
             record = _schema().validate_json(text)
         except ValidationError as error:
-            problem: dict[str, Any] = dict(error.errors(include_url=False)[0])
-            where = _refuse_other_version(text, where)
+            problems: list[Any] = error.errors(include_url=False)
+            # In another version, other fields can differ too.
+            problem = next((p for p in problems if p["loc"] == ("schema_version",)), problems[0])
+            invalid = "JSON" if problem["type"] == "json_invalid" else "value"
             raise InputError(
-                "invalid JSON in a record"
-                if problem["type"] == "json_invalid"
-                else "invalid value in a record",
-                where=where,
+                f"invalid {invalid} in a record",
+                where=_place(text, where),
                 found=_problem(problem),
-                expected=f"the fields and types of record schema {SCHEMA_VERSION}",
+                expected="the fields and types of record schema 1",
             ) from None
-        if record.schema_version != SCHEMA_VERSION:
-            _refuse_other_version(text, where)
         _refuse_nan(text, where)
         return record
 
@@ -263,27 +259,15 @@ def _problem(problem: Mapping[str, Any]) -> str:
     return f"{place}: {found}" if place else found
 
 
-def _refuse_other_version(text: str | bytes, where: str) -> str:
-    """Name the schema version as the reason if it is another one: its fields are then others too.
-
-    Returns:
-        Where, with the item if the text names one.
-    """
+def _place(text: str | bytes, where: str) -> str:
+    """Where, with the item if the text is a JSON object."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return where
-    if not isinstance(value, dict):
-        return where
-    if value.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(
-            "unsupported record schema",
-            where=where,
-            found=f"schema_version {value.get('schema_version')!r}",
-            expected=f"schema_version {SCHEMA_VERSION}",
-            hint="read it with the version of value-retention that wrote it",
-        )
-    return f"{where}, item {value.get('item')} epoch {value.get('epoch')}"
+    return (
+        f"{where}, item {value.get('item')} epoch {value.get('epoch')}" if isinstance(value, dict) else where
+    )
 
 
 def _refuse_nan(text: str | bytes, where: str) -> None:

@@ -55,8 +55,6 @@ PROBES = (
     "<thinking>a</thinking>b",
 )
 
-_OLD_PARSER = re.compile(r"1\+inspect_ai-(\S+)")
-
 
 @cache
 def imported(source: str) -> str:
@@ -189,12 +187,6 @@ def parser_of(inspect_version: str) -> str:
     if was_tried("inspect_ai", inspect_version):
         return KNOWN_PARSER
     return parser_version() if inspect_version == version("inspect_ai") else f"inspect_ai-{inspect_version}"
-
-
-def current_parser(name: str) -> str:
-    """Present name of a record's parser. Older records name it by Inspect's version."""
-    match = _OLD_PARSER.fullmatch(name)
-    return KNOWN_PARSER if match and was_tried("inspect_ai", match[1]) else name
 
 
 def same_words(versions: dict[str, str], prompts: Mapping[str, str]) -> bool:

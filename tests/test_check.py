@@ -230,6 +230,7 @@ def sample_value(item: int = 0, benchmark: Any = ANIMA_2_2) -> Value:
         {"language": "de"},
         {"item": "999"},
         {"source": "elsewhere"},
+        {"cluster": "other"},
         {"data": {"is_benchmark": True}},
         {"weights": 2.5},
         {"grades": "rat"},
@@ -249,11 +250,6 @@ def test_a_record_of_the_sample_must_match_the_sample(benchmark: Any, change: Va
         change = {"grades": grades}
     with pytest.raises(InputError, match=r"(?s)data|unknown item"):
         read(value | change)
-
-
-def test_a_cluster_is_checked_where_it_does_not_follow_from_the_text() -> None:
-    with pytest.raises(InputError, match=r"(?s)data.*cluster 'other'"):
-        read(sample_value(benchmark=MORU) | {"cluster": "other"})
 
 
 def written(folder: Path, name: str, values: list[Value]) -> Path:
@@ -310,9 +306,3 @@ def test_two_runs_on_the_same_data_must_agree_about_each_item(
 
 def test_hashes_of_the_fixture_are_right(value: Value) -> None:
     assert value["answer_hash"] == text_hash(value["answer"])
-
-
-def test_an_older_record_of_the_sample_gets_the_cluster_of_its_text() -> None:
-    """ANIMA's items were their own clusters once."""
-    value = sample_value()
-    assert read(value | {"cluster": value["item"]}) == read(value)

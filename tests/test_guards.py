@@ -163,8 +163,6 @@ def test_the_mark_survives_a_file_and_another_judge(truncated: bool | None) -> N
     read = AnswerRecord.from_json(record.to_json())
     assert read.truncated is truncated
     assert answers_of([read], dataset) == [answer]
-    older = {key: value for key, value in record.to_dict().items() if key != "truncated"}
-    assert AnswerRecord.from_dict(older).truncated is None
 
 
 # -- verdicts ---------------------------------------------------------------------------------------------

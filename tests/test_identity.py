@@ -17,7 +17,6 @@ import pytest
 
 from value_retention.adapters.identity import Identity, is_private, model_identity
 from value_retention.adapters.sampling import OFF, engine_of, recorded_values, request_values
-from value_retention.tasks.record import RunInfo
 
 COMMIT, LATER = "a" * 40, "b" * 40
 
@@ -387,11 +386,3 @@ def test_transformers_gets_a_neutral_value_for_all_that_changes_its_samples() ->
         values = request_values({"temperature": 1.0, "do_sample": True}, "transformers", {})
         model.generate(prompt, max_length=9, **values)
     assert used == []
-
-
-# -- records ----------------------------------------------------------------------------------------------
-
-
-def test_a_record_without_an_identity_is_read() -> None:
-    old = {"harness": "lm_eval", "harness_version": "0", "model": "m", "model_args": {}, "sampling": {}}
-    assert (RunInfo(**old).identity, RunInfo(**old).resumed) == ("", None)  # type: ignore[arg-type]

@@ -13,7 +13,6 @@ from helpers import ANIMA_2_2, MORU, REAL, anima_rows, moru_rows, real_rows, wri
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import is_english
 from value_retention.tasks.load import Dataset, english_cluster, load
-from value_retention.tasks.record import canonical_json, text_hash
 from value_retention.tasks.rubric import item_calls
 
 
@@ -64,14 +63,6 @@ def test_rows_that_render_one_english_text_are_one_cluster(anima: Dataset) -> No
     assert all(len(clusters) == 1 for clusters in by_text.values())
     assert len({item.cluster for item in anima.items}) == len(by_text) == 21
     assert english_cluster("How  ARE\nhens kept?", None) == english_cluster("?", "how are hens kept?")
-
-
-def test_the_content_hash_does_not_depend_on_how_rows_cluster(anima: Dataset) -> None:
-    """Runs from before the clusters stay comparable with new ones."""
-    rows = [dataclasses.asdict(item) | {"cluster": item.id} for item in anima.items]
-    rows = [{name: value for name, value in row.items() if name not in ("rubric", "turns")} for row in rows]
-    content = [rows, [dataclasses.asdict(dimension) for dimension in anima.dimensions.values()]]
-    assert anima.info.content_hash == text_hash(canonical_json(content))
 
 
 @real_rows

@@ -180,7 +180,10 @@ def test_names_of_samples_files() -> None:
         (lambda text: text[: len(text) // 2], r"samples file(?s:.*)line 1"),
         (lambda text: text + "{}\n", r"(?s)line 3.*KeyError: 'filtered_resps'"),
         (lambda text: text + "[1]\n", "line 3"),
-        (lambda text: text.replace('\\"schema_version\\": 1', '\\"schema_version\\": 9'), "schema_version 9"),
+        (
+            lambda text: text.replace('\\"schema_version\\": 1', '\\"schema_version\\": 9'),
+            "schema_version: 9",
+        ),
     ],
 )
 def test_a_damaged_samples_file_is_named_by_line(

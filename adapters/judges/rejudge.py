@@ -120,7 +120,7 @@ def _refuse_other_judging(records: Sequence[AnswerRecord], dataset: Dataset, jud
             "the judges or their settings have changed",
         ),
     ]
-    if first.rubric_hash not in ("", UNKNOWN):
+    if first.rubric_hash != UNKNOWN:
         words = words_hash(dataset.benchmark, dataset.prompt_revision)
         now.append((words, first.rubric_hash, "the judge prompt has changed"))
     for found, expected, what in now:

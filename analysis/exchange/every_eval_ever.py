@@ -209,7 +209,7 @@ def _prompt(record: AnswerRecord) -> str:
     """The judge's prompt before question, answer and criterion are filled in, if it is the one installed here."""
     benchmark, revision = benchmark_of(record), record.data.revision.partition("+")[0]
     if record.rubric_hash != words_hash(benchmark, revision):
-        return f"a prompt that is not installed here; SHA-256 of its words: {record.rubric_hash or 'unknown'}"
+        return f"a prompt that is not installed here; SHA-256 of its words: {record.rubric_hash}"
     return template_of(benchmark)
 
 

@@ -70,7 +70,7 @@ class Identity:
     aspects: Mapping[str, str]
     prompts: Mapping[int, int]
     rubric: str
-    """Hash of the judge's words; empty where a record does not know it."""
+    """Hash of the judge's words; ``unknown`` where a record does not know it."""
     data_source: str
     is_benchmark: bool
     noted: Mapping[str, str]
@@ -250,8 +250,8 @@ def differences(benchmark: str, runs: Sequence[tuple[str, Sequence[str], Identit
 def _prompt_values(identities: Sequence[Identity]) -> list[str]:
     """Per run: ``same``, or a count of the prompts that differ from the first run's for the same answer."""
     rubrics = [identity.rubric for identity in identities]
-    if len(set(filter(None, rubrics))) > 1:
-        return [f"words {rubric[:12] or 'unknown'}" for rubric in rubrics]
+    if len(set(rubrics)) > 1:
+        return [f"words {rubric[:12]}" for rubric in rubrics]
     reference = identities[0].prompts
     values = ["the first run's prompts"]
     for identity in identities[1:]:

@@ -27,7 +27,7 @@ from click.testing import CliRunner
 
 from value_retention.analysis.cli import cli
 from value_retention.tasks.grading import derived
-from value_retention.tasks.load import clustered
+from value_retention.tasks.load import english_cluster
 from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, JudgeInfo, RunInfo, text_hash
 
 HERE = Path(__file__).parent
@@ -145,18 +145,21 @@ def _record(run: str, rows: Sequence[Mapping[str, str]]) -> AnswerRecord:
     )
     weights = {row["dimension"]: float(row["weight"]) for row in rows}
     dimensions = tuple(weights)
-    record = AnswerRecord(
+    question = f"{first['language']} of question {first['cluster']}, row {first['item']}"
+    translation = f"question {first['cluster']}"
+    by_text = first["benchmark"] == "anima_2_2"
+    return AnswerRecord(
         benchmark=first["benchmark"],
         benchmark_version="1-A",
         data=DataInfo("folder", "1", "c" * 64),
         item=first["item"],
-        cluster=first["cluster"],
+        cluster=english_cluster(question, translation) if by_text else first["cluster"],
         language=first["language"],
         language_raw=first["language"],
         source=first["source"] or None,
-        translation=f"question {first['cluster']}",
+        translation=translation,
         epoch=int(first["epoch"]),
-        question=f"{first['language']} of question {first['cluster']}, row {first['item']}",
+        question=question,
         answer=answer,
         reasoning=None,
         answer_hash=text_hash(answer),
@@ -169,7 +172,6 @@ def _record(run: str, rows: Sequence[Mapping[str, str]]) -> AnswerRecord:
         run=RunInfo("inspect_ai", "1", f"lab/{run}", {}, {"temperature": 1.0}),
         **derived(dimensions, weights, grades, judged=True),
     )
-    return clustered(record)
 
 
 # -- figures -----------------------------------------------------------------------------------------------
