@@ -269,11 +269,11 @@ BAD = [
     ("arms: 3", "no list of arms"),
     ("arms: [{run: x", "cannot be read"),
     ("arms: [1, 2]", "must be a mapping"),
-    ("arms: [{base: true, run: x}]", "at least two arms"),
-    ("arms: [{base: true, run: x}, {domain: a, method: b, run: y, lr: 3}]", "arm 2.*\n.*found: lr"),
-    ("arms: [{base: true}, {domain: a, method: b, run: y}]", "has no run"),
-    ("arms: [{base: true, run: x}, {domain: a, run: y}]", "needs domain and method"),
-    ("arms: [{name: a, base: true, run: x}, {name: b, base: true, run: y}]", "at most one base"),
+    ("arms: [{role: base, run: x}]", "at least two arms"),
+    ("arms: [{role: base, run: x}, {domain: a, method: b, run: y, lr: 3}]", "arm 2.*\n.*found: lr"),
+    ("arms: [{role: base}, {domain: a, method: b, run: y}]", "has no run"),
+    ("arms: [{role: base, run: x}, {domain: a, run: y}]", "needs domain and method"),
+    ("arms: [{name: a, role: base, run: x}, {name: b, role: base, run: y}]", "at most one base"),
     ("arms: [{role: midtrain, run: x}, {role: midtrain, name: b, run: y}]", "at most one midtrain"),
     ("arms: [{role: tuned, run: x}, {role: base, run: y}]", "unknown role"),
     (
@@ -293,15 +293,15 @@ BAD = [
     ("arms: [{role: base, run: x, probe_margin: high}, {role: midtrain, run: y}]", "invalid probe_margin"),
     ("tasks: ifeval\narms: [{role: base, run: x}, {role: midtrain, run: y}]", "`tasks` must be a list"),
     (
-        "arms: [{name: a, base: true, run: x}, {name: a, domain: d, method: m, run: y}]",
+        "arms: [{name: a, role: base, run: x}, {name: a, domain: d, method: m, run: y}]",
         "two arms have the same name",
     ),
-    ("arms: [{base: true, run: x}, {domain: d, method: m, run: y, seed: one}]", "seed must be an integer"),
+    ("arms: [{role: base, run: x}, {domain: d, method: m, run: y, seed: one}]", "seed must be an integer"),
     (
-        "margin: -1\narms: [{base: true, run: x}, {domain: d, method: m, run: y}]",
+        "margin: -1\narms: [{role: base, run: x}, {domain: d, method: m, run: y}]",
         "invalid margin",
     ),
-    ("margins: [5]\narms: [{base: true, run: x}, {domain: d, method: m, run: y}]", "unknown key"),
+    ("margins: [5]\narms: [{role: base, run: x}, {domain: d, method: m, run: y}]", "unknown key"),
 ]
 
 

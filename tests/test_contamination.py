@@ -352,7 +352,7 @@ def trained(file: Path) -> Rows:
     return Rows(read, Report("midtrain", str(file), "", 3, 3, 0, 0, digest))
 
 
-def test_a_stamp_of_an_earlier_format_is_refused_with_the_next_step(tmp_path: Path) -> None:
+def test_a_stamp_of_another_format_is_refused_with_the_next_step(tmp_path: Path) -> None:
     from value_retention.train.arguments import DataArguments, TrainError
     from value_retention.train.card import check_stamp
 

@@ -283,7 +283,7 @@ def test_nothing_is_written_over_what_was_read_nor_twice_into_one_file(tmp_path:
 def test_arms_are_not_written_over_either(tmp_path: Path) -> None:
     a, b = pair(tmp_path)
     arms = tmp_path / "arms.yaml"
-    arms.write_text(f"arms:\n  - {{base: true, run: {a}}}\n  - {{domain: d, method: m, run: {b}}}\n")
+    arms.write_text(f"arms:\n  - {{role: base, run: {a}}}\n  - {{domain: d, method: m, run: {b}}}\n")
     for place in (arms, Path(a)):
         done = command("arms", str(arms), "--json", str(place))
         assert "the output would overwrite an input" in str(done.exception), done.exception
@@ -297,7 +297,7 @@ def test_the_arms_command_lets_a_difference_through_by_name(tmp_path: Path) -> N
     items = {str(k): [{"x": float(k % 3 > 0)}] for k in range(8)}
     b = write(tmp_path, run_of("b", items, temperature=0.5))
     arms = tmp_path / "arms.yaml"
-    arms.write_text(f"arms:\n  - {{base: true, run: {a}}}\n  - {{domain: d, method: m, run: {b}}}\n")
+    arms.write_text(f"arms:\n  - {{role: base, run: {a}}}\n  - {{domain: d, method: m, run: {b}}}\n")
     assert "--allow sampling" in str(command("arms", str(arms)).exception)
     allowed = command("arms", str(arms), "--allow", "sampling", "--latex", str(tmp_path / "t.tex"))
     assert allowed.output.startswith("Allowed to differ: sampling of the answers")
@@ -322,7 +322,7 @@ def test_arms_with_markup_in_their_names_are_printed_and_set_as_they_are(tmp_pat
     a, b = pair(tmp_path)
     arms, out = tmp_path / "arms.yaml", tmp_path / "t.tex"
     arms.write_text(
-        f"arms:\n  - {{name: '[/base]', base: true, run: {a}}}\n"
+        f"arms:\n  - {{name: '[/base]', role: base, run: {a}}}\n"
         f"  - {{name: '[red]', domain: d, method: '[m]', run: {b}}}\n"
     )
     done = command("arms", str(arms), "--latex", str(out))
@@ -340,7 +340,7 @@ def test_names_that_no_file_can_hold_are_refused_plainly(tmp_path: Path) -> None
             assert isinstance(done.exception, InputError), done.exception
             assert ascii(bad)[1:-1] in str(done.exception)
         arms = tmp_path / "arms.yaml"
-        content = [{"name": bad, "base": True, "run": a}, {"domain": "d", "method": "m", "run": b}]
+        content = [{"name": bad, "role": "base", "run": a}, {"domain": "d", "method": "m", "run": b}]
         arms.write_text(json.dumps({"arms": content}))
         assert isinstance(command("arms", str(arms)).exception, InputError)
 
@@ -379,7 +379,7 @@ def test_the_arms_command_reads_its_file(tmp_path: Path) -> None:
     arms = tmp_path / "arms.yaml"
     arms.write_text(
         "margin: 5\narms:\n"
-        "  - {name: base, base: true, run: base.records.jsonl}\n"
+        "  - {name: base, role: base, run: base.records.jsonl}\n"
         "  - {domain: helpfulness, method: SFT, run: help.records.jsonl}\n"
         "  - {domain: coding, method: SFT, run: code.records.jsonl}\n"
     )
@@ -402,7 +402,7 @@ def experiment(folder: Path, **runs: MadeRun) -> Path:
     entries = []
     for name, run in runs.items():
         path = write(folder, MadeRun(name, run.records))
-        role = {"base": True} if name == "base" else {"domain": name, "method": "SFT"}
+        role = {"role": "base"} if name == "base" else {"domain": name, "method": "SFT"}
         entries.append({"name": name, "run": Path(path).name, **role})
     arms = folder / "arms.yaml"
     arms.write_text(json.dumps({"arms": entries}))

@@ -19,7 +19,7 @@ from value_retention.train.rows import Rows, read_lines, rows_bytes
 CARD = "value_retention_run.json"
 PACKAGES = ("value-retention", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 STAMP_SCHEMA = 2
-"""Of the contamination stamps that count: earlier ones did not compare rubrics and questions without their labels."""
+"""Of the stamps that `value-retention contamination` writes. A stamp says what was compared, so no other counts."""
 BENCHMARKS = ("anima_2_2", "moru")
 """What a stamp must cover, by name. This folder imports nothing of the benchmarks."""
 
@@ -66,7 +66,6 @@ class Card:
     """``running``, ``stopped`` (by SIGTERM, at a checkpoint), ``complete`` or ``merged``."""
     result: dict[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-    schema: int = 2
 
     def write(self, folder: str | Path) -> None:
         """Write the card into a folder, atomically and once, not once per process."""
@@ -238,7 +237,7 @@ def check_stamp(arguments: DataArguments, rows: Rows) -> dict[str, Any]:
         the sample items`` if the rows were not compared with the benchmarks themselves.
 
     Raises:
-        TrainError: The stamp is missing or of an earlier format, has hits, is for other rows, or does not cover the
+        TrainError: The stamp is missing or of another format, has hits, is for other rows, or does not cover the
             benchmarks.
     """
     if arguments.contamination_unchecked:

@@ -162,7 +162,7 @@ class Journal:
                 where=self.path,
                 found=f"version {version}",
                 expected=f"version {VERSION}",
-                hint="finish the run with the version that wrote the journal, or choose another file",
+                hint="choose another file: VALUE_RETENTION_JOURNAL=FILE",
             )
         connection.executescript(SCHEMA)
         connection.execute(f"PRAGMA user_version={VERSION}")

@@ -41,7 +41,7 @@ MEASURES = {
 }
 """Figures of an arm that need no judge, with the range of each."""
 
-KEYS = {"name", "run", "domain", "method", "data", "seed", "base", "role", "mitigation", *MEASURES}
+KEYS = {"name", "run", "domain", "method", "data", "seed", "role", "mitigation", *MEASURES}
 ROLES = ("base", "midtrain", "post", "control")
 
 
@@ -150,7 +150,7 @@ def arms_text(content: ArmsFile) -> str:
     for arm in content.arms:
         role = "control" if arm.control else "base" if arm.before else "midtrain" if arm.base else None
         plain = {"name": arm.name, "role": role, "run": list(arm.runs)}
-        entry = plain | {key: getattr(arm, key) for key in sorted(KEYS - {"base", "run", "name", "role"})}
+        entry = plain | {key: getattr(arm, key) for key in sorted(KEYS - {"run", "name", "role"})}
         entries.append({key: value for key, value in entry.items() if value not in (None, "")})
     whole = {"margin": content.margin, "allow": list(content.allow), "judge": content.judge,
              "tasks": list(content.tasks), "arms": entries}  # fmt: skip
@@ -219,7 +219,7 @@ def _arm(entry: object, index: int, path: Path) -> tuple[Arm, str]:
     seed = entry.get("seed")
     if seed is not None and not isinstance(seed, int):
         raise InputError("the seed must be an integer", where=where, found=seed)
-    role = str(entry.get("role") or ("base" if entry.get("base") else "post"))
+    role = str(entry.get("role") or "post")
     if role not in ROLES:
         raise InputError("unknown role", where=where, found=role, expected=", ".join(ROLES))
     domain, method, data = (str(entry.get(key) or "") for key in ("domain", "method", "data"))
