@@ -52,7 +52,8 @@ def checked(record: AnswerRecord, where: str) -> AnswerRecord:
     _check_panel(record, where)
     _check_grades(record, benchmark.scale, _rereads(benchmark.scale, record.parser), where)
     _check_data(record, where)
-    return replace(record, **_scores(record, where))
+    scores = _scores(record, where)
+    return replace(record, **scores) if scores else record
 
 
 def _refuse(what: str, where: str, found: object, expected: object, hint: str = ORIGINAL) -> InputError:
@@ -160,7 +161,7 @@ def _bad_grade(
 
 
 def _scores(record: AnswerRecord, where: str) -> dict[str, Any]:
-    """The scores that follow from the grades. The stored ones may differ from them by rounding only."""
+    """The scores that follow from the grades, where the stored ones have another rounding or order."""
     scores = derived(record.dimensions, record.weights, record.grades, judged=bool(record.judges))
     for name, right in scores.items():
         stored = getattr(record, name)
@@ -174,7 +175,11 @@ def _scores(record: AnswerRecord, where: str) -> dict[str, Any]:
             if not _same(found, expected):
                 what = "a score does not follow from the grades"
                 raise _refuse(what, where, f"{part} {found!r}", f"{part} {expected!r}")
-    return scores
+    return {
+        name: right
+        for name, right in scores.items()
+        if (stored := getattr(record, name)) != right or (isinstance(right, dict) and [*stored] != [*right])
+    }
 
 
 def _same(a: object, b: object) -> bool:
