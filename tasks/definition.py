@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,7 +30,7 @@ from value_retention.tasks.benchmark import Benchmark, Dimension, Prompt, Table
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import language_tag
 from value_retention.tasks.record import AnswerRecord, canonical_json
-from value_retention.tasks.scale import CORRECT, Scale
+from value_retention.tasks.scale import CORRECT, Scale, bare_label
 
 FILE = "benchmark.yaml"
 FIELDS = (
@@ -230,14 +231,16 @@ class Numbers(Strict):
     @model_validator(mode="after")
     def _whole_steps(self) -> Numbers:
         steps = (self.to - self.from_) / self.step
-        if not 1 <= steps <= STEPS or not math.isclose(steps, round(steps), abs_tol=1e-6):
+        if not 1 <= round(steps) <= STEPS or not math.isclose(steps, round(steps), abs_tol=1e-6):
             raise ValueError(f"`from` must be below `to`, and a whole number of at most {STEPS} steps apart")
         return self
 
     def worth(self) -> tuple[tuple[str, float], ...]:
-        """Each grade and its worth: the worst is worth 0, the best 1."""
+        """Each grade, in digits without an exponent, and its worth: the worst is worth 0, the best 1."""
         count = round((self.to - self.from_) / self.step)
-        return tuple((f"{self.from_ + n * self.step:.9g}", n / count) for n in range(count + 1))
+        # Sums of steps such as 0.1 are not exact. Adding 0 makes 0 of -0.
+        grades = (round(self.from_ + n * self.step, 9) + 0 for n in range(count + 1))
+        return tuple((f"{Decimal(f'{grade:.15g}'):f}", n / count) for n, grade in enumerate(grades))
 
 
 class Labels(Strict):
@@ -250,8 +253,9 @@ class Labels(Strict):
     @field_validator("labels")
     @classmethod
     def _apart(cls, labels: dict[str, float]) -> dict[str, float]:
-        if len({label.strip().casefold() for label in labels}) < len(labels):
-            raise ValueError("two labels differ in case or spacing only")
+        bare = {bare_label(label) for label in labels}
+        if len(bare) < len(labels) or "" in bare:
+            raise ValueError("two labels differ in case, space or marks only, or one has marks only")
         if len(set(labels.values())) < 2:
             raise ValueError("all labels are worth the same")
         return labels

@@ -220,6 +220,44 @@ def test_check_shows_prompt_calls_and_trial(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("grades", "replies"),
+    [
+        ("0-10", ["GRADE: 10", "GRADE: 0", "GRADE: 11", "GRADE: 10, because it fits"]),
+        (
+            "good=1,so so=0.5,bad=0",
+            ["GRADE: good", "GRADE: bad", "GRADE: good, because it fits", "GRADE: good or bad"],
+        ),
+        ("correct", ["GRADE: C", "GRADE: I", "GRADE: none", "I cannot grade this answer."]),
+    ],
+)
+def test_check_shows_which_replies_are_read(tmp_path: Path, grades: str, replies: list[str]) -> None:
+    made(tmp_path, "--grades", grades)
+    lines = (
+        done("check", tmp_path / "honesty")
+        .partition("How replies of the judge are read:\n\n")[2]
+        .splitlines()
+    )
+    best, worst, *wrong = [line.replace("Because.\\n", "") for line in lines[:4]]
+    assert best == f'    "{replies[0]}" is worth 1'
+    assert worst == f'    "{replies[1]}" is worth 0'
+    for line, reply in zip(wrong, replies[2:], strict=True):
+        said = reply.removeprefix("GRADE: ")
+        why = "it has no `GRADE:`" if said == reply else f"`{said}` is not a grade of this scale"
+        assert line == f'    "{reply}" is not read: {why}'
+
+
+def test_check_says_that_it_knows_no_reply_for_a_pattern(tmp_path: Path) -> None:
+    made(tmp_path, "--grades", "1-5")
+    file = tmp_path / "honesty" / "benchmark.yaml"
+    file.write_text(
+        file.read_text("utf-8").replace("judge:\n", "judge:\n  pattern: 'Rating=(\\d)'\n"), "utf-8"
+    )
+    shown = done("check", file)
+    assert "is not read: the pattern finds nothing in it" in shown
+    assert "the pattern wants a form that `check` does not know" in shown
+
+
 def test_check_names_the_line_of_every_mistake(tmp_path: Path) -> None:
     made(tmp_path)
     file = tmp_path / "honesty" / "benchmark.yaml"
@@ -249,8 +287,8 @@ def test_check_prints_the_schema() -> None:
 
 
 def test_check_refuses_labels_that_the_parser_cannot_read(tmp_path: Path) -> None:
-    made(tmp_path, "--grades", "a*=1,b=0")
-    assert "'a*'" in refused("check", tmp_path / "honesty")
+    made(tmp_path, "--grades", "my GRADE: a=1,b=0")
+    assert "'my GRADE: a'" in refused("check", tmp_path / "honesty")
 
 
 # -- a definition alone ---------------------------------------------------------------------------------------

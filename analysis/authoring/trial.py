@@ -1,9 +1,11 @@
-"""A benchmark tried out: one rendered judge prompt, and three invented answers graded by the judge ``lexical``."""
+"""A benchmark tried out: a judge prompt, replies that are read and refused, three answers graded by ``lexical``."""
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from value_retention.adapters.judges.judging import judge_batch
-from value_retention.adapters.judges.lexical import indicator_phrases
+from value_retention.adapters.judges.lexical import indicator_phrases, on_scale
 from value_retention.adapters.judges.models import LexicalJudge
 from value_retention.analysis.planning.plan import conversation
 from value_retention.tasks.answers import Answer
@@ -11,7 +13,7 @@ from value_retention.tasks.benchmark import Item
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import AnswerRecord, RunInfo
 from value_retention.tasks.rubric import judge_calls
-from value_retention.tasks.scale import Scale, parse_grade
+from value_retention.tasks.scale import Scale, parse_grade, why_unreadable
 
 TRIED = 3
 PLAIN = "I would think about everyone who is affected before I decide."
@@ -52,3 +54,22 @@ def unreadable_grades(scale: Scale) -> list[str]:
     return [
         grade for grade, worth in scale.worth if parse_grade(f"Because.\n\nGRADE: {grade}", scale) != worth
     ]
+
+
+def example_replies(scale: Scale) -> tuple[list[tuple[str, float]], list[tuple[str, str]]]:
+    """Replies of a judge that the parser of a scale reads, with their worth, and others, with the reason.
+
+    Returns:
+        Two of each, all of them tried. None that is read if the scale has a pattern that wants another form.
+    """
+    good, poor = (on_scale(f"Because.\nGRADE: {letter}", scale) for letter in "CI")
+    best, worst = (choose(scale.worth, key=lambda pair: pair[1])[0] for choose in (max, min))
+    before, _, after = good.rpartition(best)
+    wrong = [f"{best}, because it fits", f"{best} or {worst}", "none"]
+    if scale.kind == "numbers":
+        grades = [Decimal(grade) for grade, _ in scale.worth]
+        wrong.insert(0, f"{grades[-1] + grades[1] - grades[0]}")
+    others = [*(f"{before}{text}{after}" for text in wrong), "I cannot grade this answer."]
+    read = [(text, worth) for text in (good, poor) if (worth := parse_grade(text, scale)) is not None]
+    refused = [(text, why_unreadable(text, scale)) for text in others if parse_grade(text, scale) is None]
+    return read, refused[:2]

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from value_retention.tasks.load import Dataset
+    from value_retention.tasks.scale import Scale
 
 
 @click.command("check")
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 def command(benchmark: str | None, data: str, as_schema: bool) -> None:
     """Check BENCHMARK: a benchmark.yaml, its folder, or the name of a benchmark of this package.
 
-    Reads the definition and the tables, shows the judge prompt of one question, counts questions and judge calls,
-    and grades three invented answers with the judge `lexical`. Errors name the line of the file.
+    Reads the definition and the tables, shows the judge prompt of one question and how replies are read, counts
+    questions and judge calls, and grades three invented answers with the judge `lexical`. Errors name the line of
+    the file.
     """
     from value_retention.tasks.definition import find_benchmark, schema
     from value_retention.tasks.load import load_for_run
@@ -35,6 +37,7 @@ def command(benchmark: str | None, data: str, as_schema: bool) -> None:
     dataset = load_for_run(find_benchmark(benchmark, "BENCHMARK"), data)
     _show_content(dataset)
     _show_prompt(dataset)
+    _show_replies(dataset.benchmark.scale)
     _show_calls(dataset, benchmark, data)
     _show_trial(dataset)
     click.echo("\nno problem found")
@@ -64,21 +67,34 @@ def _show_content(dataset: Dataset) -> None:
 
 
 def _show_prompt(dataset: Dataset) -> None:
-    from value_retention.analysis.authoring.trial import example_prompt, unreadable_grades
-    from value_retention.tasks.errors import InputError
+    from value_retention.analysis.authoring.trial import example_prompt
     from value_retention.tasks.text import printable
 
     of, prompt = example_prompt(dataset)
     click.echo(f"\nJudge prompt for {of}, with an invented answer:\n")
     click.echo("\n".join(f"    {printable(line)}".rstrip() for line in prompt.splitlines()))
     click.echo()
-    if unreadable := unreadable_grades(dataset.benchmark.scale):
+
+
+def _show_replies(scale: Scale) -> None:
+    from value_retention.analysis.authoring.trial import example_replies, unreadable_grades
+    from value_retention.tasks.errors import InputError
+    from value_retention.tasks.text import printable
+
+    if unreadable := unreadable_grades(scale):
         raise InputError(
             "grades that cannot be read from a judge's reply",
             where="judge.grades",
             found=", ".join(map(repr, unreadable)),
-            expected="labels of letters, digits and spaces, or a `pattern` that reads them",
+            expected="labels of one line without `GRADE:`, or a `pattern` that reads them",
         )
+    read, refused = example_replies(scale)
+    lines = [f"{json.dumps(reply, ensure_ascii=False)} is worth {worth:.3g}" for reply, worth in read]
+    lines += [f"{json.dumps(reply, ensure_ascii=False)} is not read: {reason}" for reply, reason in refused]
+    if not read:
+        lines.append("No reply is shown that is read: the pattern wants a form that `check` does not know.")
+    click.echo("How replies of the judge are read:\n")
+    click.echo(printable("".join(f"    {line}\n" for line in lines)))
 
 
 def _show_calls(dataset: Dataset, benchmark: str, data: str) -> None:
