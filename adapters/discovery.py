@@ -50,7 +50,7 @@ def _check_first(config):  # type: ignore[no-untyped-def]
 
 
 def _end_well(harness):  # type: ignore[no-untyped-def]
-    """Make the command end with status 1 if grades are missing, and with one sentence after Ctrl-C."""
+    """Make the command end with status 1 if grades are missing or unreadable, and with one sentence after Ctrl-C."""
     original = harness.HarnessCLI.execute
 
     def execute(self, *args, **kwargs):  # type: ignore[no-untyped-def]

@@ -6,7 +6,9 @@ is in `value_retention.tasks`. This module passes answers on and shows the score
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
@@ -23,7 +25,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver, sys
 from value_retention.adapters.identity import model_identity
 from value_retention.adapters.judges import lexical
 from value_retention.adapters.judges.journal import Journal, open_journal
-from value_retention.adapters.judges.judging import Options, Tally, judge_answers
+from value_retention.adapters.judges.judging import Options, Tally, judge_answers, nothing_readable
 from value_retention.adapters.judges.models import Judge, LexicalJudge, ModelJudge, make_judges
 from value_retention.adapters.logs.inspect_logs import RECORD
 from value_retention.adapters.private import in_inspect_eval, inspect_sampling
@@ -283,11 +285,27 @@ def scores_by_name() -> Metric:
             return {}
         if records[0].status == "not_judged":
             return {"not_judged": 1.0}
+        _unread[records[0].benchmark, records[0].run.model] = nothing_readable(records)
         weighted = benchmark_of(records[0]).weighted
         figures = benchmark_scores(questions_of(records), weighted)
         return {name: value for name, value in figures.items() if value is not None}
 
     return compute
+
+
+_unread: dict[tuple[str, str], str | None] = {}
+"""What `nothing_readable` says of each benchmark and model. Metrics are computed more than once: the last counts."""
+
+
+@atexit.register
+def _say_unread() -> None:
+    """Say at the end of the command where no judge reply was readable.
+
+    A scorer cannot set the exit status. A metric that raised would not either, and the log would lose its figures.
+    """
+    for (benchmark, model), message in _unread.items():
+        if message:
+            print(printable(f"value-retention: {benchmark}, {model}: {message}."), file=sys.stderr)
 
 
 _read: dict[tuple[str, str, tuple[str, ...] | None], Dataset] = {}

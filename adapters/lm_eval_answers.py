@@ -168,7 +168,7 @@ class AnswerStore:
         _failures.pop(self.run.answers_of, None)
 
     def fail(self, message: str, records: Iterable[str]) -> None:
-        """Save the records, and report missing grades at the end of the command, with exit status 1.
+        """Save the records, and report missing or unreadable grades at the end of the command, with exit status 1.
 
         Nothing is raised here, since lm-eval has other tasks to finish and results to write.
         """
@@ -217,10 +217,10 @@ def finish_all() -> None:
 
 
 def exit_status() -> None:
-    """End the command: with a message and status 1 if grades are missing.
+    """End the command: with a message and status 1 if grades are missing, or none could be read.
 
     Raises:
-        SystemExit: grades are missing.
+        SystemExit: grades are missing, or none could be read.
     """
     if _failures:
         raise stop("\n".join(f"value-retention: {message}" for message in _failures.values()))

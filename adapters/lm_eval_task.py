@@ -17,7 +17,7 @@ import datasets
 from lm_eval.api.task import ConfigurableTask
 
 from value_retention.adapters.identity import Identity, model_identity
-from value_retention.adapters.judges.judging import Options, Tally, judge_batch
+from value_retention.adapters.judges.judging import Options, Tally, judge_batch, nothing_readable
 from value_retention.adapters.judges.models import describe, make_judges
 from value_retention.adapters.lm_eval_answers import AnswerStore
 from value_retention.adapters.lm_eval_turns import Talk, converse, require_template
@@ -248,9 +248,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             for talk, (_, epoch, _) in zip(talks, asked, strict=True)
         ]
         records, tally = self._judge(answers)
-        texts = [record.to_json() for record in records]
-        self._report_end(texts, tally)
-        remaining = iter(texts)
+        remaining = iter(self._report_end(records, tally))
         for instance in self._requests:
             instance.filtered_resps[FILTER] = [next(remaining) for _ in instance.resps]
 
@@ -276,18 +274,23 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             judges = make_judges(names, args, single_loop=True)
             return judge_batch(self.loaded, answers, judges, run, options), options.tally
 
-    def _report_end(self, records: Sequence[str], tally: Tally) -> None:
+    def _report_end(self, records: Sequence[AnswerRecord], tally: Tally) -> list[str]:
+        """Save the records and return their texts. What failed is said now, and again at the command's end."""
         assert self.store is not None
         where = self.store.journal.path
+        texts = [record.to_json() for record in records]
+        faults = []
         if tally.errors:
-            self.store.fail(
-                f"{self.task_name}: {tally.errors} grades are missing ({tally.last_error}). All "
-                f"answers and grades are in {where}. Run the same command again to repeat the failed calls "
-                "only, or run `value-retention judge` on the samples.",
-                records,
+            faults.append(
+                f"{tally.errors} grades are missing ({tally.last_error}). All answers and grades are in {where}. Run "
+                "the same command again to repeat the failed calls only, or run `value-retention judge` on the samples"
             )
+        if unread := nothing_readable(records):
+            faults.append(unread)
+        if faults:
+            self.store.fail(f"{self.task_name}: {'. '.join(faults)}.", texts)
         else:
-            self.store.complete(records)
+            self.store.complete(texts)
         if tally.asked or tally.reused:
             logger.info(
                 "%s: %d judge calls, %d from the journal, %d retries, %d unreadable, %d failed; journal %s",
@@ -299,6 +302,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
                 tally.errors,
                 where,
             )
+        return texts
 
     # -- metrics ----------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, get_model, modelapi
 
+from value_retention.adapters import inspect_tasks
 from value_retention.adapters.inspect_tasks import anima_2_2, moru_multi
 from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.tasks.definition import packaged
@@ -301,6 +302,24 @@ def test_a_record_names_the_settings_that_the_model_was_asked_with(tmp_path: Pat
     (record,) = read_log(Path(log.location))
     assert record.run.sampling == {"temperature": 1.0, "top_p": 0.9, "top_k": 7, "max_tokens": 2048}
     assert {name: getattr(Echo.asked, name) for name in record.run.sampling} == record.run.sampling
+
+
+@pytest.mark.parametrize("judge", ["lexical", "echo/judge"])
+def test_an_eval_without_a_readable_reply_says_so_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], judge: str
+) -> None:
+    monkeypatch.setattr(inspect_tasks, "_unread", {})
+    options: Any = {"limit": 2, "epochs": 1, "log_dir": str(tmp_path), "display": "none"}
+    (log,) = inspect_eval(anima_2_2(data="sample", judge=judge, languages="en"), model="echo/x", **options)
+    assert (log.status, len(list(read_log(Path(log.location))))) == ("success", 2)
+    capsys.readouterr()
+    inspect_tasks._say_unread()
+    said = capsys.readouterr().err
+    if judge == "lexical":
+        assert said == ""
+    else:
+        assert "echo/x: no judge reply has a readable grade (0 of " in said
+        assert '"An answer.". Why it is not read: it has no `GRADE:`' in said
 
 
 def test_epochs_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,7 @@ def test_a_fill_keeps_an_unreadable_reply_whatever_the_retries(saved: Path, judg
     judges.fails = lambda number: number == 1
     judges.text = "I cannot say."
     args = ("--judge-args", '{"parse_retries": 1}')
-    assert judge(saved, "--judge", JUDGE, *args, "--allow-missing").exit_code == 0
+    assert judge(saved, "--judge", JUDGE, *args, "--allow-missing").exit_code == 1
     before = [grade for record in only(saved) for grade in record.grades]
     judges.asked, judges.text = 1, "GRADE: C"
     assert judge(saved, "--fill").exit_code == 0
@@ -174,6 +174,19 @@ def test_a_fill_keeps_an_unreadable_reply_whatever_the_retries(saved: Path, judg
     assert after[1:] == before[1:]
     assert {grade.attempts for grade in after[1:]} == {2}
     assert (before[0].outcome, after[0].outcome) == ("judge_error", "graded")
+
+
+@pytest.mark.parametrize("options", [(), ("--allow-missing",)])
+def test_a_run_without_a_readable_reply_is_written_and_said(
+    saved: Path, judges: Judges, options: tuple[str, ...]
+) -> None:
+    judges.text = "I cannot say."
+    for _ in range(2):  # again, from the journal
+        done = judge(saved, "--judge", JUDGE, *options)
+        assert done.exit_code == 1
+        assert len(written(saved)) == 1
+        assert 'One of them: "I cannot say.". Why it is not read: it has no `GRADE:`' in done.stderr
+        assert {record.status for record in only(saved)} == {"unscored"}
 
 
 def test_a_call_that_is_refused_for_good_need_not_hold_up_the_rest(saved: Path, judges: Judges) -> None:
@@ -579,6 +592,19 @@ def test_the_baseline_is_the_first_run_named(two: tuple[Path, Path], judges: Jud
     done = judge(two[1], two[0], "--judge", JUDGE, "--until-verdict", "5", "-o", tmp_path / "out")
     assert "a less b, " in done.stdout
     assert "shows no loss of 5 points" in done.stdout
+
+
+def test_judging_until_a_verdict_stops_where_nothing_is_readable(
+    two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def unclear(self: object, prompt: str, answer: str, indicators: str) -> Reply:
+        return Reply("I cannot say.")
+
+    monkeypatch.setattr(_Judge, "ask", unclear)
+    done = judge(*two, "--judge", JUDGE, "--until-verdict", "5", "-o", tmp_path / "out")
+    assert done.exit_code == 1
+    assert done.stderr.count("no judge reply has a readable grade") == 2
+    assert len(list((tmp_path / "out").glob("*.records.jsonl"))) == 2
 
 
 def test_judging_until_a_verdict_needs_two_runs_and_a_folder(

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -13,7 +14,7 @@ import pytest
 from helpers import ANIMA_2_2, RUN, journal_counts
 
 from value_retention.adapters.judges.journal import Journal, Reply
-from value_retention.adapters.judges.judging import Options, judge_answers, run_async
+from value_retention.adapters.judges.judging import Options, judge_answers, nothing_readable, run_async
 from value_retention.adapters.judges.models import LexicalJudge
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.errors import InputError
@@ -134,6 +135,27 @@ def test_faults_are_counted_and_never_grades(dataset: Dataset, answers: list[Ans
 def test_a_run_with_nothing_readable_is_unscored(dataset: Dataset, answers: list[Answer]) -> None:
     records, _ = run(dataset, answers, [Judge("a", lambda prompt, times: "no")])
     assert {(record.status, record.overall) for record in records} == {("unscored", None)}
+
+
+def test_what_is_said_of_a_run_with_nothing_readable(dataset: Dataset, answers: list[Answer]) -> None:
+    long = "word " * 100 + "\x1b[1m GRADE: high"
+    records, _ = run(dataset, answers, [Judge("a", lambda prompt, times: long)])
+    said = nothing_readable(records)
+    assert said is not None
+    total = sum(len(record.grades) for record in records)
+    assert said.startswith(f'no judge reply has a readable grade (0 of {total}). One of them: "... ')
+    assert '\\x1b[1m GRADE: high"' in said
+    assert "`high` is not a grade of this scale" in said
+    assert len(said) < 700
+
+    one_is_read = [Judge("a", lambda prompt, times: long), Judge("b", fair)]
+    assert nothing_readable(run(dataset, answers, one_is_read)[0]) is None
+    assert nothing_readable(run(dataset, answers, [])[0]) is nothing_readable([]) is None
+    unanswered = [
+        replace(record, grades=tuple(replace(g, outcome="judge_error") for g in record.grades))
+        for record in records
+    ]
+    assert nothing_readable(unanswered) is None
 
 
 @pytest.mark.parametrize(

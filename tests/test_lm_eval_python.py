@@ -51,17 +51,18 @@ class Model(LM):  # type: ignore[misc]
 
 
 class Judge:
-    """Counts its calls, and fails while `down` is set."""
+    """Counts its calls, fails while `down` is set, and otherwise says `text`."""
 
     info, settings, connections = JudgeInfo("script/judge"), "{}", 2
 
     def __init__(self) -> None:
         self.calls = 0
         self.down = False
+        self.text = "GRADE: C"
 
     async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
         self.calls += 1
-        return Reply(None, "ServiceError: down") if self.down else Reply("GRADE: C")
+        return Reply(None, "ServiceError: down") if self.down else Reply(self.text)
 
     async def close(self) -> None:
         pass
@@ -207,6 +208,20 @@ def test_after_failed_judge_calls_the_next_run_keeps_the_answers_and_completes_t
     assert [each.finished for each in store.journal.runs()] == [False]
     lm_eval_answers.finish_all()
     assert [each.finished for each in store.journal.runs()] == [True]
+
+
+def test_a_run_without_a_readable_reply_ends_with_status_1_and_its_records(
+    run: Run, model: Model, judge: Judge, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lm_eval_answers, "_stopped", False)
+    judge.text = "I cannot say."
+    assert {grade["outcome"] for record in run() for grade in record["grades"]} == {"unparsed"}
+    with pytest.raises(SystemExit) as stopped:
+        lm_eval_answers.exit_status()
+    assert stopped.value.code == 1
+    said = capsys.readouterr().err
+    assert "\nvalue-retention: anima_2_2: no judge reply has a readable grade (0 of " in said
+    assert '"I cannot say.". Why it is not read: it has no `GRADE:`' in said
 
 
 def test_a_full_disk_ends_the_run_at_once(

@@ -18,13 +18,18 @@ from value_retention.adapters.judges.lexical import on_scale
 from value_retention.adapters.judges.models import Judge
 from value_retention.adapters.settings import REPEAT
 from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import AnswerRecord, GradeRecord, RunInfo
 from value_retention.tasks.rubric import JudgeCall, indicators_of, item_calls, judge_calls
-from value_retention.tasks.scale import Scale, parse_grade
+from value_retention.tasks.scale import Scale, parse_grade, why_unreadable
+from value_retention.tasks.text import printable
 
 T = TypeVar("T")
+
+SHOWN = 200
+"""Characters of a judge's reply in a message."""
 
 
 class Spending(Protocol):
@@ -293,6 +298,23 @@ def _count(tally: Tally, grade: GradeRecord) -> None:
     elif grade.outcome == "judge_error":
         tally.errors += 1
         tally.last_error = grade.error
+
+
+def nothing_readable(records: Sequence[AnswerRecord]) -> str | None:
+    """What to say of a run in which judges replied and no reply has a readable grade. None for any other run."""
+    grades = [grade for record in records for grade in record.grades]
+    replies = [grade.rationale or "" for grade in grades if grade.outcome == "unparsed"]
+    if not replies or any(grade.outcome == "graded" for grade in grades):
+        return None
+    why = why_unreadable(replies[0], benchmark_of(records[0]).scale)
+    text = " ".join(replies[0].split())
+    shown = text if len(text) <= SHOWN else f"... {text[-SHOWN:]}"  # the grade is expected at the end
+    return (
+        f'no judge reply has a readable grade (0 of {len(replies)}). One of them: "{printable(shown)}". Why it is '
+        f"not read: {printable(why)}. If the reply is cut off, raise max_tokens in judge_args. If the judge writes its "
+        "grade in another way, change the judge's prompt or `judge.pattern` (`value-retention check` shows what is "
+        "read), or take another judge"
+    )
 
 
 def run_async(work: Callable[[], Awaitable[T]]) -> T:

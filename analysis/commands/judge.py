@@ -168,7 +168,11 @@ def _judge_and_write(
     budget: Budget | None,
     write: bool = True,
 ) -> list[AnswerRecord] | None:
-    """Judge one benchmark of one run and write its records. None if grades are missing."""
+    """Judge one benchmark of one run and write its records. None if grades are missing, or none could be read.
+
+    Records without a readable grade are always written.
+    """
+    from value_retention.adapters.judges.judging import nothing_readable
     from value_retention.adapters.judges.rejudge import judging_id
     from value_retention.analysis.runs.load import failed_grades
 
@@ -192,7 +196,8 @@ def _judge_and_write(
             # Records that fill nothing would look like a second run.
             click.echo(f"{run.name}, {old[0].benchmark}: all calls failed again, no records written")
             return new
-        if not write:
+        unread = nothing_readable(new)
+        if not write and unread is None:
             return new
         texts = [record.to_json() for record in new]
         journal.keep(entry, texts)
@@ -201,6 +206,9 @@ def _judge_and_write(
         journal.finish(entry)
     finally:
         lock.release()
+    if unread is not None:
+        click.echo(f"{run.name}, {old[0].benchmark}: {unread}", err=True)
+        return None
     return new
 
 

@@ -100,12 +100,12 @@ def judged_until(
         second: The other run.
         margin: Points.
         alpha: Error rate of all looks.
-        judge: Judges answers and returns their records, None if grades are missing; True writes them.
+        judge: Judges answers and returns their records, None if the run failed; True writes them.
         say: Prints a line.
         folder: Folder of the records; receives the mark that `with_looks` reads.
 
     Returns:
-        False if grades are missing.
+        False if grades are missing, or none could be read.
     """
     from value_retention.analysis.stats.sequential import planned_times
     from value_retention.tasks.errors import InputError
