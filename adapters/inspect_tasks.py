@@ -394,7 +394,7 @@ class _Panel:
         self._named, self._args = named, args
         self._bound: list[Any] = []
         self._judges: list[Judge] = [] if named is None else make_judges(named, args)
-        self._warned = False
+        self._warned: set[str] = set()
 
     @cached_property
     def journal(self) -> Journal:
@@ -415,14 +415,19 @@ class _Panel:
         return self._judges
 
     def warn(self, tally: Tally) -> None:
-        """Warn once that grades are missing. The eval goes on."""
-        if tally.errors and not self._warned:
-            self._warned = True
-            logger.warning(
-                "judge calls fail (%s). The log keeps the answers and counts the missing grades in missing_grades. "
-                "To ask for the missing grades only: `value-retention judge LOG --fill`.",
-                tally.last_error,
-            )
+        """Warn once for each reason that grades are missing. The eval goes on."""
+        for what, reason in (
+            ("judge calls fail", tally.last_error),
+            ("the token limit cuts judge replies", tally.last_cut),
+        ):
+            if reason is not None and what not in self._warned:
+                self._warned.add(what)
+                logger.warning(
+                    "%s (%s). The log keeps the answers and counts the missing grades in missing_grades. "
+                    "To ask for the missing grades only: `value-retention judge LOG --fill`.",
+                    what,
+                    reason,
+                )
 
 
 def _written(output: ModelOutput) -> tuple[list[str], str]:

@@ -293,14 +293,21 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             self.store.complete(texts)
         if tally.asked or tally.reused:
             logger.info(
-                "%s: %d judge calls, %d from the journal, %d retries, %d unreadable, %d failed; journal %s",
+                "%s: %d judge calls, %d from the journal, %d retries; %s; journal %s",
                 self.task_name,
                 tally.asked,
                 tally.reused,
                 tally.retries,
-                tally.unparsed,
-                tally.errors,
+                tally,
                 where,
+            )
+        if tally.cut:
+            logger.warning(
+                "%s: %d grades are missing because the token limit cut the judge's reply (%s). To ask again with the "
+                "same limit: `value-retention judge RUN --fill`.",
+                self.task_name,
+                tally.cut,
+                tally.last_cut,
             )
         return texts
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from value_retention.tasks.record import CUT
+
 SURELY, HARDLY = 0.98, 0.8
 """Shares of the limit, in tokens. An answer with at least the first was cut, one with less than the second was not.
 Between them it is unknown: a text can have fewer tokens when it is tokenized again than when it was generated."""
@@ -15,7 +17,7 @@ _LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_token
 
 def truncated_by_reason(reason: str) -> bool | None:
     """From Inspect's ``stop_reason``."""
-    return None if reason == "unknown" else reason in ("max_tokens", "model_length")
+    return None if reason == "unknown" else reason in CUT
 
 
 def truncated_by_length(count: int, limit: int) -> bool | None:

@@ -14,11 +14,11 @@ from value_retention.tasks import upstream
 from value_retention.tasks.benchmark import Benchmark
 from value_retention.tasks.definition import benchmark_of, packaged
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import derived
+from value_retention.tasks.grading import derived, read_reply
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, text_hash
 from value_retention.tasks.rubric import Criterion, criteria_of
-from value_retention.tasks.scale import Scale, parse_grade, parser_name
+from value_retention.tasks.scale import Scale, parser_name
 
 TOLERANCE = 1e-9
 """Scores closer than this are equal: Python 3.11 adds with other rounding errors than later versions."""
@@ -125,20 +125,16 @@ def _check_grades(record: AnswerRecord, scale: Scale, rereads: bool, where: str)
     """Check grades against outcomes, and with `rereads` against the rationales."""
     offered = (*scale.values, None)
     for grade in record.grades:
-        value = grade.grade
+        outcome, value = grade.outcome, grade.grade
         if rereads:
-            value = None if grade.rationale is None else parse_grade(grade.rationale, scale)
+            outcome, value = read_reply(grade.rationale, grade.stop_reason, scale)
         if (value is None) == (grade.outcome == "graded") or grade.grade != value or value not in offered:
-            raise _bad_grade(grade, value, offered, where)
-        if rereads and (grade.rationale is None) != (grade.outcome == "judge_error"):
-            found = (
-                f"outcome {grade.outcome}, rationale {'missing' if grade.rationale is None else 'present'}"
-            )
+            raise _bad_grade(grade, outcome, value, offered, where)
+        if grade.outcome != outcome:
+            reply = "missing" if grade.rationale is None else "present"
+            found = f"outcome {grade.outcome}, rationale {reply}, stop reason {grade.stop_reason}"
             raise _refuse(
-                "outcome and rationale do not match",
-                _of(grade, where),
-                found,
-                "no rationale if the outcome is judge_error, otherwise the judge's reply",
+                "outcome and rationale do not match", _of(grade, where), found, f"outcome {outcome}"
             )
 
 
@@ -148,14 +144,13 @@ def _of(grade: GradeRecord, where: str) -> str:
 
 
 def _bad_grade(
-    grade: GradeRecord, value: float | None, offered: Sequence[float | None], where: str
+    grade: GradeRecord, outcome: str, value: float | None, offered: Sequence[float | None], where: str
 ) -> InputError:
     found = f"grade {grade.grade!r}, outcome {grade.outcome}"
     if grade.grade == value or grade.grade not in offered:
         known = " or ".join(str(worth) for worth in reversed(offered) if worth is not None)
         expected = f"{known} if the outcome is 'graded', otherwise None"
         return _refuse("invalid grade", _of(grade, where), found, expected)
-    outcome = "graded" if value is not None else "unparsed" if grade.rationale is not None else "judge_error"
     expected = f"grade {value!r}, outcome {outcome}"
     return _refuse("a grade does not follow from its rationale", _of(grade, where), found, expected)
 

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from value_retention.tasks import upstream
 from value_retention.tasks.languages import UNDETERMINED, is_english
-from value_retention.tasks.record import AnswerRecord, GradeRecord, Status
+from value_retention.tasks.record import CUT, AnswerRecord, GradeRecord, Outcome, Status
+from value_retention.tasks.scale import Scale, parse_grade
 
 _THINK_END = "</think>"
 _THINK_START = re.compile(r"\A\s*<think(?:\s[^>]*)?>")
@@ -47,6 +48,24 @@ def split_reasoning(text: str, thoughts: Sequence[str] = ()) -> tuple[str, str |
         found.append(text[opened.end() :].strip())
         text = ""
     return (text.strip(), "\n\n".join(found)) if found else (text, None)
+
+
+def read_reply(reply: str | None, stop_reason: str | None, scale: Scale) -> tuple[Outcome, float | None]:
+    """What a judge's reply counts as, and the worth of its grade.
+
+    A reply that the token limit cut is no grade, whatever it says: what stands last in it may be a thought.
+
+    Args:
+        reply: The judge's words. None if there are none.
+        stop_reason: Why the judge stopped (see `record.GradeRecord.stop_reason`).
+        scale: The grades on offer.
+    """
+    if reply is None:
+        return "judge_error", None
+    if stop_reason in CUT:
+        return "cut", None
+    grade = parse_grade(reply, scale)
+    return ("unparsed" if grade is None else "graded"), grade
 
 
 def mean(values: Iterable[float]) -> float | None:

@@ -19,9 +19,13 @@ from value_retention.tasks.errors import InputError
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-Outcome = Literal["graded", "unparsed", "judge_error"]
-"""``graded``: a grade was read. ``unparsed``: the judge replied without a readable grade.
-``judge_error``: no reply (outage, refusal by the provider, retries used up). Only ``graded`` has a grade."""
+Outcome = Literal["graded", "unparsed", "cut", "judge_error"]
+"""``graded``: a grade was read. ``unparsed``: the judge replied without a readable grade. ``cut``: the token limit cut
+the reply, so its last words are no verdict. ``judge_error``: no reply (outage, refusal by the provider, retries used
+up). Only ``graded`` has a grade."""
+
+CUT = ("max_tokens", "model_length")
+"""Inspect's stop reasons of an output that a token limit cut."""
 
 Status = Literal["scored", "unscored", "not_judged"]
 """``unscored``: judged, without a single grade. ``not_judged``: saved to be judged later."""
@@ -110,9 +114,16 @@ class GradeRecord:
     prompt_hash: str
     """SHA-256 of the rendered judge prompt."""
     error: str | None = None
-    """The judge's failure in one line if ``outcome`` is ``judge_error``."""
+    """In one line, the judge's failure if ``outcome`` is ``judge_error``, and what the limit cut if it is ``cut``."""
     attempts: int = 1
-    """Number of replies requested (more than one only with ``parse_retries``)."""
+    """Number of replies requested (more than one only with ``parse_retries``, and where a cut reply was filled)."""
+    stop_reason: str | None = None
+    """Why the judge stopped writing, in Inspect's words (``stop``, ``max_tokens``, ...). None if nothing tells."""
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether `value-retention judge --fill` asks for this grade again."""
+        return self.outcome in ("judge_error", "cut")
 
 
 @dataclass(frozen=True)
@@ -193,11 +204,15 @@ class AnswerRecord:
     """Incremented when a field changes its meaning or is removed. Records of another version are refused."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON values, keys in the order of the fields. `definition` and `turns` only where they are."""
+        """The record as JSON values, keys in the order of the fields.
+
+        `definition`, `turns` and a grade's `stop_reason` only where they are.
+        """
         values = asdict(self)
-        for name in ("definition", "turns"):
-            if values[name] is None:
-                del values[name]
+        optional = [(values, "definition"), (values, "turns")]
+        for part, name in (*optional, *((grade, "stop_reason") for grade in values["grades"])):
+            if part[name] is None:
+                del part[name]
         return values
 
     def to_json(self) -> str:

@@ -33,6 +33,8 @@ PARTS = [
     "\n\nA second paragraph after a blank line.",
 ]
 
+CUT = ["", "Let me think. GRADE: C would be wrong, since", "It ends with 'GRADE: I'. Now the", "So GRADE: C"]
+"""What the token limit left of a judge's reply."""
 UNREADABLE = ["I cannot decide.", "GRADE: CI", "GRADE: P", "grade, I think, is high", "GRADE:"]
 
 
@@ -59,6 +61,8 @@ def judge_reply(prompt: str, kind: str) -> str:
     blind = kind == "blind" and "Epistemic Humility" in prompt
     if blind or (kind == "unreadable" and n % 10 == 0):
         return UNREADABLE[n // 10 % len(UNREADABLE)]
+    if kind == "cut" and n % 3 == 0:
+        return CUT[n // 3 % len(CUT)]
     if offer := re.search(r"N is a number from (\d+) \(worst\) to (\d+) \(best\)", prompt):
         worst, best = int(offer[1]), int(offer[2])
         return f"Step by step: GRADE: {worst} would be wrong.\n\nGRADE: {worst + n % (best - worst + 1)}"
@@ -111,7 +115,8 @@ class Server:
         self.order.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())
         if judging:
             self.answered[text] = self.answered.get(text, 0) + 1
-            return completion(body, judge_reply(text, self.replies))
+            reply = judge_reply(text, self.replies)
+            return completion(body, reply, "length" if reply in CUT else "stop")
         said = "\n".join(text for role, text in roles_and_texts(body) if role != "system")
         return completion(body, model_answer(said + self.weights))
 
@@ -170,22 +175,22 @@ def last_text(body: dict[str, Any]) -> str:
     return roles_and_texts(body)[-1][1]
 
 
-def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
+def completion(body: dict[str, Any], text: str, finish: str = "stop") -> dict[str, Any]:
     """The reply in the form of the API in use."""
     if "input" in body:
-        return response(body, text)
+        return response(body, text, finish)
     tokens = len(json.dumps(body["messages"])) // 4
     return {
         "id": f"chatcmpl-{number(text) % 10**9}",
         "object": "chat.completion",
         "created": 0,
         "model": body.get("model", "scripted"),
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+        "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}],
         "usage": {"prompt_tokens": tokens, "completion_tokens": 20, "total_tokens": tokens + 20},
     }
 
 
-def response(body: dict[str, Any], text: str) -> dict[str, Any]:
+def response(body: dict[str, Any], text: str, finish: str) -> dict[str, Any]:
     tokens = len(json.dumps(body["input"])) // 4
     content = [{"type": "output_text", "text": text, "annotations": []}]
     message = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": content}
@@ -198,7 +203,8 @@ def response(body: dict[str, Any], text: str) -> dict[str, Any]:
         "id": f"resp-{number(text) % 10**9}",
         "object": "response",
         "created_at": 0,
-        "status": "completed",
+        "status": "completed" if finish == "stop" else "incomplete",
+        "incomplete_details": None if finish == "stop" else {"reason": "max_output_tokens"},
         "model": body.get("model", "scripted"),
         "output": [message],
         "parallel_tool_calls": False,
@@ -212,7 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0)
-    parser.add_argument("--replies", choices=["plain", "unreadable", "blind"], default="plain")
+    parser.add_argument("--replies", choices=["plain", "unreadable", "blind", "cut"], default="plain")
     parser.add_argument("--fault-rate", type=float, default=0.0)
     parser.add_argument("--down", action="store_true", help="answer 503 to every judge call")
     parser.add_argument("--stall", type=float, default=30.0)

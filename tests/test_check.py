@@ -96,6 +96,9 @@ EDITS: list[tuple[Callable[[Value], object], str]] = [
     (lambda v: v["grades"][0].update(rationale=None), "rationale"),
     (lambda v: v["grades"][5].update(rationale="late"), "outcome and rationale"),
     (lambda v: v["grades"][0].update(grade=0.5), "invalid grade"),
+    (lambda v: v["grades"][0].update(stop_reason="max_tokens"), r"rationale(?s:.*)grade None, outcome cut"),
+    (lambda v: v["grades"][2].update(stop_reason="max_tokens"), r"outcome and rationale(?s:.*)outcome cut"),
+    (lambda v: v["grades"][2].update(outcome="cut"), r"outcome and rationale(?s:.*)outcome unparsed"),
     (lambda v: v["grades"][0].update(grade=None), "rationale"),
     (lambda v: v["grades"][2].update(grade=1.0), "rationale"),
     (lambda v: v["grades"][0].update(outcome="unparsed"), "invalid grade"),
@@ -199,6 +202,15 @@ def test_a_single_edit_is_refused_or_changes_no_score(value: Value, data: st.Dat
     before = read(value)
     for name in sorted(DERIVED - {"weights"}):
         assert getattr(record, name) == getattr(before, name), name
+
+
+def test_a_cut_reply_is_no_grade_although_it_can_be_read(value: Value) -> None:
+    def cut(v: Value) -> None:
+        v["grades"][0].update(grade=None, outcome="cut", stop_reason="max_tokens")
+        derive(v)
+
+    record = read(edited(value, cut))
+    assert (record.grades[0].rationale, record.grades_missing) == ("GRADE: C", value["grades_missing"] + 1)
 
 
 def test_rationales_of_another_parser_are_not_read_again(value: Value) -> None:

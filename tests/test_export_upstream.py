@@ -181,7 +181,9 @@ def model_answer(question):
 def judge_reply(prompt, kind):
     # One dimension never has a readable grade, and some other replies have none.
     blind = "[Criterion]: Epistemic Humility" in prompt
-    return "GRADE: CI" if blind else reply(prompt, "unreadable")
+    # The token limit cuts some replies.
+    kind = "cut" if scripted_server.number(prompt, "cut") % 3 == 0 else "unreadable"
+    return "GRADE: CI" if blind else reply(prompt, kind)
 async def chat_with_errors(self, request):
     text = scripted_server.last_text(await request.json())
     # Some answers have no grade at all, and some calls fail.
@@ -323,6 +325,7 @@ def test_the_runs_hold_every_way_in_which_a_grade_can_be_missing(runs: Runs) -> 
     assert {grade.outcome for answer in answers for grade in answer.grades} == {
         "graded",
         "unparsed",
+        "cut",
         "judge_error",
     }
     assert {answer.status for answer in answers} == {"scored", "unscored"}

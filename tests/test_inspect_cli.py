@@ -14,7 +14,8 @@ from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, get_model, modelapi
 
 from value_retention.adapters import inspect_tasks
-from value_retention.adapters.inspect_tasks import anima_2_2, moru_multi
+from value_retention.adapters.inspect_tasks import _Panel, anima_2_2, moru_multi
+from value_retention.adapters.judges.judging import Tally
 from value_retention.adapters.logs.inspect_logs import read_log
 from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
@@ -320,6 +321,19 @@ def test_an_eval_without_a_readable_reply_says_so_at_the_end(
     else:
         assert "echo/x: no judge reply has a readable grade (0 of " in said
         assert '"An answer.". Why it is not read: it has no `GRADE:`' in said
+
+
+def test_each_reason_for_missing_grades_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    panel = _Panel(["lexical"], {})
+    for _ in range(2):
+        panel.warn(Tally(cut=1, last_cut="cut after 9 tokens; raise max_tokens in judge_args"))
+        panel.warn(Tally(errors=1, last_error="down"))
+        panel.warn(Tally(unparsed=1))
+    cut, failed = [entry.getMessage() for entry in caplog.records]
+    assert cut.startswith(
+        "the token limit cuts judge replies (cut after 9 tokens; raise max_tokens in judge_args). "
+    )
+    assert failed.startswith("judge calls fail (down). ")
 
 
 def test_epochs_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

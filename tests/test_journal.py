@@ -56,12 +56,15 @@ def test_replies_and_answers_are_read_back_in_order(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "j.sqlite"
     journal = Journal(path)
     journal.add_reply(call(), 1, Reply("no"), "run 1")
-    journal.add_reply(call(), 2, Reply("GRADE: C", None, 3, 0.5, 10, 20, "r"))
+    journal.add_reply(call(), 2, Reply("GRADE: C", None, 3, 0.5, 10, 20, "r", "max_tokens"))
     journal.add_answer("k", 2, "the second")
     journal.add_answer("k", 1, "the first")
     journal.close()
     again = Journal(path)
-    assert replies(again) == [Reply("no", run="run 1"), Reply("GRADE: C", None, 3, 0.5, 10, 20, "r")]
+    assert replies(again) == [
+        Reply("no", run="run 1"),
+        Reply("GRADE: C", None, 3, 0.5, 10, 20, "r", "max_tokens"),
+    ]
     assert answers(again) == {1: "the first", 2: "the second"}
     assert answers(again, "another") == {}
     assert all(abs(time.time() - at) < 60 for _, at in again.answers("k").values())

@@ -20,7 +20,7 @@ from value_retention.adapters.settings import SCORING_ARGS
 from value_retention.analysis.cli import cli
 from value_retention.analysis.commands import judge as cmd_judge
 from value_retention.analysis.planning.spending import Budget, Price, read_prices
-from value_retention.analysis.runs.load import failed_grades, load_runs, read_records
+from value_retention.analysis.runs.load import gaps, load_runs, read_records
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import Benchmark
 from value_retention.tasks.errors import InputError
@@ -36,6 +36,7 @@ class Judges:
     def __init__(self) -> None:
         self.fails: Callable[[int], bool] = lambda number: False
         self.text = "GRADE: C"
+        self.cut: Callable[[int], bool] = lambda number: False
         self.asked = 0
 
     def make(self, names: list[str], args: dict[str, Any], single_loop: bool = False) -> list[Any]:
@@ -53,7 +54,8 @@ class _Judge:
         self.judges.asked += 1
         if self.judges.fails(self.judges.asked):
             return Reply(None, "BadRequestError: 400")
-        return Reply(self.judges.text, input_tokens=100, output_tokens=10)
+        reason = "max_tokens" if self.judges.cut(self.judges.asked) else "stop"
+        return Reply(self.judges.text, input_tokens=100, output_tokens=10, stop_reason=reason)
 
     async def close(self) -> None:
         pass
@@ -120,13 +122,13 @@ def failed(saved: Path, judges: Judges) -> Path:
 
 
 def test_what_was_filled_stands_for_what_it_fills(failed: Path, judges: Judges) -> None:
-    missing = failed_grades(only(failed))
+    missing = gaps(only(failed))
     kept = {g.rationale for record in only(failed) for g in record.grades if g.rationale}
     judges.text = "GRADE: I"
     done = judge(failed, "--fill")
     assert (done.exit_code, judges.asked) == (0, missing), done.output
     records = only(failed)
-    assert failed_grades(records) == 0
+    assert gaps(records) == 0
     assert {g.rationale for record in records for g in record.grades} == {*kept, "GRADE: I"}
     assert len(written(failed)) == 2
 
@@ -157,7 +159,7 @@ def test_one_benchmark_of_two_is_filled_in_its_place(saved: Path, judges: Judges
     assert judge(saved, "--fill").exit_code == 0
     (run,) = load_runs([saved])
     assert sorted(run.benchmarks()) == ["anima_2_2", "moru"]
-    assert failed_grades(run.records) == 0
+    assert gaps(run.records) == 0
     assert len(run.records) == both.count("\n")
 
 
@@ -189,6 +191,39 @@ def test_a_run_without_a_readable_reply_is_written_and_said(
         assert {record.status for record in only(saved)} == {"unscored"}
 
 
+def test_a_cut_reply_is_counted_apart_and_filled(saved: Path, judges: Judges) -> None:
+    judges.cut = lambda number: number % 3 == 0
+    done = judge(saved, "--judge", JUDGE)
+    assert done.exit_code == 0, done.output
+    missing = gaps(only(saved))
+    assert missing == sum(record.grades_missing for record in only(saved)) == judges.asked // 3
+    assert f"grades missing: {missing} cut, 0 unreadable, 0 failed" in done.stdout
+    for part in (
+        "the token limit cut the judge's reply",
+        "cut after 10 tokens",
+        "raise max_tokens in judge_args",
+    ):
+        assert part in done.stderr
+    asked = judges.asked
+    assert judge(saved, "--judge", JUDGE).exit_code == 0
+    assert judges.asked == asked, "the journal knows that they were cut"
+    # Each fill asks again, also after one that filled nothing and left the folder as it is.
+    files = written(saved)
+    judges.cut = lambda number: True
+    for _ in range(2):
+        judges.asked = 0
+        done = judge(saved, "--fill")
+        assert (done.exit_code, judges.asked, written(saved)) == (0, missing, files), done.output
+        assert "no records written" in done.output
+    judges.asked, judges.cut = 0, lambda number: False
+    done = judge(saved, "--fill")
+    assert (done.exit_code, judges.asked) == (0, missing), done.output
+    records = only(saved)
+    assert (gaps(records), sum(record.grades_missing for record in records)) == (0, 0)
+    assert {grade.attempts for record in records for grade in record.grades} == {1, 4}
+    assert "no missing grades" in judge(saved, "--fill").output
+
+
 def test_a_call_that_is_refused_for_good_need_not_hold_up_the_rest(saved: Path, judges: Judges) -> None:
     judges.fails = lambda number: number == 1
     done = judge(saved, "--judge", JUDGE)
@@ -201,7 +236,7 @@ def test_a_call_that_is_refused_for_good_need_not_hold_up_the_rest(saved: Path, 
     assert (done.exit_code, judges.asked) == (0, 1), done.output
     assert "judge_error" in done.stderr
     records = only(saved)
-    assert (failed_grades(records), sum(record.grades_missing for record in records)) == (1, 1)
+    assert (gaps(records), sum(record.grades_missing for record in records)) == (1, 1)
     # To fill it in vain leaves the folder as it is.
     files, judges.asked = written(saved), 0
     assert judge(saved, "--fill").exit_code == 1

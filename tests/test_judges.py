@@ -96,6 +96,17 @@ def test_a_reply_comes_with_what_it_cost() -> None:
     assert (reply.input_tokens, reply.output_tokens, reply.request_id) == (12, 3, "r1")
 
 
+@pytest.mark.parametrize("in_eval", [False, True])
+@pytest.mark.parametrize("reason", ["stop", "max_tokens", "model_length", "unknown"])
+def test_a_reply_says_why_the_judge_stopped(reason: Any, in_eval: bool) -> None:
+    output = ModelOutput.from_content("script", "GRADE: C", stop_reason=reason)
+    output.usage = ModelUsage(input_tokens=5, output_tokens=3, total_tokens=8)
+    asked = judge(output)
+    asked = ModelJudge(asked.model, {}, "script/x", in_eval=in_eval)
+    reply = ask(asked)
+    assert (reply.text, reply.stop_reason) == ("GRADE: C", reason)
+
+
 def test_a_judges_own_thoughts_are_not_its_reply() -> None:
     content: list[Any] = [ContentReasoning(reasoning="GRADE: I"), ContentText(text="GRADE: C")]
     assert ask(judge(ModelOutput.from_content("script", content))).text == "GRADE: C"

@@ -22,7 +22,7 @@ from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo
 from value_retention.tasks.rubric import item_calls
 
-Turn = Callable[[str, int], str | None]
+Turn = Callable[[str, int], str | Reply | None]
 """Prompt and number of the call for it (from 0) to a reply; None is a fault."""
 
 
@@ -43,6 +43,8 @@ class Judge:
         await asyncio.sleep(self.delay * number(prompt) % 0.01)
         self.open -= 1
         text = self.turn(prompt, times)
+        if isinstance(text, Reply):
+            return text
         return Reply(text, None if text is not None else "ServiceError: down", retries=1, latency=0.5)
 
 
@@ -174,6 +176,50 @@ def test_an_unreadable_reply_is_requested_again_as_often_as_set(
     assert (options.tally.asked, journal_counts(tmp_path / "j.sqlite")["replies"]) == (made, made)
 
 
+def cut(text: str, reason: str = "max_tokens") -> Reply:
+    return Reply(text, output_tokens=512, stop_reason=reason)
+
+
+@pytest.mark.parametrize("reason", ["max_tokens", "model_length"])
+def test_a_reply_that_the_token_limit_cut_is_no_grade_whatever_it_says(
+    dataset: Dataset, answers: list[Answer], reason: str
+) -> None:
+    texts = ["GRADE: C", "I end with 'GRADE: C' or 'GRADE: I'. The submission", "", "cannot say"]
+    judge = Judge("a", lambda prompt, times: cut(texts[number(prompt) % 4], reason))
+    records, options = run(dataset, answers, [judge])
+    grades = [grade for record in records for grade in record.grades]
+    assert {(g.outcome, g.grade, g.stop_reason) for g in grades} == {("cut", None, reason)}
+    assert {(g.rationale, g.error) for g in grades} == {
+        (
+            text,
+            f"{'cut after 512 tokens' if text else 'no words: 512 tokens went into reasoning'}; "
+            "raise max_tokens in judge_args",
+        )
+        for text in texts
+    }
+    assert (options.tally.cut, options.tally.unparsed, options.tally.errors) == (len(grades), 0, 0)
+    assert str(options.tally) == f"grades missing: {len(grades)} cut, 0 unreadable, 0 failed"
+    assert {(record.status, record.overall) for record in records} == {("unscored", None)}
+    assert [AnswerRecord.from_json(record.to_json()) for record in records] == records
+
+
+def test_a_whole_reply_is_graded_and_says_so(dataset: Dataset, answers: list[Answer]) -> None:
+    for reason in ("stop", "unknown", None):
+        judge = Judge("a", lambda prompt, times, reason=reason: Reply("GRADE: C", stop_reason=reason))
+        records, _ = run(dataset, answers[:1], [judge])
+        assert {(g.outcome, g.stop_reason) for g in records[0].grades} == {("graded", reason)}
+        assert ("stop_reason" in records[0].to_json()) == (reason is not None)
+
+
+@pytest.mark.parametrize(("retries", "attempts", "outcome"), [(0, 1, "cut"), (1, 2, "graded")])
+def test_a_cut_reply_is_requested_again_as_often_as_set(
+    dataset: Dataset, answers: list[Answer], retries: int, attempts: int, outcome: str
+) -> None:
+    judge = Judge("a", lambda prompt, times: "GRADE: C" if times else cut("GRADE: C"))
+    records, _ = run(dataset, answers[:1], [judge], parse_retries=retries)
+    assert {(grade.attempts, grade.outcome) for grade in records[0].grades} == {(attempts, outcome)}
+
+
 # -- the journal ------------------------------------------------------------------------------------------
 
 
@@ -186,6 +232,32 @@ def test_a_second_run_asks_nothing_and_gives_the_same_records(
     assert judge.asked == []
     assert options.tally.reused == sum(len(record.grades) for record in first)
     assert [record.to_json() for record in first] == [record.to_json() for record in again]
+
+
+def test_a_cut_reply_is_remembered_and_a_fill_asks_once_more(
+    dataset: Dataset, answers: list[Answer], tmp_path: Path
+) -> None:
+    def judged(name: str, fill: bool, turn: Turn) -> tuple[list[AnswerRecord], int, Options]:
+        judge = Judge("a", turn)
+        journal = Journal(tmp_path / "j.sqlite")
+        records, options = run(dataset, answers[:1], [judge], journal=journal, run=name, fill=fill)
+        return records, len(judge.asked), options
+
+    first, calls, _ = judged("one", False, lambda prompt, times: cut("GRADE: C"))
+    again, asked, options = judged("two", False, fair)
+    assert ([record.to_json() for record in again], asked, options.tally.reused) == (
+        [record.to_json() for record in first],
+        0,
+        calls,
+    )
+    filled, asked, options = judged("fill", True, lambda prompt, times: cut("no"))
+    assert (asked, options.tally.reused, options.tally.cut) == (calls, 0, calls)
+    assert {grade.attempts for grade in filled[0].grades} == {2}
+    resumed, asked, _ = judged("fill", True, fair)
+    assert ([record.to_json() for record in resumed], asked) == ([record.to_json() for record in filled], 0)
+    last, asked, _ = judged("another fill", True, fair)
+    assert (asked, {grade.outcome for grade in last[0].grades}) == (calls, {"graded"})
+    assert judged("three", False, fair)[1] == 0
 
 
 def test_another_repeat_asks_everything_again_once(

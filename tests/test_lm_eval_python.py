@@ -51,18 +51,21 @@ class Model(LM):  # type: ignore[misc]
 
 
 class Judge:
-    """Counts its calls, fails while `down` is set, and otherwise says `text`."""
+    """Counts its calls, fails while `down` is set, is cut where `cut` says so, and otherwise says `text`."""
 
     info, settings, connections = JudgeInfo("script/judge"), "{}", 2
 
     def __init__(self) -> None:
         self.calls = 0
         self.down = False
+        self.cut: Callable[[int], bool] = lambda number: False
         self.text = "GRADE: C"
 
     async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
         self.calls += 1
-        return Reply(None, "ServiceError: down") if self.down else Reply(self.text)
+        if self.down:
+            return Reply(None, "ServiceError: down")
+        return Reply(self.text, stop_reason="max_tokens" if self.cut(self.calls) else "stop")
 
     async def close(self) -> None:
         pass
@@ -222,6 +225,37 @@ def test_a_run_without_a_readable_reply_ends_with_status_1_and_its_records(
     said = capsys.readouterr().err
     assert "\nvalue-retention: anima_2_2: no judge reply has a readable grade (0 of " in said
     assert '"I cannot say.". Why it is not read: it has no `GRADE:`' in said
+
+
+def test_cut_replies_are_said_and_the_run_is_complete(
+    run: Run, judge: Judge, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge.cut = lambda number: number % 2 == 0
+    first = run(epochs=1)
+    assert {grade["outcome"] for record in first for grade in record["grades"]} == {"cut", "graded"}
+    missing = first[0]["grades_missing"]
+    (warning,) = [
+        entry.getMessage() for entry in caplog.records if entry.levelname == "WARNING" and "cut" in entry.msg
+    ]
+    for part in (
+        f"{missing} grades are missing",
+        "raise max_tokens in judge_args",
+        "`value-retention judge RUN --fill`",
+    ):
+        assert part in warning
+    assert not lm_eval_answers._failures
+
+
+def test_a_run_whose_replies_are_all_cut_ends_with_status_1(
+    run: Run, judge: Judge, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lm_eval_answers, "_stopped", False)
+    judge.cut = lambda number: True
+    assert {grade["outcome"] for record in run() for grade in record["grades"]} == {"cut"}
+    with pytest.raises(SystemExit) as stopped:
+        lm_eval_answers.exit_status()
+    assert stopped.value.code == 1
+    assert '"GRADE: C". Why it is not read: the token limit cut it' in capsys.readouterr().err
 
 
 def test_a_full_disk_ends_the_run_at_once(

@@ -299,7 +299,8 @@ def judge_reply(prompt, kind):
         "[Criterion]: epistemic humility" in prompt and seen[prompt] % 2
     ):
         return "GRADE: CI"
-    return reply(prompt, kind)
+    # The token limit cuts some replies.
+    return reply(prompt, "cut" if scripted_server.number(prompt, "cut") % 2 else kind)
 scripted_server.judge_reply = judge_reply
 """
 
@@ -338,6 +339,10 @@ def test_ours_finish_and_count(unreadable: Path, benchmark: str) -> None:
         blind = [g for r in records for g in r.grades if g.dimension.lower() == "epistemic humility"]
         lost = len(blind) if benchmark == "anima_2_2" else len(blind) // 2
         assert sum(grade.outcome == "unparsed" for grade in blind) == lost > 0
+        cut = [grade for record in records for grade in record.grades if grade.outcome == "cut"]
+        assert cut
+        assert {(grade.grade, grade.stop_reason) for grade in cut} == {(None, "max_tokens")}
+        lost += len(cut)
         assert sum(record.grades_missing for record in records) == lost
         assert ours(records)["missing_grades"] == lost / sum(record.grades_expected for record in records)
         assert {record.status for record in records} == {"scored"}

@@ -27,7 +27,10 @@ from value_retention.analysis.report.cells import number
 from value_retention.analysis.report.console import print_result
 from value_retention.analysis.report.export import tex
 from value_retention.analysis.report.plots.comparison import file_name, file_names, save_plots
+from value_retention.analysis.report.plots.groups import judges
+from value_retention.analysis.report.sections import judge_tables
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.grading import derived
 from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo
 
@@ -107,6 +110,25 @@ def test_json_holds_every_figure_and_no_nan(comparison: Found) -> None:
     judged = next(r for r in content["judged"] if r["run"] == "tuned")
     assert (judged["is_benchmark"], judged["data_source"]) == (False, "sample")
     assert judged["judges"] == {"synthetic-judge": True}
+
+
+def test_cut_replies_are_counted_apart_wherever_replies_are() -> None:
+    def with_cut(run: MadeRun) -> MadeRun:
+        first, *others = run.records
+        cut = replace(first.grades[0], outcome="cut", grade=None, stop_reason="max_tokens")
+        grades = (cut, *first.grades[1:])
+        scores = derived(first.dimensions, first.weights, grades, judged=True)
+        return replace(run, records=[replace(first, grades=grades, **scores), *others])
+
+    found = compare([made("base", 0.4), with_cut(made("tuned", 0.5))], margin=5)
+    counts = found.to_dict()["judges"]
+    assert sum(row.get("cut", 0) for row in counts) == 1
+    assert [row["run"] for row in counts if "cut" in row] == ["tuned"]
+    table = next(table for table in judge_tables(found) if "Cut" in table.headings)
+    at = table.headings.index("Cut")
+    assert Counter(row[at] for row in table.rows)["1"] == 1
+    lines = judges(found, "anima_2_2").axes[1].lines
+    assert max(np.max(line.get_xdata()) for line in lines) > 0
 
 
 def test_a_missing_value_always_has_its_reason_in_the_row(comparison: Found) -> None:

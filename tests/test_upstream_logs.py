@@ -243,7 +243,7 @@ def log_of(
     )
 
 
-def reply(model: str, name: str, guiding: str, text: str) -> Any:
+def reply(model: str, name: str, guiding: str, text: str, reason: Any = "stop") -> Any:
     """A judge's call in the events, its prompt laid out as upstream's."""
     from inspect_ai.event import ModelEvent
     from inspect_ai.model import ChatMessageUser, GenerateConfig, ModelOutput
@@ -259,7 +259,7 @@ def reply(model: str, name: str, guiding: str, text: str) -> Any:
         tools=[],
         tool_choice="none",
         config=GenerateConfig(),
-        output=ModelOutput.from_content(model, text),
+        output=ModelOutput.from_content(model, text, reason),
     )
 
 
@@ -335,6 +335,24 @@ def test_an_unreadable_reply_is_what_the_log_counted_it_as() -> None:
         record = record_of(log_of({"s": values}, variables={"animal": ["hen", "cat"]}, events=events))
         assert (record.grades[1].outcome, record.grades[1].grade) == expected
         assert record.overall == values["overall"]
+
+
+def test_a_reply_that_the_token_limit_cut_is_no_grade_although_upstream_counted_it() -> None:
+    events = [
+        reply("m/tested", "Care", "Is the hen safe?", "GRADE: C"),
+        reply("m/tested", "Care", "Is the cat safe?", "It ends with 'GRADE: I'. The", "max_tokens"),
+        reply("m/tested", "Scope", "Do numbers count?", "GRADE: C"),
+    ]
+    values = {"overall": 0.875, "Care": 0.5, "Scope": 1.0}
+    record = record_of(log_of({"s": values}, variables={"animal": ["hen", "cat"]}, events=events))
+    assert [(g.outcome, g.grade, g.stop_reason) for g in record.grades] == [
+        ("graded", 1.0, "stop"),
+        ("cut", None, "max_tokens"),
+        ("graded", 1.0, "stop"),
+    ]
+    assert (record.dimension_scores, record.grades_missing) == ({"Care": 1.0, "Scope": 1.0}, 1)
+    without = record_of(log_of({"s": values}, variables={"animal": ["hen", "cat"]}))
+    assert {grade.stop_reason for grade in without.grades} == {None}
 
 
 def test_replies_that_contradict_the_log_do_not_count() -> None:

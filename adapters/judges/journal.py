@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE TABLE IF NOT EXISTS replies (
     key TEXT NOT NULL, attempt INTEGER NOT NULL, run TEXT NOT NULL, judge TEXT NOT NULL, prompt_hash TEXT NOT NULL,
     text TEXT NOT NULL, retries INTEGER, latency REAL, input_tokens INTEGER, output_tokens INTEGER, request_id TEXT,
-    at REAL NOT NULL,
+    stop_reason TEXT, at REAL NOT NULL,
     PRIMARY KEY (key, attempt)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (
@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE INDEX IF NOT EXISTS runs_answers ON runs (answers_of, generation);
 """
-VERSION = 2
+VERSION = 3
 OPEN_TIMEOUT = 60.0
 """Seconds to wait while another process opens the file."""
 
@@ -63,6 +63,8 @@ class Reply:
     input_tokens: int | None = None
     output_tokens: int | None = None
     request_id: str | None = None
+    stop_reason: str | None = None
+    """Why the judge stopped writing, in Inspect's words."""
     requested: bool = True
     """False if no request was made, since the judge is down."""
     run: str = ""
@@ -209,8 +211,8 @@ class Journal:
     def replies(self, key: str) -> list[Reply]:
         """Saved replies to one call, attempts in order."""
         rows = self._execute(
-            "SELECT text, retries, latency, input_tokens, output_tokens, request_id, run, at FROM replies "
-            "WHERE key = ? ORDER BY attempt",
+            "SELECT text, retries, latency, input_tokens, output_tokens, request_id, stop_reason, run, at "
+            "FROM replies WHERE key = ? ORDER BY attempt",
             (key,),
         )
         return [
@@ -223,7 +225,7 @@ class Journal:
         if reply.text is None:
             return
         self._execute(
-            "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 call.digest,
                 attempt,
@@ -236,6 +238,7 @@ class Journal:
                 reply.input_tokens,
                 reply.output_tokens,
                 reply.request_id,
+                reply.stop_reason,
                 time.time(),
             ),
         )

@@ -20,10 +20,11 @@ from value_retention.adapters.settings import REPEAT
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.grading import read_reply
 from value_retention.tasks.load import Dataset
-from value_retention.tasks.record import AnswerRecord, GradeRecord, RunInfo
+from value_retention.tasks.record import CUT, AnswerRecord, GradeRecord, RunInfo
 from value_retention.tasks.rubric import JudgeCall, indicators_of, item_calls, judge_calls
-from value_retention.tasks.scale import Scale, parse_grade, why_unreadable
+from value_retention.tasks.scale import Scale, why_unreadable
 from value_retention.tasks.text import printable
 
 T = TypeVar("T")
@@ -60,10 +61,17 @@ class Tally:
     """When the oldest reply from the journal arrived, in seconds since the epoch."""
     retries: int = 0
     unparsed: int = 0
+    cut: int = 0
+    """Replies that the token limit cut."""
+    last_cut: str | None = None
     errors: int = 0
     last_error: str | None = None
     stopped: bool = False
     """Whether the budget stopped the batch before all calls were made."""
+
+    def __str__(self) -> str:
+        """The grades that are missing, by reason."""
+        return f"grades missing: {self.cut} cut, {self.unparsed} unreadable, {self.errors} failed"
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,8 @@ class Options:
     """Replies that are there already, besides those in the journal."""
     parse_retries: int = 0
     """How often a call is repeated while its reply has no readable grade."""
+    fill: bool = False
+    """Whether a call is made again if the token limit cut its reply in an earlier run."""
     repeat: int = 1
     """Another number asks the same calls again, for the noise of the judge."""
     spending: Spending | None = None
@@ -142,8 +152,9 @@ async def judge_answers(
         options: Journal, retries, budget, progress.
 
     Returns:
-        One record per answer, in order. A failed call is a grade with outcome ``judge_error``. If the budget
-        stopped the batch (`Tally.stopped`), the calls that were not made count as missing.
+        One record per answer, in order. A failed call is a grade with outcome ``judge_error``, a cut reply one
+        with outcome ``cut``. If the budget stopped the batch (`Tally.stopped`), the calls that were not made count
+        as missing.
     """
     options = options or Options()
     grades: list[dict[int, GradeRecord]] = [{} for _ in answers]
@@ -232,8 +243,11 @@ async def _reply(
     """The last reply to a request, from the journal or the judge. None if the budget forbids the call."""
     prompt, scale = request.call.prompt, dataset.benchmark.scale
     reply = replies[-1] if replies else None
-    options.tally.reused += reply is not None
-    while reply is None or (_parse(reply, scale) is None and len(replies) <= options.parse_retries):
+    most = 1 + options.parse_retries
+    if options.fill and reply is not None and reply.stop_reason in CUT:
+        most += sum(saved.run != options.run for saved in replies)
+    options.tally.reused += reply is not None and not _is_open(reply, scale, len(replies), most)
+    while reply is None or _is_open(reply, scale, len(replies), most):
         if options.spending and not options.spending.allows(judge.info.name, prompt):
             return None
         indicators = indicators_of(answer.item, dataset.dimensions[request.call.dimension])
@@ -272,29 +286,39 @@ def _requests(
             yield _Request(index, position * panel + number, call, key)
 
 
-def _parse(reply: Reply, scale: Scale) -> float | None:
-    """The grade of a reply. None if there is no reply, or no readable grade in it."""
-    return None if reply.text is None else parse_grade(reply.text, scale)
+def _is_open(reply: Reply, scale: Scale, replies: int, most: int) -> bool:
+    """Whether the call is made again: its last reply gives no grade, and there may be more replies."""
+    return replies < most and read_reply(reply.text, reply.stop_reason, scale)[1] is None
+
+
+def _what_was_cut(reply: Reply) -> str:
+    limit = f"{reply.output_tokens} tokens" if reply.output_tokens else "the token limit"
+    what = f"cut after {limit}" if (reply.text or "").strip() else f"no words: {limit} went into reasoning"
+    return f"{what}; raise max_tokens in judge_args"
 
 
 def _grade(call: JudgeCall, judge: Judge, reply: Reply, scale: Scale, attempts: int) -> GradeRecord:
-    grade = _parse(reply, scale)
+    outcome, grade = read_reply(reply.text, reply.stop_reason, scale)
     return GradeRecord(
         dimension=call.dimension,
         variables=dict(call.variables),
         judge=judge.info.name,
-        outcome="judge_error" if reply.text is None else "unparsed" if grade is None else "graded",
+        outcome=outcome,
         grade=grade,
         rationale=reply.text,
         prompt_hash=call.prompt_hash,
-        error=reply.error if reply.text is None else None,
+        error=_what_was_cut(reply) if outcome == "cut" else reply.error,
         attempts=max(1, attempts),
+        stop_reason=reply.stop_reason,
     )
 
 
 def _count(tally: Tally, grade: GradeRecord) -> None:
     if grade.outcome == "unparsed":
         tally.unparsed += 1
+    elif grade.outcome == "cut":
+        tally.cut += 1
+        tally.last_cut = grade.error
     elif grade.outcome == "judge_error":
         tally.errors += 1
         tally.last_error = grade.error
@@ -303,11 +327,14 @@ def _count(tally: Tally, grade: GradeRecord) -> None:
 def nothing_readable(records: Sequence[AnswerRecord]) -> str | None:
     """What to say of a run in which judges replied and no reply has a readable grade. None for any other run."""
     grades = [grade for record in records for grade in record.grades]
-    replies = [grade.rationale or "" for grade in grades if grade.outcome == "unparsed"]
+    replies = [grade for grade in grades if grade.outcome in ("unparsed", "cut")]
     if not replies or any(grade.outcome == "graded" for grade in grades):
         return None
-    why = why_unreadable(replies[0], benchmark_of(records[0]).scale)
-    text = " ".join(replies[0].split())
+    first = next((grade for grade in replies if grade.outcome == "unparsed"), replies[0])
+    reply = first.rationale or ""
+    scale = benchmark_of(records[0]).scale
+    why = "the token limit cut it" if first.outcome == "cut" else why_unreadable(reply, scale)
+    text = " ".join(reply.split())
     shown = text if len(text) <= SHOWN else f"... {text[-SHOWN:]}"  # the grade is expected at the end
     return (
         f'no judge reply has a readable grade (0 of {len(replies)}). One of them: "{printable(shown)}". Why it is '

@@ -167,6 +167,7 @@ class ModelJudge:
             input_tokens=_input_tokens(usage),
             output_tokens=usage.output_tokens if usage else None,
             request_id=without_keys(output.response_id) if output.response_id else None,
+            stop_reason=output.stop_reason,
         )
 
     async def close(self) -> None:

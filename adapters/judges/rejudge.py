@@ -94,7 +94,7 @@ def rejudge(
         dataset: Their benchmark data.
         judges: The panel. With `fill`, the one that the records name.
         options: Journal, budget, progress.
-        fill: Keep every reply in the records, and make only the missing calls.
+        fill: Keep every whole reply in the records, and make only the calls that failed or whose reply was cut.
 
     Returns:
         New records in the order of the old ones. `RunInfo` is unchanged.
@@ -105,7 +105,7 @@ def rejudge(
     answers = answers_of(records, dataset)
     if fill:
         _refuse_other_judging(records, dataset, judges)
-        options = replace(options, known=_replies_in(records, judges, options.repeat))
+        options = replace(options, known=_replies_in(records, judges, options.repeat), fill=True)
     new = judge_batch(dataset, answers, judges, records[0].run, options)
     return [replace(made, run=old.run) for made, old in zip(new, records, strict=True)]
 
@@ -146,7 +146,7 @@ def answers_of(records: Sequence[AnswerRecord], dataset: Dataset) -> list[Answer
 def _replies_in(
     records: Sequence[AnswerRecord], judges: Sequence[Judge], repeat: int
 ) -> dict[CallKey, list[Reply]]:
-    """The replies that records hold, by call.
+    """The whole replies that records hold, by call.
 
     A record holds the last of several attempts. It stands for all of them, so none is repeated.
     """
@@ -154,7 +154,7 @@ def _replies_in(
     found: dict[CallKey, list[Reply]] = {}
     for record in records:
         for grade in record.grades:
-            if grade.rationale is None or grade.judge not in settings:
+            if grade.is_gap or grade.rationale is None or grade.judge not in settings:
                 continue
             key = CallKey(
                 item=record.item,
@@ -166,7 +166,7 @@ def _replies_in(
                 prompt_hash=grade.prompt_hash,
                 repeat=repeat,
             )
-            found[key] = [Reply(grade.rationale)] * grade.attempts
+            found[key] = [Reply(grade.rationale, stop_reason=grade.stop_reason)] * grade.attempts
     return found
 
 
@@ -183,7 +183,7 @@ def judging_id(records: Sequence[AnswerRecord], panel: Panel, fill: bool = False
         [r.item, r.epoch, g.dimension, g.variables, g.judge]
         for r in records
         for g in r.grades
-        if fill and g.outcome == "judge_error"
+        if fill and g.is_gap
     ]
     return digest(answers, names, scoring, gaps)
 

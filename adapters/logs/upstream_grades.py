@@ -2,8 +2,9 @@
 
 From ANIMA 6-C on, the score's metadata holds every grade. Older logs, and all of MORU's, hold a mean per dimension.
 With one judge and one set of variables, the mean is the grade. Otherwise the judges' replies in the log's events are
-graded again, and used only if they give the log's means. Without events, the mean is kept as one grade in [0, 1] of a
-judge whose name ends in `MEAN`: enough to compare scores, refused where single grades are needed.
+graded again, and used only if they give the log's means. Of these, replies that the token limit cut are then no grades.
+Without events, the mean is kept as one grade in [0, 1] of a judge whose name ends in `MEAN`: enough to compare scores,
+refused where single grades are needed.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from value_retention.tasks.benchmark import Item
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import dimension_scores
 from value_retention.tasks.load import Dataset
-from value_retention.tasks.record import MEAN, GradeRecord, JudgeInfo, text_hash, well_formed
+from value_retention.tasks.record import CUT, MEAN, GradeRecord, JudgeInfo, text_hash, well_formed
 from value_retention.tasks.rubric import Criterion, criteria_of, guiding_question, judge_prompt, variable_sets
 from value_retention.tasks.scale import parse_grade
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalSample
+    from inspect_ai.model import ModelOutput
     from inspect_ai.scorer import Score
 
 UNKNOWN = "unknown"
@@ -126,7 +128,7 @@ def logged_grades(
     for grades in (replied, [_as_fail(grade) for grade in replied]):
         scores = dimension_scores(item.dimensions, grades)
         if grades and all(same_score(scores[name], values.get(name)) for name in item.dimensions):
-            return grades
+            return [_unless_cut(grade) for grade in grades]
     mean = " and ".join(judge.name for judge in judges) + MEAN
     return [_grade((name, ()), mean, values.get(name)) for name in item.dimensions]
 
@@ -139,6 +141,11 @@ def _grade(key: Criterion, judge: str, grade: float | None, reply: str | None = 
 def _as_fail(grade: GradeRecord) -> GradeRecord:
     """An unreadable reply as a fail, as Inspect before 0.3.245 counted it."""
     return replace(grade, outcome="graded", grade=0.0) if grade.grade is None else grade
+
+
+def _unless_cut(grade: GradeRecord) -> GradeRecord:
+    """The grade without its value if the token limit cut the reply, which upstream does not ask."""
+    return replace(grade, outcome="cut", grade=None) if grade.stop_reason in CUT else grade
 
 
 def _listed(listed: Mapping[str, Any], item: Item, judges: Sequence[JudgeInfo]) -> Iterator[GradeRecord]:
@@ -155,13 +162,13 @@ def _replied(
     sample: EvalSample, keys: Sequence[Criterion], dataset: Dataset, judges: Sequence[JudgeInfo]
 ) -> list[GradeRecord]:
     """Grades from the judges' replies in the events. Empty unless every call has a reply."""
-    replies: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    replies: dict[tuple[str, str], list[tuple[str, ModelOutput]]] = {}
     for event in sample.events:
         if event.event == "model" and event.input and event.output.choices and not event.error:
             prompt = event.input[-1].text
             # The criterion follows the answer, and the answer may hold anything: search from the end.
             about = prompt.rpartition("[Criterion]: ")[2].partition("\n***\n[Observable indicators]")[0]
-            replies.setdefault((about, event.model), []).append((prompt, event.output.completion))
+            replies.setdefault((about, event.model), []).append((prompt, event.output))
     grades = []
     for name, variables in keys:
         if name not in dataset.dimensions:
@@ -173,9 +180,10 @@ def _replied(
             if not found:
                 return []
             # A judge that occurs twice in the panel has two replies.
-            prompt, reply = found.pop(0) if len(found) > 1 else found[0]
+            prompt, output = found.pop(0) if len(found) > 1 else found[0]
+            reply = output.completion
             grade = _grade((name, variables), judge.name, parse_grade(reply), well_formed(reply))
-            grades.append(replace(grade, prompt_hash=text_hash(prompt)))
+            grades.append(replace(grade, prompt_hash=text_hash(prompt), stop_reason=output.stop_reason))
     return grades
 
 

@@ -254,7 +254,8 @@ def _record(sample: EvalSample, run: _Run, where: str) -> AnswerRecord:
     known = run.dataset.dimensions
     weights = {name: known[name].weight if name in known else 1.0 for name in item.dimensions}
     scores = derived(item.dimensions, weights, grades, judged=True)
-    if "overall" in values and not same_score(scores["overall"], values["overall"]):
+    whole = not any(grade.outcome == "cut" for grade in grades)
+    if whole and "overall" in values and not same_score(scores["overall"], values["overall"]):
         raise InputError(
             "the overall score does not follow from the dimensions",
             where=place,

@@ -48,7 +48,8 @@ OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
 @click.option(
     "--fill",
     is_flag=True,
-    help="Repeat only the calls that failed (judge_error), with the same judges. Unreadable replies are kept.",
+    help="Ask again, with the same judges, only where a call failed (judge_error) or the token limit cut the reply "
+    "(cut). Unreadable replies are kept.",
 )
 @click.option(
     "--repeat",
@@ -174,7 +175,7 @@ def _judge_and_write(
     """
     from value_retention.adapters.judges.judging import nothing_readable
     from value_retention.adapters.judges.rejudge import judging_id
-    from value_retention.analysis.runs.load import failed_grades
+    from value_retention.analysis.runs.load import gaps
 
     fill, (names, args) = options["fill"], panel
     id_ = judging_id(old, panel, fill)
@@ -187,14 +188,15 @@ def _judge_and_write(
         "judges": list(names),
         "judge_args": {"repeat": args.get("repeat", 1)},
     }
-    entry = journal.start(id_, about)
+    entry = journal.start(id_, about, certain=not fill)  # a fill after a finished one asks again
     try:
         new = _judge(run, old, panel, options, journal, entry.id, budget)
         if new is None:
             return None
-        if fill and failed_grades(new) >= failed_grades(old):
+        if fill and gaps(new) >= gaps(old):
             # Records that fill nothing would look like a second run.
-            click.echo(f"{run.name}, {old[0].benchmark}: all calls failed again, no records written")
+            click.echo(f"{run.name}, {old[0].benchmark}: no grade could be filled, no records written")
+            journal.finish(entry)
             return new
         unread = nothing_readable(new)
         if not write and unread is None:
@@ -270,7 +272,7 @@ def _distinct(runs: list[Run], fill: bool) -> list[tuple[Run, list[AnswerRecord]
     Raises:
         InputError: no answers.
     """
-    from value_retention.analysis.runs.load import failed_grades
+    from value_retention.analysis.runs.load import gaps
     from value_retention.tasks.errors import InputError
 
     work: dict[tuple[Any, ...], tuple[Run, list[AnswerRecord]]] = {}
@@ -282,10 +284,10 @@ def _distinct(runs: list[Run], fill: bool) -> list[tuple[Run, list[AnswerRecord]
                 # Two checkpoints may give the same answers: each path gets its records.
                 path = run.name.partition("/")[0]
                 work.setdefault((benchmark, answers, path), (run, records))
-            elif failed_grades(records):
+            elif gaps(records):
                 work[benchmark, answers, run.name] = run, records
             else:
-                click.echo(f"{run.name}, {benchmark}: no call failed")
+                click.echo(f"{run.name}, {benchmark}: no call failed, no reply was cut")
     if not work and not fill:
         raise InputError("no answers to judge", found=", ".join(run.name for run in runs))
     if not work:
@@ -379,9 +381,14 @@ def _budget(given: dict[str, Any], panels: Sequence[Panel]) -> Budget:
 
 def _report(tally: Tally, journal: Journal, budget: Budget | None, allow_missing: bool) -> None:
     click.echo(
-        f"{tally.asked} calls made, {tally.reused} from {_source(tally)}, {tally.retries} retries, "
-        f"{tally.unparsed} grades unreadable, {tally.errors} grades failed"
+        f"{tally.asked} calls made, {tally.reused} from {_source(tally)}, {tally.retries} retries; {tally}"
     )
+    if tally.cut:
+        click.echo(
+            f"{tally.cut} grades are missing because the token limit cut the judge's reply ({tally.last_cut}); "
+            "--fill asks again with the same limit",
+            err=True,
+        )
     if budget is not None:
         click.echo(f"spent {budget.spent:.4f} of {budget.limit:g} US dollars")
     if tally.stopped and budget is not None:

@@ -21,7 +21,7 @@ from value_retention.analysis.effects.provenance import Judged, provenance
 from value_retention.analysis.effects.rows import Contrast, Effect, Score, Share
 from value_retention.analysis.effects.sensitivity import caution_of, tipping_of
 from value_retention.analysis.runs.align import Panel
-from value_retention.analysis.runs.scores import RunScores
+from value_retention.analysis.runs.scores import JudgeCount, RunScores
 from value_retention.analysis.stats.settings import Settings
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Result:
             "retained_shares": [asdict(share) for share in self.shares],
             "questions": [row for panel in self.panels for row in question_rows(panel)],
             "judges": [
-                {"run": run.run, "benchmark": run.benchmark, **asdict(count)}
+                {"run": run.run, "benchmark": run.benchmark, **_counts(count)}
                 for run in self.runs
                 for count in run.judges
             ],
@@ -166,6 +166,11 @@ class Result:
                 for effect in self.effects
             ]
         )
+
+
+def _counts(count: JudgeCount) -> dict[str, Any]:
+    """A judge's counts; ``cut`` only where the token limit cut a reply."""
+    return {name: value for name, value in asdict(count).items() if name != "cut" or value}
 
 
 def _with_sensitivity(effect: Effect, settings: Settings) -> dict[str, Any]:

@@ -66,7 +66,7 @@ COLUMNS = {
     "resumed": "str",
 }
 """Columns and their pandas types. ``grade`` is 1, 0 or missing; ``outcome`` says why it is missing:
-``unparsed``, ``judge_error`` or ``not_judged``. JSON columns (dropped, variables, settings, arguments) have
+``unparsed``, ``cut``, ``judge_error`` or ``not_judged``. JSON columns (dropped, variables, settings, arguments) have
 sorted keys."""
 
 

@@ -143,15 +143,16 @@ def judge_tables(result: Result) -> Iterator[Table]:
         totals: dict[tuple[str, str, str], list[float]] = {}
         for run in result.runs:
             for count in run.judges if run.benchmark == panel.benchmark else ():
-                entry = totals.setdefault((run.run, count.judge, count.dimension), [0.0, 0.0, 0.0, 0.0])
-                for k, value in enumerate((count.graded, count.passed, count.unparsed, count.judge_error)):
+                entry = totals.setdefault((run.run, count.judge, count.dimension), [0.0] * 5)
+                values = (count.graded, count.passed, count.unparsed, count.cut, count.judge_error)
+                for k, value in enumerate(values):
                     entry[k] += value
         yield Table(
             f"{title_of(panel.benchmark)}: replies of the judges",
-            ["Run", "Judge", "Dimension", "Grades", "Pass\n%", "Not readable", "No reply"],
+            ["Run", "Judge", "Dimension", "Grades", "Pass\n%", "Not readable", "Cut", "No reply"],
             [
-                [*key, f"{graded:g}", number(100 * passed / graded) if graded else "–", f"{unread:g}", f"{lost:g}"]
-                for key, (graded, passed, unread, lost) in totals.items()
+                [*key, f"{graded:g}", number(100 * passed / graded) if graded else "–", *(f"{n:g}" for n in missing)]
+                for key, (graded, passed, *missing) in totals.items()
             ],
             folded=True,
         )  # fmt: skip

@@ -321,8 +321,8 @@ def drop_superseded(units: Sequence[Run], others: Sequence[Run] = ()) -> list[Ru
     """Drop answers of which a later state was read too, and units that are then empty.
 
     A unit's answers to a benchmark are dropped in two cases: each of them is unjudged and was read judged from
-    another unit; or another unit has all of them from the same panel, with the same replies and fewer failed
-    grades (they were filled). A second pass of the same panel has different replies and is kept.
+    another unit; or another unit has all of them from the same panel, with the same replies and fewer gaps
+    (they were filled). A second pass of the same panel has different replies and is kept.
 
     Args:
         units: The units that were read.
@@ -335,7 +335,7 @@ def drop_superseded(units: Sequence[Run], others: Sequence[Run] = ()) -> list[Ru
     def superseded(part: list[AnswerRecord]) -> bool:
         if all(record.status == "not_judged" for record in part):
             return all(_key(record) in judged for record in part)
-        if not failed_grades(part):
+        if not gaps(part):
             return False
         benchmark = part[0].benchmark
         return any(_fills(later[benchmark], part) for later in parts if benchmark in later)
@@ -357,18 +357,18 @@ def _parts(unit: Run) -> dict[str, list[AnswerRecord]]:
     return parts
 
 
-def failed_grades(records: Iterable[AnswerRecord]) -> int:
-    """Number of grades that are missing because a call failed; `value-retention judge --fill` asks for these."""
-    return sum(grade.outcome == "judge_error" for record in records for grade in record.grades)
+def gaps(records: Iterable[AnswerRecord]) -> int:
+    """Number of grades that `value-retention judge --fill` asks for: the call failed, or its reply was cut."""
+    return sum(grade.is_gap for record in records for grade in record.grades)
 
 
 def _fills(later: Sequence[AnswerRecord], earlier: Sequence[AnswerRecord]) -> bool:
-    """Whether the later records are the earlier ones with fewer failed grades."""
+    """Whether the later records are the earlier ones with fewer gaps."""
     found = {_key(record): record for record in later}
     new = [found[_key(record)] for record in earlier if _key(record) in found]
     return (
         len(new) == len(earlier)
-        and failed_grades(new) < failed_grades(earlier)
+        and gaps(new) < gaps(earlier)
         and all(
             n.judges == o.judges and _replies(o) <= _replies(n) for n, o in zip(new, earlier, strict=True)
         )
@@ -376,9 +376,9 @@ def _fills(later: Sequence[AnswerRecord], earlier: Sequence[AnswerRecord]) -> bo
 
 
 def _replies(record: AnswerRecord) -> set[tuple[str, str, str, str | None]]:
-    """The judges' replies on an answer, with what each was asked."""
+    """The judges' whole replies on an answer, with what each was asked."""
     return {
         (grade.dimension, canonical_json(grade.variables), grade.judge, grade.rationale)
         for grade in record.grades
-        if grade.outcome != "judge_error"
+        if not grade.is_gap
     }

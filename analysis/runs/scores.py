@@ -6,6 +6,7 @@ question), so many runs fit in memory, and nothing after it can mistake an epoch
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -51,6 +52,12 @@ class JudgeCount:
     """Sum of the grades."""
     unparsed: int
     judge_error: int
+    cut: int
+
+    @property
+    def missing(self) -> int:
+        """Grades that are missing, for whatever reason."""
+        return self.unparsed + self.judge_error + self.cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,22 +284,19 @@ def _questions(first: list[AnswerRecord]) -> tuple[Question, ...]:
 
 
 def _judge_counts(records: list[AnswerRecord]) -> tuple[JudgeCount, ...]:
-    counts: dict[tuple[str, str, str], list[float]] = {}
+    groups: dict[tuple[str, str, str], list[GradeRecord]] = {}
     for record in records:
         for grade in record.grades:
-            entry = counts.setdefault((grade.judge, grade.dimension, record.language), [0, 0.0, 0, 0])
-            _add_reply(entry, grade)
+            groups.setdefault((grade.judge, grade.dimension, record.language), []).append(grade)
     return tuple(
-        JudgeCount(*key, graded=int(g), passed=p, unparsed=int(u), judge_error=int(e))
-        for key, (g, p, u, e) in counts.items()
+        JudgeCount(
+            *key,
+            graded=counts["graded"],
+            passed=sum(grade.grade for grade in grades if grade.grade is not None),
+            unparsed=counts["unparsed"],
+            judge_error=counts["judge_error"],
+            cut=counts["cut"],
+        )
+        for key, grades in groups.items()
+        for counts in [Counter(grade.outcome for grade in grades)]
     )
-
-
-def _add_reply(entry: list[float], grade: GradeRecord) -> None:
-    if grade.grade is not None:
-        entry[0] += 1
-        entry[1] += grade.grade
-    elif grade.outcome == "unparsed":
-        entry[2] += 1
-    else:
-        entry[3] += 1

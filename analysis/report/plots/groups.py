@@ -80,7 +80,7 @@ def judges(result: Result, benchmark: str) -> Figure:
             entry = totals.setdefault((run.run, count.judge, count.dimension), [0.0, 0.0, 0.0])
             entry[0] += count.graded
             entry[1] += count.passed
-            entry[2] += count.unparsed + count.judge_error
+            entry[2] += count.missing
     dimensions = list(dict.fromkeys(dimension for _, _, dimension in totals))
     series = list(dict.fromkeys((run, judge) for run, judge, _ in totals))
     judged_by = ", ".join(dict.fromkeys(judge for _, judge in series))
