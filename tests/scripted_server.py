@@ -35,6 +35,7 @@ PARTS = [
 
 CUT = ["", "Let me think. GRADE: C would be wrong, since", "It ends with 'GRADE: I'. Now the", "So GRADE: C"]
 """What the token limit left of a judge's reply."""
+CONTEXT = "This model's maximum context length is 4096 tokens."
 UNREADABLE = ["I cannot decide.", "GRADE: CI", "GRADE: P", "grade, I think, is high", "GRADE:"]
 
 
@@ -105,6 +106,15 @@ class Server:
                 return web.json_response({"error": {"message": "down for maintenance"}}, status=503)
             if self.random.random() < self.fault_rate:
                 return await self.fault(request, body)
+            if self.replies == "refused" and number(text) % 3 == 0:
+                about = {
+                    "message": CONTEXT,
+                    "type": "invalid_request_error",
+                    "code": "context_length_exceeded",
+                }
+                return web.json_response({"error": about}, status=400)
+            if self.replies == "error":
+                return web.json_response({"error": {"message": "upstream overloaded\x1b[2J", "code": 502}})
         return web.json_response(self.answer(body, text, judging))
 
     def answer(self, body: dict[str, Any], text: str, judging: bool) -> dict[str, Any]:
@@ -218,7 +228,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0)
-    parser.add_argument("--replies", choices=["plain", "unreadable", "blind", "cut"], default="plain")
+    parser.add_argument(
+        "--replies", choices=["plain", "unreadable", "blind", "cut", "refused", "error"], default="plain"
+    )
     parser.add_argument("--fault-rate", type=float, default=0.0)
     parser.add_argument("--down", action="store_true", help="answer 503 to every judge call")
     parser.add_argument("--stall", type=float, default=30.0)

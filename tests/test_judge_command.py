@@ -37,6 +37,7 @@ class Judges:
         self.fails: Callable[[int], bool] = lambda number: False
         self.text = "GRADE: C"
         self.cut: Callable[[int], bool] = lambda number: False
+        self.refuses: Callable[[int], bool] = lambda number: False
         self.asked = 0
 
     def make(self, names: list[str], args: dict[str, Any], single_loop: bool = False) -> list[Any]:
@@ -54,6 +55,8 @@ class _Judge:
         self.judges.asked += 1
         if self.judges.fails(self.judges.asked):
             return Reply(None, "BadRequestError: 400")
+        if self.judges.refuses(self.judges.asked):
+            return Reply(None, "prompt too long for the judge: 4096 tokens", refused=True)
         reason = "max_tokens" if self.judges.cut(self.judges.asked) else "stop"
         return Reply(self.judges.text, input_tokens=100, output_tokens=10, stop_reason=reason)
 
@@ -245,6 +248,31 @@ def test_a_call_that_is_refused_for_good_need_not_hold_up_the_rest(saved: Path, 
     assert (done.exit_code, written(saved)) == (0, files), done.output
     assert "no records written" in done.output
     assert only(saved) == records
+
+
+def test_a_prompt_that_the_judge_refuses_is_a_gap_in_the_records(saved: Path, judges: Judges) -> None:
+    judges.refuses = lambda number: number % 3 == 0
+    done = judge(saved, "--judge", JUDGE)
+    records = only(saved)
+    missing = judges.asked // 3
+    assert (done.exit_code, gaps(records)) == (1, missing), done.output
+    assert f"grades missing: 0 cut, 0 unreadable, {missing} failed" in done.stdout
+    for part in ("prompt too long for the judge: 4096 tokens", "--fill repeats those calls"):
+        assert part in done.stderr
+    gone = [grade for record in records for grade in record.grades if grade.grade is None]
+    assert {(grade.outcome, grade.rationale) for grade in gone} == {("judge_error", None)}
+    assert judge(saved, "--judge", JUDGE, "--allow-missing").exit_code == 0
+    missing = gaps(only(saved))
+    judges.asked, judges.refuses = 0, lambda number: False
+    assert judge(saved, "--fill").exit_code == 0
+    assert (judges.asked, gaps(only(saved))) == (missing, 0)
+
+
+def test_a_judge_that_refuses_everything_leaves_no_records(saved: Path, judges: Judges) -> None:
+    judges.refuses = lambda number: True
+    done = judge(saved, "--judge", JUDGE)
+    assert (done.exit_code, written(saved)) == (1, [])
+    assert "--allow-missing" in done.stderr
 
 
 def test_a_fill_keeps_judges_and_settings(failed: Path, judges: Judges, tmp_path: Path) -> None:

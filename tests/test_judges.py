@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
 import pytest
+from helpers import JUDGE, scripted_server
 from inspect_ai.log import Transcript, transcript
 from inspect_ai.log._transcript import init_transcript
 from inspect_ai.model import (
@@ -36,6 +38,13 @@ class ServiceError(Exception):
         self.status_code, self.retry_after = status_code, retry_after
 
 
+@dataclass
+class Returned:
+    """An exception that a provider returns instead of raising it, as Inspect's do with a 400."""
+
+    error: Exception
+
+
 class Script(ModelAPI):
     """A provider that plays a list: exceptions are raised, texts answered, callables called."""
 
@@ -47,6 +56,8 @@ class Script(ModelAPI):
         turn = self.turns[min(len(self.configs), len(self.turns)) - 1]
         if callable(turn):
             turn = await turn()
+        if isinstance(turn, Returned):
+            return turn.error  # type: ignore[return-value]
         if isinstance(turn, Exception):
             raise turn
         return turn if isinstance(turn, ModelOutput) else ModelOutput.from_content("script", turn)
@@ -217,9 +228,117 @@ def test_an_empty_reply_is_requested_again_and_kept_if_it_stays_empty(waits: lis
     assert (reply.text, reply.error, calls(empty)) == ("", None, 2)
 
 
-def test_a_filtered_reply_is_a_reply(waits: list[float]) -> None:
-    filtered = judge(ModelOutput.from_content("script", "", stop_reason="content_filter"))
-    assert (ask(filtered).text, calls(filtered)) == ("", 1)
+@pytest.mark.parametrize("in_eval", [False, True])
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        (
+            # What Inspect makes of a 400.
+            ModelOutput.from_content("script", "maximum context length\x1b[2J is 4096", "model_length"),
+            "prompt too long for the judge: maximum context length\\x1b[2J is 4096",
+        ),
+        (
+            ModelOutput.from_content(
+                "script", "Sorry.", "content_filter", error="bearer abcdefghijkl is blocked"
+            ),
+            "stopped by the content filter: [redacted] is blocked",
+        ),
+        (
+            ModelOutput.from_content("script", "GRADE: C", "content_filter"),
+            "stopped by the content filter: GRADE: C",
+        ),
+        (
+            ModelOutput.from_content("script", "", "content_filter"),
+            "stopped by the content filter: no reason given",
+        ),
+    ],
+)
+def test_a_refusal_is_a_failure_and_no_reply(
+    output: ModelOutput, error: str, in_eval: bool, waits: list[float]
+) -> None:
+    refusing = judge("GRADE: C", output)
+    ask(refusing)
+    refusing = ModelJudge(refusing.model, {}, "script/x", in_eval=in_eval)
+    reply = ask(refusing)
+    assert (reply.text, reply.error, reply.refused, calls(refusing)) == (None, error, True, 2)
+
+
+def test_a_reply_that_was_paid_for_costs_what_it_did_although_a_filter_stopped_it() -> None:
+    output = ModelOutput.from_content("script", "GRADE", "content_filter")
+    output.usage = ModelUsage(input_tokens=5, output_tokens=3, total_tokens=8)
+    reply = ask(judge(output))
+    assert (reply.text, reply.input_tokens, reply.output_tokens) == (None, 5, 3)
+
+
+def test_an_empty_reply_that_the_token_limit_cut_is_not_requested_again(waits: list[float]) -> None:
+    cut = judge(ModelOutput.from_content("script", "", "max_tokens"))
+    reply = ask(cut)
+    assert (reply.text, reply.stop_reason, calls(cut)) == ("", "max_tokens", 1)
+
+
+@pytest.mark.parametrize(
+    ("output_tokens", "reasoning_tokens", "reason"),
+    [(64, None, "max_tokens"), (9, 64, "max_tokens"), (9, 9, "stop")],
+)
+def test_a_judge_that_spent_all_tokens_on_reasoning_was_cut_whatever_its_service_says(
+    output_tokens: int, reasoning_tokens: int | None, reason: str, waits: list[float]
+) -> None:
+    silent = ModelOutput.from_content("script", "")
+    silent.usage = ModelUsage(
+        input_tokens=5, output_tokens=output_tokens, total_tokens=99, reasoning_tokens=reasoning_tokens
+    )
+    thinking = judge(silent, max_tokens=64, max_retries=2)
+    reply = ask(thinking)
+    assert (reply.text, reply.stop_reason, calls(thinking)) == (
+        "",
+        reason,
+        1 if reason == "max_tokens" else 3,
+    )
+
+
+def test_a_reply_without_choices_is_requested_again(waits: list[float]) -> None:
+    assert ask(judge(ModelOutput(model="script"), "GRADE: C")).text == "GRADE: C"
+    assert ask(judge(ModelOutput(model="script"), max_retries=1)).error == "reply without choices"
+
+
+def test_inside_an_eval_the_providers_words_are_shown_and_not_the_request(waits: list[float]) -> None:
+    async def returned() -> Any:
+        return Returned(ServiceError(400))
+
+    failing = judge(returned)
+    for in_eval in (False, True):
+        reply = ask(ModelJudge(failing.model, {}, "script/x", in_eval=in_eval))
+        assert (reply.error, reply.refused) == ("ServiceError: status 400 and a second line", True)
+
+
+@pytest.mark.parametrize("in_eval", [False, True])
+@pytest.mark.parametrize("name", [JUDGE, "openai/judge"])
+def test_what_a_server_says_in_place_of_a_reply_is_shown(
+    name: str, in_eval: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(replies: str) -> list[Reply]:
+        with scripted_server("--replies", replies) as server:
+            for variable, value in (server.environment | {"OPENAI_BASE_URL": server.url}).items():
+                monkeypatch.setenv(variable, value)
+            own = ModelJudge(get_model(name, memoize=False), {"max_retries": 0}, name, in_eval=in_eval)
+
+            async def many() -> list[Reply]:
+                return [await own.ask(f"[BEGIN DATA] {n} [END DATA]", "", "") for n in range(6)]
+
+            return asyncio.run(many())
+
+    errors = {reply.error for reply in asked("refused")}
+    assert errors == {
+        None,
+        "prompt too long for the judge: This model's maximum context length is 4096 tokens.",
+    }
+    (error,) = {reply.error for reply in asked("error")}
+    assert error is not None
+    assert error.endswith("upstream overloaded\\x1b[2J")
+    cut = {(reply.stop_reason, bool(reply.text)) for reply in asked("cut")}
+    assert cut == {("stop", True), ("max_tokens", True)} | {
+        pair for pair in cut if pair == ("max_tokens", False)
+    }
 
 
 def test_a_stalled_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,8 @@ class Reply:
     request_id: str | None = None
     stop_reason: str | None = None
     """Why the judge stopped writing, in Inspect's words."""
+    refused: bool = False
+    """Whether the service refused the prompt: the same call fails again."""
     requested: bool = True
     """False if no request was made, since the judge is down."""
     run: str = ""

@@ -66,6 +66,8 @@ class Tally:
     last_cut: str | None = None
     errors: int = 0
     last_error: str | None = None
+    refused: int = 0
+    """Errors that are refusals of a prompt."""
     stopped: bool = False
     """Whether the budget stopped the batch before all calls were made."""
 
@@ -167,7 +169,7 @@ async def judge_answers(
                 options.tally.stopped = True
                 return
             grade = _grade(request.call, judge, reply, dataset.benchmark.scale, len(replies))
-            _count(options.tally, grade)
+            _count(options.tally, grade, reply)
             grades[request.answer][request.position] = grade
             options.advance()
 
@@ -313,7 +315,7 @@ def _grade(call: JudgeCall, judge: Judge, reply: Reply, scale: Scale, attempts: 
     )
 
 
-def _count(tally: Tally, grade: GradeRecord) -> None:
+def _count(tally: Tally, grade: GradeRecord, reply: Reply) -> None:
     if grade.outcome == "unparsed":
         tally.unparsed += 1
     elif grade.outcome == "cut":
@@ -322,6 +324,7 @@ def _count(tally: Tally, grade: GradeRecord) -> None:
     elif grade.outcome == "judge_error":
         tally.errors += 1
         tally.last_error = grade.error
+        tally.refused += reply.refused
 
 
 def nothing_readable(records: Sequence[AnswerRecord]) -> str | None:

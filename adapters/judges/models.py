@@ -18,7 +18,7 @@ from value_retention.adapters.judges.journal import Reply
 from value_retention.adapters.private import leave_inspect_transcript
 from value_retention.adapters.settings import CHOICES, SCORING_ARGS
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import JudgeInfo, canonical_json, well_formed
+from value_retention.tasks.record import CUT, JudgeInfo, canonical_json, well_formed
 from value_retention.tasks.text import printable, redacted, without_keys
 
 MAX_RETRIES = 6
@@ -153,21 +153,19 @@ class ModelJudge:
             replies = self.replies
             await anyio.sleep(failure.wait)
         latency = time.monotonic() - start
-        if output is None:
-            assert failure is not None
+        cost = _cost(output.usage) if output is not None else {}
+        if failure is not None and (output is None or failure.refused):
             self._failed(failure)
-            return Reply(None, failure.error, retries, latency)
+            return Reply(None, failure.error, retries, latency, refused=failure.refused, **cost)
         self.failed_in_a_row = 0
         self.replies += 1
-        usage = output.usage
         return Reply(
             text=without_keys(well_formed(output.completion)),
             retries=retries,
             latency=latency,
-            input_tokens=_input_tokens(usage),
-            output_tokens=usage.output_tokens if usage else None,
             request_id=without_keys(output.response_id) if output.response_id else None,
-            stop_reason=output.stop_reason,
+            stop_reason=self._stop_reason(output),
+            **cost,
         )
 
     async def close(self) -> None:
@@ -180,8 +178,8 @@ class ModelJudge:
     async def _once(self, prompt: str, retries: int) -> tuple[Any, _Failure | None]:
         """Make one request. Returns the output, the failure, or both.
 
-        An empty reply is a fault of the service unless its content filter caused it: it is requested again,
-        and kept if it stays empty.
+        An empty reply is a fault of the service unless the token limit caused it: it is requested again, and kept
+        if it stays empty.
         """
         decreases, start = self._pool.decreases, time.monotonic()
         try:
@@ -192,9 +190,20 @@ class ModelJudge:
                 self._pool.shrink(decreases)
             return None, failure
         self._pool.grow(time.monotonic() - start)
-        if not output.completion.strip() and output.stop_reason != "content_filter":
+        if not output.choices:
+            return None, _Failure("reply without choices", _backoff(retries))
+        if refusal := _refusal(output):
+            return output, _Failure(refusal, None, refused=True)
+        if not output.completion.strip() and self._stop_reason(output) not in CUT:
             return output, _Failure("empty reply", _backoff(retries))
         return output, None
+
+    def _stop_reason(self, output: Any) -> Any:
+        """Why the judge stopped. One that said nothing and used up its tokens was cut, whatever its service says."""
+        usage, limit = output.usage, self.config.max_tokens
+        spent = max(usage.output_tokens, usage.reasoning_tokens or 0) if usage else 0
+        used_up = limit is not None and spent >= limit and not output.completion.strip()
+        return "max_tokens" if used_up else output.stop_reason
 
     async def _generate(self, prompt: str) -> Any:
         if self.in_eval:
@@ -213,10 +222,11 @@ class ModelJudge:
         return output
 
     def _failure(self, error: BaseException, retries: int) -> _Failure:
-        # The message may echo the request's headers, and may hold anything. Redact before a key can be cut.
-        said = printable(redacted(" ".join(str(error).split())))
-        text = f"{type(error).__name__}: {said[:300]}"
+        text = f"{type(error).__name__}: {_shown(error)}"
         status = getattr(error, "status_code", None)
+        if status is None and (sent := _error_sent(error)):
+            status, said = sent
+            text = f"error in place of a reply: {_shown(said)}"
         decision = self.model.api.should_retry(error) if isinstance(error, Exception) else False
         limited = status == 429 or getattr(decision, "kind", None) == "rate_limit"
         wait: float | None = _backoff(retries)
@@ -256,17 +266,55 @@ def _backoff(retries: int) -> float:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The provider's error inside tenacity's ``RetryError``."""
+    """The provider's error inside tenacity's ``RetryError``, or inside Inspect's, which begins with the request."""
     attempt = getattr(error, "last_attempt", None)
     inner = attempt.exception() if attempt is not None else None
-    return inner if inner is not None else error
+    error = inner if inner is not None else error
+    return error.__cause__ if hasattr(error, "provider_message") and error.__cause__ else error
 
 
-def _input_tokens(usage: Any) -> int | None:
+def _shown(said: object) -> str:
+    """A service's text in one short line. It may echo the request's headers: it is redacted before a key can be cut."""
+    return printable(redacted(" ".join(str(said).split())))[:300]
+
+
+def _refusal(output: Any) -> str | None:
+    """What the service says in place of a reply, or of its end. None if it refused nothing.
+
+    Inspect makes an output of an error that is a refusal: with the error's text, and without id and usage.
+    """
+    details = getattr(output.choices[0], "stop_details", None)
+    said = _shown(output.error or (details and details.explanation) or output.completion or "no reason given")
+    if output.stop_reason == "content_filter":
+        return f"stopped by the content filter: {said}"
+    if output.stop_reason == "model_length" and output.usage is None and output.response_id is None:
+        return f"prompt too long for the judge: {said}"
+    return None
+
+
+def _error_sent(error: BaseException) -> tuple[int | None, object] | None:
+    """Status and text of an error that a service sent with status 200, in the form of a reply without choices.
+
+    Inspect fails on such a reply. What the service sent is in the failing function's variables and nowhere else.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        for value in trace.tb_frame.f_locals.values():
+            extra = getattr(value, "model_extra", None)
+            if isinstance(extra, dict) and (sent := extra.get("error")):
+                about = sent if isinstance(sent, dict) else {}
+                code = str(about.get("code"))
+                return int(code) if code.isdecimal() else None, about.get("message") or sent
+        trace = trace.tb_next
+    return None
+
+
+def _cost(usage: Any) -> dict[str, Any]:
+    """Tokens as `Reply` has them. Empty if the service does not count."""
     if usage is None:
-        return None
+        return {}
     cached = (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
-    return int(usage.input_tokens + cached)
+    return {"input_tokens": int(usage.input_tokens + cached), "output_tokens": int(usage.output_tokens)}
 
 
 def make_judges(names: Sequence[str], args: Mapping[str, Any], single_loop: bool = False) -> list[Judge]:

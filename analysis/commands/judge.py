@@ -60,7 +60,8 @@ OPTIONS = {"judge": "--judge", "judge_args": "--judge-args"}
 @click.option(
     "--allow-missing",
     is_flag=True,
-    help="Write the records even if calls failed. Their grades count as missing (judge_error).",
+    help="Write the records even if calls failed, and exit with status 0. Their grades count as missing "
+    "(judge_error).",
 )
 @click.option(
     "--until-verdict",
@@ -118,7 +119,7 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
             done = _until_verdict(work, panels, [run.name for run in found], options, journal, budget)
         else:
             done = [
-                _judge_and_write(run, records, panel, options, journal, budget) is not None
+                _is_done(_judge_and_write(run, records, panel, options, journal, budget), options)
                 for (run, records), panel in zip(work, panels, strict=True)
             ]
     except KeyboardInterrupt:
@@ -130,6 +131,13 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
         sys.exit(INTERRUPTED)
     if not all(done):
         sys.exit(1)
+
+
+def _is_done(records: list[AnswerRecord] | None, options: dict[str, Any]) -> bool:
+    """Whether there are records, and no failed call in them that the user has not accepted."""
+    if records is None or options["allow_missing"]:
+        return records is not None
+    return not any(grade.outcome == "judge_error" for record in records for grade in record.grades)
 
 
 def _until_verdict(
@@ -152,7 +160,8 @@ def _until_verdict(
         def judge(
             part: tuple[Run, list[AnswerRecord]], write: bool, panel: Panel = panel
         ) -> list[AnswerRecord] | None:
-            return _judge_and_write(part[0], part[1], panel, options, journal, budget, write)
+            records = _judge_and_write(part[0], part[1], panel, options, journal, budget, write)
+            return records if _is_done(records, options) else None
 
         alpha = ALPHA / len(pairs)
         margin, folder = options["until_verdict"], options["output"]
@@ -169,9 +178,11 @@ def _judge_and_write(
     budget: Budget | None,
     write: bool = True,
 ) -> list[AnswerRecord] | None:
-    """Judge one benchmark of one run and write its records. None if grades are missing, or none could be read.
+    """Judge one benchmark of one run and write its records.
 
-    Records without a readable grade are always written.
+    Returns:
+        The records. None if calls failed that may succeed next time, or if no grade could be read (the records are
+        written all the same).
     """
     from value_retention.adapters.judges.judging import nothing_readable
     from value_retention.adapters.judges.rejudge import judging_id
@@ -305,7 +316,10 @@ def _judge(
     journal_run: str,
     budget: Budget | None,
 ) -> list[AnswerRecord] | None:
-    """Judge one benchmark of one run. None if grades are missing without --allow-missing."""
+    """Judge one benchmark of one run. None if grades are missing without --allow-missing.
+
+    Prompts that the judge refuses do not hold up the rest, since it would refuse them again.
+    """
     from tqdm import tqdm
 
     from value_retention.adapters.judges.judging import Options
@@ -323,9 +337,11 @@ def _judge(
     with tqdm(total=total, desc="Judging", unit="call", mininterval=every) as bar:
         options = Options.of(args, journal=journal, run=journal_run, spending=budget, advance=bar.update)
         made = rejudge(records, dataset, judges, options, given["fill"])
-    missing = given["allow_missing"]
-    _report(options.tally, journal, budget, missing)
-    return None if options.tally.stopped or (options.tally.errors and not missing) else made
+    tally = options.tally
+    replied = any(grade.outcome != "judge_error" for record in made for grade in record.grades)
+    written = given["allow_missing"] or not tally.errors or (tally.errors == tally.refused and replied)
+    _report(tally, journal, budget, written)
+    return made if written and not tally.stopped else None
 
 
 def _panel(records: Sequence[AnswerRecord], settings: Settings, fill: bool) -> Panel:
@@ -379,7 +395,7 @@ def _budget(given: dict[str, Any], panels: Sequence[Panel]) -> Budget:
     return Budget(given["budget"], prices, max((m for m in limits if m), default=None))
 
 
-def _report(tally: Tally, journal: Journal, budget: Budget | None, allow_missing: bool) -> None:
+def _report(tally: Tally, journal: Journal, budget: Budget | None, written: bool) -> None:
     click.echo(
         f"{tally.asked} calls made, {tally.reused} from {_source(tally)}, {tally.retries} retries; {tally}"
     )
@@ -400,7 +416,7 @@ def _report(tally: Tally, journal: Journal, budget: Budget | None, allow_missing
     elif tally.errors:
         next_step = (
             "the records mark them as missing (judge_error); --fill repeats those calls"
-            if allow_missing
+            if written
             else f"all replies so far are in {journal.path}. Run the same command again to repeat the failed "
             "calls only, or add --allow-missing to write the records without them"
         )
