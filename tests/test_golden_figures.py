@@ -58,10 +58,26 @@ IN_ANY_ORDER = {
     "missing grades": ("compare", ["missing/base", "missing/tuned"], ["--margin", "5"]),
     "arms": ("arms", ["experiment/arms.yaml"], ["--margin", "5", "--full"]),
     "calibrate": ("calibrate", ["pair/before", "pair/base", "pair/tuned"], []),
+    "variables": ("compare", ["variables/base", "variables/tuned"], ["--margin", "5", "--full"]),
+    "one panel of several": ("compare", ["panel/base", "panel/tuned"], ["--judge", "lab/c + lab/a + lab/b"]),
     "agreement": ("agreement", ["panel/base"], []),
     "table": ("table", ["pair/before", "pair/base", "variables/base=variables/base"], []),
 }
 """Command, runs, and options that name no run by its place."""
+
+FILES_IN_ANY_ORDER = {
+    "report.html": "report variables/base variables/tuned --baseline base --margin 5 -o {out}",
+    "panel.md": "report panel/base panel/tuned --baseline base --margin 5 -o {out}",
+    "study.md": "report experiment/arms.yaml --margin 5 -o {out}",
+    "trajectory.md": "report pair/base pair/before pair/tuned --trajectory --margin 5 -o {out}",
+    "panel.csv": "table panel/base -o {out}",
+    "variables.csv": "table variables/base -o {out}",
+    "effects.tex": "compare variables/base variables/tuned --margin 5 --latex {out}",
+    "labels.csv": "calibrate --draw 40 variables/base variables/tuned -o {out}",
+    "pairs.jsonl": "probe panel/tuned panel/base -o {out}",
+    "exported": "export panel/base --format every-eval-ever --texts -o {out}",
+}
+"""File or folder, and the command that writes it."""
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +89,14 @@ def ordered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shuffled(ordered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same runs with lines, file names, labels and arms in another order."""
+    """The same runs with lines, file names, labels and arms in another order, and the parts of every record too."""
     folder = tmp_path_factory.mktemp("shuffled") / "runs"
     shutil.copytree(ordered, folder)
     rng = random.Random(0)
     for file in sorted(folder.rglob("*.jsonl")) + sorted(folder.rglob("labels.csv")):
         first, *lines = file.read_text("utf-8").splitlines(keepends=True)
         head = [first] if file.suffix == ".csv" else []
-        lines = lines if head else [first, *lines]
+        lines = lines if head else [_shuffled(line, rng) for line in (first, *lines)]
         rng.shuffle(lines)
         file.write_text("".join(head + lines), "utf-8")
         if not head:  # the first file of a folder becomes its last
@@ -90,6 +106,18 @@ def shuffled(ordered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng.shuffle(content["arms"])
     arms.write_text(yaml.safe_dump(content), "utf-8")
     return folder
+
+
+def _shuffled(line: str, rng: random.Random) -> str:
+    """A record with its keys, grades and judges in another order. That of its dimensions belongs to the question."""
+
+    def keys(value: dict[str, Any]) -> dict[str, Any]:
+        return dict(rng.sample([*value.items()], len(value)))
+
+    record = json.loads(line, object_hook=keys)
+    rng.shuffle(record["grades"])
+    rng.shuffle(record["judges"])
+    return json.dumps(record, ensure_ascii=False) + "\n"
 
 
 def outputs(folder: Path, command: str, runs: list[str], options: list[str]) -> tuple[str, Any]:
@@ -124,6 +152,28 @@ def test_no_output_depends_on_the_order_of_lines_files_runs_or_arms(
     # `calibrate` subtracts the first run from the others.
     other_order = [first, *reversed(others)] if command == "calibrate" else runs[::-1]
     assert outputs(shuffled, command, other_order, options) == outputs(ordered, command, runs, options)
+
+
+@pytest.mark.parametrize("name", FILES_IN_ANY_ORDER)
+def test_no_file_depends_on_the_order_of_lines_files_or_parts_of_records(
+    name: str, ordered: Path, shuffled: Path
+) -> None:
+    first, second = (written(folder, name) for folder in (ordered, shuffled))
+    assert first
+    assert first == second
+
+
+def written(folder: Path, name: str) -> dict[str, str]:
+    """What a command of `FILES_IN_ANY_ORDER` writes, but for the names of records' files and the time."""
+    out = folder / "written" / name
+    out.parent.mkdir(exist_ok=True)
+    words = FILES_IN_ANY_ORDER[name].format(out=out).split()
+    words = [str(folder / word) if (folder / word).exists() else word for word in words]
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    files = [out] if out.is_file() else [file for file in sorted(out.rglob("*")) if file.is_file()]
+    changing = re.escape(str(folder)) + r"/[\w/]+\.records\.jsonl|(?<=\"retrieved_timestamp\": \")[0-9]+"
+    return {str(file.relative_to(out)): re.sub(changing, "", file.read_text("utf-8")) for file in files}
 
 
 @given(

@@ -70,6 +70,12 @@ def test_replies_and_answers_are_read_back_in_order(tmp_path: Path) -> None:
     assert all(abs(time.time() - at) < 60 for _, at in again.answers("k").values())
 
 
+def test_the_order_of_variables_makes_no_other_call() -> None:
+    first, second = (("animal", "hen"), ("number", "10")), (("number", "10"), ("animal", "hen"))
+    assert call(variables=first) == call(variables=second)
+    assert call(variables=first).digest == call(variables=second).digest
+
+
 def test_what_was_saved_is_never_replaced(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     for text in ("first", "second"):

@@ -90,6 +90,10 @@ class CallKey:
     repeat: int = 1
     """Greater than 1 to ask the same again, for the noise of the judge."""
 
+    def __post_init__(self) -> None:
+        # A record holds the variables as a JSON object, whose order has no meaning.
+        object.__setattr__(self, "variables", tuple(sorted(self.variables)))
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the key."""

@@ -15,7 +15,7 @@ from value_retention.analysis.runs.items import check_run
 from value_retention.analysis.runs.names import title_of
 from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import AnswerRecord, canonical_json
+from value_retention.tasks.record import AnswerRecord, GradeRecord, canonical_json
 from value_retention.tasks.text import by_name
 
 logger = logging.getLogger("value_retention")
@@ -169,6 +169,25 @@ def _joined(name: str, units: Sequence[Run]) -> Run | None:
     )
 
 
+def _parts_in_order(record: AnswerRecord) -> AnswerRecord:
+    """The record with judges by name, and grades by dimension (as the item lists them), variables and judge.
+
+    Grades by two judges of one name keep their order: the first is by the first of them.
+    """
+    place = {name: number for number, name in enumerate(record.dimensions)}
+
+    def key(grade: GradeRecord) -> tuple[object, ...]:
+        variables = [(name, by_name(value)) for name, value in grade.variables.items()]
+        return place[grade.dimension], variables, by_name(grade.judge)
+
+    grades = [
+        replace(grade, variables=dict(sorted(grade.variables.items()))) if len(grade.variables) > 1 else grade
+        for grade in record.grades
+    ]
+    judges = sorted(record.judges, key=lambda judge: by_name(judge.name))
+    return replace(record, judges=tuple(judges), grades=tuple(sorted(grades, key=key)))
+
+
 def panel_name(record: AnswerRecord) -> str:
     """The judges of a record: ``a``, or ``a + b`` for a panel."""
     return " + ".join(judge.name for judge in record.judges) or "none"
@@ -180,7 +199,8 @@ def _judged_by(judge: str, units: Sequence[Run], place: Path) -> list[Run]:
     Raises:
         InputError: there are none.
     """
-    wanted = " + ".join(part.strip() for part in judge.replace(",", " + ").split(" + "))
+    parts = (part.strip() for part in judge.replace(",", " + ").split(" + "))
+    wanted = " + ".join(sorted(parts, key=by_name))
     kept = [
         replace(unit, records=tuple(r for r in unit.records if panel_name(r) == wanted)) for unit in units
     ]
@@ -290,7 +310,7 @@ def _unit(files: Iterable[Path], score: str | None = None) -> Run:
     return Run(
         run_key(files[0]) if is_samples_file(files[0]) else _stem(files[0]),
         tuple(str(file) for file in files if str(file) not in others),
-        tuple(records),
+        tuple(map(_parts_in_order, records)),
         tuple(others),
     )
 
