@@ -11,7 +11,7 @@ import click
 # name -> short help. The module of that name in `commands` holds a click command called `command`.
 COMMANDS = {
     "new": "A benchmark of your own from a table of questions.",
-    "check": "A benchmark before its first run: judge prompt, calls, a trial.",
+    "check": "Try a benchmark before its first run: judge prompt, calls, a trial.",
     "plan": "Calls, tokens and money of a run, and what it can detect.",
     "judge": "Grade saved answers: another judge, a panel, or missing grades only.",
     "journal": "List what is saved of your runs, write lost records again, free the space.",

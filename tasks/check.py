@@ -56,8 +56,8 @@ def checked(record: AnswerRecord, where: str) -> AnswerRecord:
     return replace(record, **scores) if scores else record
 
 
-def _refuse(what: str, where: str, found: object, expected: object, hint: str = ORIGINAL) -> InputError:
-    return InputError(what, where=where, found=found, expected=str(expected), hint=hint)
+def _refuse(what: str, where: str, found: object, expected: object) -> InputError:
+    return InputError(what, where=where, found=found, expected=str(expected), hint=ORIGINAL)
 
 
 def _benchmark(record: AnswerRecord, where: str) -> Benchmark:

@@ -23,7 +23,8 @@ def command() -> None:
     """See and keep in order what is saved of lm-eval and judge runs.
 
     Every answer, judge reply and record is saved in one file as it arrives, so that no call is paid for twice.
-    The file is in the folder VALUE_RETENTION_JOURNAL_DIR, else in the user's cache folder.
+    VALUE_RETENTION_JOURNAL names the file. Without it, the file is in the folder
+    VALUE_RETENTION_JOURNAL_DIR, or else in the user's cache folder.
     """
 
 

@@ -103,11 +103,11 @@ def part_only(panel: Panel) -> list[str]:
     ]
 
 
-def judges_differ(differences: Sequence[RunDifference], alpha: float = ALPHA) -> list[str]:
+def judges_differ(differences: Sequence[RunDifference]) -> list[str]:
     """Say where labels show that a judge errs differently on the two runs of a comparison, on all questions."""
     found = []
     for row in differences:
-        if row.name == "overall" and row.errors_p is not None and row.errors_p < alpha:
+        if row.name == "overall" and row.errors_p is not None and row.errors_p < ALPHA:
             p = "< 0.001" if row.errors_p < 0.001 else f"= {row.errors_p:.3f}"
             found.append(
                 f"{title_of(row.benchmark)}, {row.run} against {row.baseline}: labels show that {row.judge} ERRS "

@@ -206,19 +206,18 @@ def _repeat_variance(scores: Sequence[Sequence[float]]) -> float | None:
     return sum(float(np.var(v)) * len(v) for v in several) / freedom if freedom else None
 
 
-def upper_ends(spreads: Spreads, sizes: Sequence[int], epochs: int, level: float, runs: int = RUNS) -> Floats:
-    """Upper ends of the interval in simulated comparisons without a difference, points, ascending; shape (runs,).
+def upper_ends(spreads: Spreads, sizes: Sequence[int], epochs: int, level: float) -> Floats:
+    """Upper ends of the interval in simulated comparisons without a difference, points, ascending; shape (RUNS,).
 
     Args:
         spreads: Of the difference.
         sizes: Questions of each cluster.
         epochs: Answers per question.
         level: Confidence level.
-        runs: Comparisons.
     """
     size = np.array(sizes, dtype=np.float64)[:, None]
     spread = np.sqrt(size**2 * spreads.cluster + size * (spreads.question + spreads.answer / epochs))
-    normal = np.random.default_rng(21).standard_normal((len(sizes), runs))
+    normal = np.random.default_rng(21).standard_normal((len(sizes), RUNS))
     table = cluster_table(spread * normal, np.broadcast_to(size, normal.shape))
     return np.asarray(np.sort(t_interval(table, level).high), dtype=np.float64)
 

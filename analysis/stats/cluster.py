@@ -230,7 +230,7 @@ def t_p_value(estimate: Floats, se: Floats, df: Floats) -> Floats:
 
 
 @lru_cache(maxsize=256)
-def detectable_in_sd(clusters: int, power: float = POWER, alpha: float = ALPHA) -> float:
+def detectable_in_sd(clusters: int, power: float) -> float:
     """Smallest true mean difference, in standard deviations of the clusters, found with the given power.
 
     The same as `statsmodels.stats.power.TTestPower().solve_power`, without its second of imports. For
@@ -239,7 +239,7 @@ def detectable_in_sd(clusters: int, power: float = POWER, alpha: float = ALPHA) 
     from scipy.special import nctdtr
 
     df = clusters - 1.0
-    critical = float(t_quantile(np.array([df]), 1 - alpha / 2)[0])
+    critical = float(t_quantile(np.array([df]), 1 - ALPHA / 2)[0])
 
     def found(shift: float) -> float:
         return float(1 - nctdtr(df, shift, critical) + nctdtr(df, shift, -critical))

@@ -120,7 +120,9 @@ def percentile_interval(drawn: Floats, level: float = 0.95) -> tuple[Floats, Flo
 
 
 def bootstrap_p(drawn: Floats) -> Floats:
-    """Two-sided p of each bootstrapped column against 0: twice the smaller share of resamples that reach 0, plus one.
+    """Two-sided p of each bootstrapped column against 0: 2(k + 1)/(B + 1), where k of B resamples reach 0.
+
+    Of the two sides of 0, k is of the one that fewer resamples reach.
 
     Args:
         drawn: Shape (columns, resamples); NaN resamples are left out.
