@@ -156,12 +156,21 @@ def test_the_command_prints_the_lines_that_it_wrote_or_one_message(
 
 def test_make_names_the_command_and_asks_for_the_clone() -> None:
     clean = dict.fromkeys(("MAKEFLAGS", "MFLAGS", "CHECKOUT", "FORCE"))
-    done = run("make", "-n", "export-upstream", "CHECKOUT=a clone", "FORCE=--force", cwd=ROOT, **clean)
+    done = run(
+        "make",
+        "-n",
+        "--no-print-directory",
+        "export-upstream",
+        "CHECKOUT=a clone",
+        "FORCE=--force",
+        cwd=ROOT,
+        **clean,
+    )
     assert done.returncode == 0, done.stderr
     assert re.search(
         r' -m value_retention\.analysis\.exchange\.upstream\.export \\\s+"a clone" --force$', done.stdout
     )
-    done = run("make", "-n", "export-upstream", cwd=ROOT, **clean)
+    done = run("make", "-n", "--no-print-directory", "export-upstream", cwd=ROOT, **clean)
     assert done.returncode == 2
     assert "name a clone of lm-evaluation-harness: make export-upstream CHECKOUT=PATH" in done.stderr
     assert done.stdout == ""

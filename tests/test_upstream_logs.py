@@ -42,10 +42,10 @@ OTHER = "openai-api/scripted/other"
 
 DISAGREE = """
 plain = scripted_server.completion
-def completion(body, text):
+def completion(body, text, *finish):
     if body["model"] == "other" and scripted_server.number(str(body["messages"]), "other") % 3 == 0:
         text = "GRADE: I"
-    return plain(body, text)
+    return plain(body, text, *finish)
 scripted_server.completion = completion
 """
 """The second judge of the panel passes fewer answers than the first one."""
