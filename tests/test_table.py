@@ -31,7 +31,7 @@ from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_sam
 from value_retention.adapters.logs.log_state import unfinished
 from value_retention.analysis.cli import cli
 from value_retention.analysis.report.grades import COLUMNS, grades_table, score_tables, write_table
-from value_retention.analysis.runs.load import Run, load_runs
+from value_retention.analysis.runs.load import Run, load_runs, parts_in_order
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived
@@ -116,9 +116,9 @@ def test_a_row_per_grade_with_what_it_was_graded_on(tmp_path: Path, records: lis
     rows = table.to_dict("records")
     keys = ["item", "dimension", "variables", "judge", "outcome", "grade", "weight"]
     assert [[row[key] for key in keys] for row in rows[:3]] == [
-        ["0", "Care", '{"animal":"hen"}', "a", "graded", 1.0, 1.0],
-        ["0", "Care", '{"animal":"hen"}', "lexical", "graded", 0.0, 1.0],
         ["0", "Care", '{"animal":"cat"}', "a", "unparsed", pytest.approx(float("nan"), nan_ok=True), 1.0],
+        ["0", "Care", '{"animal":"cat"}', "lexical", "graded", 1.0, 1.0],
+        ["0", "Care", '{"animal":"hen"}', "a", "graded", 1.0, 1.0],
     ]
     assert rows[4]["outcome"] == "judge_error"
     assert [rows[6][key] for key in ("item", "outcome", "language", "language_raw", "attempts")] == [
@@ -133,7 +133,7 @@ def test_missing_grades_are_missing_in_parquet_and_csv(tmp_path: Path, records: 
     for name in ("g.parquet", "g.csv"):
         write_table(table, tmp_path / name)
     grades = [row["grade"] for row in table_rows(tmp_path / "g.parquet")]
-    assert grades == [1.0, 0.0, None, 1.0, None, 1.0, None]
+    assert grades == [None, 1.0, 1.0, 0.0, None, 1.0, None]
     csv = pd.read_csv(tmp_path / "g.csv")
     assert csv["grade"].isna().sum() == 3
     assert list(csv.columns) == list(COLUMNS)
@@ -315,7 +315,7 @@ def test_answers_judged_later_replace_their_unjudged_copies(
     write_samples(tmp_path / "m", [unjudged(judged)])
     write_records(tmp_path / "m" / "later.records.jsonl", [judged])
     (run,) = load_runs([tmp_path / "m"])
-    assert run.records == (judged,)
+    assert run.records == (parts_in_order(judged),)
 
 
 def test_another_models_equal_answers_do_not_replace_them(
@@ -366,7 +366,9 @@ def test_filled_grades_replace_those_that_failed(
     runs = load_runs([tmp_path / "m"])
     assert len(runs) == left
     if left == 1:
-        assert set(map(AnswerRecord.to_json, runs[0].records)) == {new.to_json(), other.to_json()}
+        assert set(map(AnswerRecord.to_json, runs[0].records)) == {
+            parts_in_order(record).to_json() for record in (new, other)
+        }
 
 
 # -- records that do not hold together --------------------------------------------------------------------

@@ -169,7 +169,7 @@ def _joined(name: str, units: Sequence[Run]) -> Run | None:
     )
 
 
-def _parts_in_order(record: AnswerRecord) -> AnswerRecord:
+def parts_in_order(record: AnswerRecord) -> AnswerRecord:
     """The record with judges by name, and grades by dimension (as the item lists them), variables and judge.
 
     Grades by two judges of one name keep their order: the first is by the first of them.
@@ -310,7 +310,7 @@ def _unit(files: Iterable[Path], score: str | None = None) -> Run:
     return Run(
         run_key(files[0]) if is_samples_file(files[0]) else _stem(files[0]),
         tuple(str(file) for file in files if str(file) not in others),
-        tuple(map(_parts_in_order, records)),
+        tuple(map(parts_in_order, records)),
         tuple(others),
     )
 
