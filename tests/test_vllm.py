@@ -184,7 +184,7 @@ def test_a_judge_that_talks_gibberish_gives_no_score(served: VllmServer, tmp_pat
     # An empty reply would be asked for again; without an early end there is none.
     records = inspect_eval(served, tmp_path, extra_body={"min_tokens": 16})
     grades = [grade for record in records for grade in record.grades]
-    assert {grade.outcome for grade in grades} == {"unparsed"}
+    assert {grade.outcome for grade in grades} <= {"unparsed", "cut"}
     assert {grade.grade for grade in grades} == {None}
     assert all(grade.rationale for grade in grades), "the judge's reply is kept"
     assert {record.status for record in records} == {"unscored"}
@@ -219,6 +219,7 @@ def test_answers_of_vllm_are_judged_by_a_served_model_later_and_once(
             *("--judge-args", '{"max_tokens": 24}', "--output", tmp_path / attempt),
             log=tmp_path / "log",
             timeout=300,
+            status=1,  # no reply of this judge has a readable grade
             VLLM_BASE_URL=served.url,
             VALUE_RETENTION_JOURNAL_DIR=str(tmp_path / "journal"),
         )

@@ -73,18 +73,20 @@ def vllm_server(model: Path, log: Path, *options: str, **env: str) -> Iterator[V
         yield VllmServer(f"http://127.0.0.1:{port}/v1")
 
 
-def run_logged(*command: str | Path, log: Path, timeout: float, cwd: Path | None = None, **env: str) -> str:
+def run_logged(
+    *command: str | Path, log: Path, timeout: float, cwd: Path | None = None, status: int = 0, **env: str
+) -> str:
     """Run a command line that may start processes of its own, to its end; none of them survives it.
 
     Returns:
-        What it printed. The end of that is in the error if it fails or takes longer than `timeout` seconds.
+        What it printed. The end of that is in the error if the status is another one, or after `timeout` seconds.
     """
     with _group([str(part) for part in command], log, cwd=cwd, env=env) as process:
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{command[0]} ran for more than {timeout} s:\n{tail(log)}") from None
-    assert code == 0, f"{command[0]} ended with {code}:\n{tail(log)}"
+    assert code == status, f"{command[0]} ended with {code}:\n{tail(log)}"
     return log.read_text("utf-8", errors="replace")
 
 
