@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 REDACTED = "[redacted]"
 LEAST = 8
@@ -73,6 +73,7 @@ def printable(text: str) -> str:
     return text if text.isprintable() else text.translate(_ESCAPED)
 
 
+@lru_cache(maxsize=4096)  # records and grades repeat the names of items and judges
 def by_name(name: str) -> tuple[tuple[object, ...], str]:
     """Sort key of a name in which digits are numbers: ``item 2`` comes before ``item 10``."""
     # Every second part is digits. Their count, then the digits, order them as int() would, whatever their length.
