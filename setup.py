@@ -1,7 +1,7 @@
 """Build hooks: put the ``.pth`` file of the lm-eval hook into wheels and editable installs.
 
 lm-evaluation-harness 0.4.13 finds tasks in its own tree and in ``--include_path`` only. A one-line ``.pth`` file
-that setuptools copies next to the package adds the import hook of ``adapters/discovery.py``.
+that setuptools copies next to the package adds the import hook of ``adapters/lm_eval/discovery.py``.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ LINE = (
     'import os, sys; exec("class ValueRetention:\\n'
     " def find_spec(name, path=None, target=None):\\n"
     "  if name == 'lm_eval':\\n"
-    "   try: from value_retention.adapters import discovery; discovery.install()\\n"
+    "   try: from value_retention.adapters.lm_eval import discovery; discovery.install()\\n"
     "   except ImportError: pass\\n"
     "if os.environ.get('VALUE_RETENTION_NO_DISCOVERY') is None: sys.meta_path.insert(0, ValueRetention)\")\n"
 )

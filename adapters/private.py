@@ -19,10 +19,10 @@ inspect_ai 0.3.278, 0.3.281 and 0.3.285:
 
 lm_eval 0.4.13:
 
-- ``api.model.CacheHook.add_partial`` (patched in `adapters/lm_eval_answers.py`). lm-eval passes answers on only when
+- ``api.model.CacheHook.add_partial`` (patched in `adapters/lm_eval/answers.py`). lm-eval passes answers on only when
   all of them are complete. Its models report each answer to this hook, so a killed run loses none.
-- ``tasks.manager.TaskManager.__init__`` (patched in `adapters/discovery.py`). lm-eval has no entry point for tasks;
-  where it gets one (``discover_plugin_task_paths``), nothing is patched.
+- ``tasks.manager.TaskManager.__init__`` (patched in `adapters/lm_eval/discovery.py`). lm-eval has no entry point for
+  tasks; where it gets one (``discover_plugin_task_paths``), nothing is patched.
 - ``config.evaluate_config.EvaluatorConfig.process_tasks`` (patched there). lm-eval makes its tasks after it has loaded
   the model: a wrong judge or folder would cost that time.
 - ``_cli.harness.HarnessCLI.execute`` (patched there). A task cannot set the command's exit status.

@@ -24,9 +24,9 @@ from pathlib import Path
 import helpers
 from helpers import ANIMA_2_2
 
+from value_retention.adapters.judges.client import make_judges
 from value_retention.adapters.judges.journal import CallKey, Journal, Reply, digest
-from value_retention.adapters.judges.judging import Options, judge_answers, judge_batch, run_async
-from value_retention.adapters.judges.models import make_judges
+from value_retention.adapters.judges.run import Options, judge_answers, judge_batch, run_async
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import RunInfo

@@ -17,7 +17,7 @@ for name in (
     ),
     *("inspect_ai._cli.main", "inspect_evals._registry", "openai.resources.responses", "pytablewriter"),
     *("acp", "fastapi", "opentelemetry", "uvicorn"),
-    *("value_retention.adapters.lm_eval_task", "value_retention.adapters.inspect_tasks"),
+    *("value_retention.adapters.lm_eval.task", "value_retention.adapters.inspect.tasks"),
     *(
         "value_retention.analysis.cli",
         "scipy.stats",

@@ -322,7 +322,7 @@ def results(folder: Path) -> Mapping[str, Any]:
 
 def records(folder: Path, task: str) -> list[Any]:
     """Records in lm-eval's samples file of a task."""
-    from value_retention.adapters.logs.lm_eval_logs import read_samples
+    from value_retention.adapters.readers.lm_eval import read_samples
 
     return list(read_samples(one(folder, f"samples_{task}_*.jsonl")))
 

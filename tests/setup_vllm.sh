@@ -98,7 +98,7 @@ from importlib.metadata import version
 
 import torch
 import vllm
-import value_retention.adapters.lm_eval_task  # noqa: F401
+import value_retention.adapters.lm_eval.task  # noqa: F401
 from vllm.platforms import current_platform
 
 assert version("vllm") == f"{sys.argv[1]}+cpu", version("vllm")

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from value_retention.adapters.logs.capability import SampleMetric, TaskSamples, mean_of
+from value_retention.adapters.readers.capability import SampleMetric, TaskSamples, mean_of
 from value_retention.analysis import compare, load_runs
 from value_retention.analysis.effects.capability import CapabilityEffect, compare_capability
 from value_retention.analysis.runs.capability import Capability, read_capability

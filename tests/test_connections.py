@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from helpers import ANIMA_2_2, JUDGE, RUN, scripted_server
 
+from value_retention.adapters.judges.client import make_judges
 from value_retention.adapters.judges.connections import MOST, START, Connections
 from value_retention.adapters.judges.journal import Journal
-from value_retention.adapters.judges.judging import Options, judge_batch
-from value_retention.adapters.judges.models import make_judges
+from value_retention.adapters.judges.run import Options, judge_batch
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.load import Dataset, load
 

@@ -14,9 +14,9 @@ from helpers import ANIMA_2_2, MORU, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from value_retention.adapters.judges.judging import judge_batch
+from value_retention.adapters.judges.client import LexicalJudge
 from value_retention.adapters.judges.lexical import lexical_reply, on_scale
-from value_retention.adapters.judges.models import LexicalJudge
+from value_retention.adapters.judges.run import judge_batch
 from value_retention.analysis.judges.agreement import judge_agreement
 from value_retention.analysis.judges.draw import draw
 from value_retention.analysis.runs.load import Run
@@ -98,7 +98,7 @@ def test_no_code_knows_a_benchmark_by_its_name() -> None:
         for file in (ROOT / folder).rglob("*.py")
         if (hits := quoted.findall(file.read_text("utf-8")))
     }
-    assert found == {"adapters/inspect_tasks.py": 6}  # four tasks, and two names that the module exports
+    assert found == {"adapters/inspect/tasks.py": 6}  # four tasks, and two names that the module exports
 
 
 def test_a_benchmark_is_found_by_name_task_and_path(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_the_hook_costs_a_start_of_python_less_than_a_millisecond() -> None:
 
 
 def test_arming_twice_is_harmless_and_other_modules_are_not_touched(monkeypatch: pytest.MonkeyPatch) -> None:
-    from value_retention.adapters import discovery
+    from value_retention.adapters.lm_eval import discovery
 
     monkeypatch.setattr(sys, "meta_path", [])
     monkeypatch.delitem(sys.modules, "lm_eval.tasks.manager", raising=False)
@@ -79,7 +79,7 @@ def test_arming_twice_is_harmless_and_other_modules_are_not_touched(monkeypatch:
 
 @pytest.mark.parametrize("entry_points", [True, False])
 def test_the_hook_stands_down_where_lm_eval_reads_entry_points(entry_points: bool) -> None:
-    from value_retention.adapters.discovery import PATCHES
+    from value_retention.adapters.lm_eval.discovery import PATCHES
 
     class TaskManager:
         def __init__(self) -> None: ...

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from helpers import ANIMA_2_2, MORU, real_rows
 
-from value_retention.adapters.inspect_tasks import anima_2_2
+from value_retention.adapters.inspect.tasks import anima_2_2
 from value_retention.tasks import upstream
 from value_retention.tasks.definition import packaged_prompts
 from value_retention.tasks.errors import InputError

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from value_retention.adapters.identity import Identity, is_private, model_identity
-from value_retention.adapters.sampling import OFF, engine_of, recorded_values, request_values
+from value_retention.adapters.lm_eval.sampling import OFF, engine_of, recorded_values, request_values
 
 COMMIT, LATER = "a" * 40, "b" * 40
 

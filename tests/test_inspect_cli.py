@@ -13,10 +13,10 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, get_model, modelapi
 
-from value_retention.adapters import inspect_tasks
-from value_retention.adapters.inspect_tasks import _Panel, anima_2_2, moru_multi
-from value_retention.adapters.judges.judging import Tally
-from value_retention.adapters.logs.inspect_logs import read_log
+from value_retention.adapters.inspect import tasks as inspect_tasks
+from value_retention.adapters.inspect.tasks import _Panel, anima_2_2, moru_multi
+from value_retention.adapters.judges.run import Tally
+from value_retention.adapters.readers.inspect import read_log
 from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of

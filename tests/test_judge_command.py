@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from helpers import ANIMA_2_2, MORU, RUN, journal_counts
 
-from value_retention.adapters.judges import models as judges_module
+from value_retention.adapters.judges import client as judges_module
 from value_retention.adapters.judges.journal import Reply
 from value_retention.adapters.settings import SCORING_ARGS
 from value_retention.analysis.cli import cli

@@ -25,8 +25,8 @@ from inspect_ai.model import (
 )
 from inspect_ai.model._model import init_model_usage, model_usage
 
+from value_retention.adapters.judges.client import LexicalJudge, ModelJudge, describe, make_judges
 from value_retention.adapters.judges.journal import Reply
-from value_retention.adapters.judges.models import LexicalJudge, ModelJudge, describe, make_judges
 from value_retention.tasks.errors import InputError
 
 
@@ -346,7 +346,7 @@ def test_a_stalled_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
         await asyncio.sleep(30)
         return "too late"
 
-    monkeypatch.setattr("value_retention.adapters.judges.models._backoff", lambda retries: 0.0)
+    monkeypatch.setattr("value_retention.adapters.judges.client._backoff", lambda retries: 0.0)
     reply = ask(judge(stall, "GRADE: C", attempt_timeout=1))
     assert (reply.text, reply.retries) == ("GRADE: C", 1)
     assert 1 <= reply.latency < 10

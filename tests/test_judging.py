@@ -13,9 +13,9 @@ import anyio
 import pytest
 from helpers import ANIMA_2_2, RUN, journal_counts
 
+from value_retention.adapters.judges.client import LexicalJudge
 from value_retention.adapters.judges.journal import Journal, Reply
-from value_retention.adapters.judges.judging import Options, judge_answers, nothing_readable, run_async
-from value_retention.adapters.judges.models import LexicalJudge
+from value_retention.adapters.judges.run import Options, judge_answers, nothing_readable, run_async
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.load import Dataset, load

@@ -16,8 +16,9 @@ from helpers import ROOT
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
-from value_retention.adapters import lm_eval_answers, lm_eval_task
 from value_retention.adapters.judges.journal import Journal, Reply
+from value_retention.adapters.lm_eval import answers as lm_eval_answers
+from value_retention.adapters.lm_eval import task as lm_eval_task
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import JudgeInfo
 

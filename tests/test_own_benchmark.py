@@ -31,7 +31,7 @@ from helpers import (
 )
 from inspect_ai.log import read_eval_log
 
-from value_retention.adapters.logs.inspect_logs import read_log
+from value_retention.adapters.readers.inspect import read_log
 from value_retention.analysis.cli import cli
 from value_retention.tasks.definition import read_definition
 from value_retention.tasks.grading import benchmark_scores, questions_of

@@ -36,8 +36,8 @@ from helpers import (
 )
 from inspect_ai.log import EvalLog, read_eval_log
 
-from value_retention.adapters.logs.inspect_logs import read_log
-from value_retention.adapters.logs.lm_eval_logs import read_samples
+from value_retention.adapters.readers.inspect import read_log
+from value_retention.adapters.readers.lm_eval import read_samples
 from value_retention.analysis.runs.identity import identity_of
 from value_retention.tasks.definition import packaged
 from value_retention.tasks.grading import benchmark_scores, questions_of

@@ -16,7 +16,7 @@ from helpers import JUDGE, MODEL, PYTHON, ROOT, Server, one, run
 from inspect_ai.log import read_eval_log
 from test_docs import blocks
 
-from value_retention.adapters.logs.inspect_logs import read_log
+from value_retention.adapters.readers.inspect import read_log
 
 pytestmark = [
     pytest.mark.slow,
@@ -59,7 +59,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 def test_every_module_of_ours_comes_from_the_clone(clone: Clone, tmp_path: Path) -> None:
     code = (
-        "import json, sys, value_retention.adapters.inspect_tasks\n"
+        "import json, sys, value_retention.adapters.inspect.tasks\n"
         "ours = [m for name, m in sys.modules.items() if name.partition('.')[0] == 'value_retention']\n"
         "print(json.dumps([m.__file__ for m in ours]))"
     )
@@ -76,7 +76,7 @@ def test_the_task_file_of_a_clone_runs_by_its_path_and_its_log_can_be_scored_aga
     # No mockllm: on a command line it fetches a tokenizer to count tokens.
     inspect_ = (clone.python, "-m", "inspect_ai")
     done = run(
-        *(*inspect_, "eval", f"adapters/inspect_tasks.py@{task}", "--model", MODEL, "--display", "plain"),
+        *(*inspect_, "eval", f"adapters/inspect/tasks.py@{task}", "--model", MODEL, "--display", "plain"),
         *("--model-role", f"grader={JUDGE}", "-T", "data=sample", "--limit", "4", "--epochs", "1"),
         *("--log-dir", tmp_path / "logs"),
         cwd=clone.folder,
@@ -87,7 +87,7 @@ def test_the_task_file_of_a_clone_runs_by_its_path_and_its_log_can_be_scored_aga
     file = one(tmp_path / "logs", "*.eval")
     log, records = read_eval_log(file), list(read_log(file))
     assert log.status == "success"
-    assert log.eval.task_file == "adapters/inspect_tasks.py"
+    assert log.eval.task_file == "adapters/inspect/tasks.py"
     assert [record.benchmark for record in records] == [TASKS[task]] * 4
     assert log.results is not None
     (score,) = log.results.scores
@@ -111,7 +111,7 @@ def test_the_task_file_of_a_clone_runs_by_its_path_and_its_log_can_be_scored_aga
 def test_the_documented_command_fills_entries_that_fit_the_registers_schema(clone: Clone) -> None:
     from inspect_evals.metadata import ExternalEvalMetadata
 
-    from value_retention.adapters import inspect_tasks
+    from value_retention.adapters.inspect import tasks as inspect_tasks
 
     ((_, script),) = blocks("docs/upstream.md", "sh")
     done = run("bash", "-c", script, cwd=clone.folder)

@@ -26,9 +26,9 @@ from inspect_ai.log import (
 from inspect_ai.scorer import Score
 from statsmodels.stats.proportion import proportion_confint
 
-from value_retention.adapters.logs.inspect_logs import read_log
-from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_samples, run_key
-from value_retention.adapters.logs.log_state import unfinished
+from value_retention.adapters.readers.inspect import read_log
+from value_retention.adapters.readers.lm_eval import is_samples_file, read_samples, run_key
+from value_retention.adapters.readers.log_state import unfinished
 from value_retention.analysis.cli import cli
 from value_retention.analysis.report.grades import COLUMNS, grades_table, score_tables, write_table
 from value_retention.analysis.runs.load import Run, load_runs, parts_in_order

@@ -22,7 +22,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import Model, ModelOutput, ModelUsage, get_model
 
-from value_retention.adapters.logs.inspect_logs import read_log
+from value_retention.adapters.readers.inspect import read_log
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord
 
@@ -91,7 +91,7 @@ class Both:
     def ours(self, judge: Mock | None, model: Mock | None = None, epochs: int = 1) -> EvalLog:
         task = {"anima": "anima_2_2", "moru": "moru_multi"}[self.benchmark]
         # By its file: in a clone, the metadata beside the sources can hide the entry point from Inspect.
-        file = ROOT / "adapters" / "inspect_tasks.py"
+        file = ROOT / "adapters" / "inspect" / "tasks.py"
         return self._eval(f"{file}@{task}", {"data": str(self.root)}, judge, model, epochs)
 
     def _eval(

@@ -27,8 +27,8 @@ from helpers import (
     write_moru,
 )
 
-from value_retention.adapters.logs.inspect_logs import read_log
-from value_retention.adapters.logs.upstream_logs import upstream_benchmark, upstream_records
+from value_retention.adapters.readers.inspect import read_log
+from value_retention.adapters.readers.upstream import upstream_benchmark, upstream_records
 from value_retention.analysis.judges.raters import graded_by
 from value_retention.analysis.report.cells import number
 from value_retention.analysis.runs.identity import differences, identity_of

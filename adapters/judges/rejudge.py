@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from value_retention.adapters.judges.client import Judge
 from value_retention.adapters.judges.journal import CallKey, Reply, digest
-from value_retention.adapters.judges.judging import Options, judge_batch
-from value_retention.adapters.judges.models import Judge
-from value_retention.adapters.logs.upstream_grades import UNKNOWN
+from value_retention.adapters.judges.run import Options, judge_batch
+from value_retention.adapters.readers.upstream_grades import UNKNOWN
 from value_retention.adapters.settings import REPEAT, SCORING_ARGS
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.definition import benchmark_of

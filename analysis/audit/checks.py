@@ -22,7 +22,7 @@ def check_audit(audit: Audit) -> list[Dataset]:
         InputError: a judge without a package or key, data that cannot be read, a model that cannot exist, an unknown
             task, or a finished run that was asked or judged otherwise.
     """
-    from value_retention.adapters.judges.models import make_judges
+    from value_retention.adapters.judges.client import make_judges
     from value_retention.adapters.settings import read_settings
 
     audit.settings()
@@ -61,7 +61,7 @@ def _check_model(name: str, model: Model, audit: Audit) -> None:
 
 
 def _check_tasks(audit: Audit) -> None:
-    from value_retention.adapters.lm_eval_command import unknown_tasks
+    from value_retention.adapters.lm_eval.command import unknown_tasks
 
     assert audit.capability
     unknown, near = unknown_tasks(audit.capability.tasks, audit.lm_eval.get("include_path"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from value_retention.adapters.judges.judging import judge_batch
+from value_retention.adapters.judges.client import LexicalJudge
 from value_retention.adapters.judges.lexical import indicator_phrases, on_scale
-from value_retention.adapters.judges.models import LexicalJudge
+from value_retention.adapters.judges.run import judge_batch
 from value_retention.analysis.planning.plan import conversation
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import Item

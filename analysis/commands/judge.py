@@ -16,8 +16,8 @@ from value_retention.analysis.commands.records import stem_of, write_records
 
 if TYPE_CHECKING:
     from value_retention.adapters.judges.journal import Journal
-    from value_retention.adapters.judges.judging import Tally
     from value_retention.adapters.judges.rejudge import Panel
+    from value_retention.adapters.judges.run import Tally
     from value_retention.adapters.settings import Settings
     from value_retention.analysis.planning.spending import Budget
     from value_retention.analysis.runs.load import Run
@@ -89,8 +89,8 @@ def command(runs: tuple[str, ...], **options: Any) -> None:
     continues where it stopped, and makes no call twice. A command that is finished makes none at all; --repeat
     asks the judge again.
     """
+    from value_retention.adapters.judges.client import make_judges
     from value_retention.adapters.judges.journal import open_journal
-    from value_retention.adapters.judges.models import make_judges
     from value_retention.analysis.planning.spending import price_given
     from value_retention.analysis.runs.load import load_runs
     from value_retention.tasks.errors import InputError
@@ -184,8 +184,8 @@ def _judge_and_write(
         The records. None if calls failed that may succeed next time, or if no grade could be read (the records are
         written all the same).
     """
-    from value_retention.adapters.judges.judging import nothing_readable
     from value_retention.adapters.judges.rejudge import judging_id
+    from value_retention.adapters.judges.run import nothing_readable
     from value_retention.analysis.runs.load import gaps
 
     fill, (names, args) = options["fill"], panel
@@ -322,9 +322,9 @@ def _judge(
     """
     from tqdm import tqdm
 
-    from value_retention.adapters.judges.judging import Options
-    from value_retention.adapters.judges.models import describe, make_judges
+    from value_retention.adapters.judges.client import describe, make_judges
     from value_retention.adapters.judges.rejudge import answers_of, dataset_of, rejudge
+    from value_retention.adapters.judges.run import Options
     from value_retention.tasks.rubric import item_calls
 
     names, args = panel

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from value_retention.adapters.logs.capability import SampleMetric, TaskGroup, TaskSamples
+from value_retention.adapters.readers.capability import SampleMetric, TaskGroup, TaskSamples
 from value_retention.analysis.effects.rows import CONSTANT, FEW
 from value_retention.analysis.runs.capability import Capability, check_alike
 from value_retention.analysis.stats import cluster

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from value_retention.adapters.logs.log_state import unfinished
+from value_retention.adapters.readers.log_state import unfinished
 from value_retention.analysis.effects.caveats import extent_of
 from value_retention.analysis.effects.estimate import run_scores
 from value_retention.analysis.effects.provenance import judged_of, warnings_of

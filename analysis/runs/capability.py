@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from value_retention.adapters.logs.capability import TaskGroup, TaskSamples
-from value_retention.adapters.logs.inspect_capability import read_task_log
-from value_retention.adapters.logs.inspect_logs import is_our_task, open_log
-from value_retention.adapters.logs.lm_eval_capability import groups_of, read_task, results_beside
-from value_retention.adapters.logs.lm_eval_logs import has_records, is_samples_file, run_key
+from value_retention.adapters.readers.capability import TaskGroup, TaskSamples
+from value_retention.adapters.readers.inspect import is_our_task, open_log
+from value_retention.adapters.readers.inspect_capability import read_task_log
+from value_retention.adapters.readers.lm_eval import has_records, is_samples_file, run_key
+from value_retention.adapters.readers.lm_eval_capability import groups_of, read_task, results_beside
 from value_retention.analysis.runs.identity import CAPABILITY
 from value_retention.analysis.runs.load import is_json_log
 from value_retention.tasks.errors import InputError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from value_retention.adapters.logs.upstream_grades import UNKNOWN
+from value_retention.adapters.readers.upstream_grades import UNKNOWN
 from value_retention.tasks.check import ORIGINAL, check_item, item_facts
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord

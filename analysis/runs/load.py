@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from value_retention.adapters.logs.inspect_logs import NoRecordsError, read_log
-from value_retention.adapters.logs.judged_samples import judged_samples
-from value_retention.adapters.logs.lm_eval_logs import is_samples_file, read_samples, run_key
+from value_retention.adapters.readers.inspect import NoRecordsError, read_log
+from value_retention.adapters.readers.judged_samples import judged_samples
+from value_retention.adapters.readers.lm_eval import is_samples_file, read_samples, run_key
 from value_retention.analysis.runs.items import check_run
 from value_retention.analysis.runs.names import title_of
 from value_retention.tasks.check import checked

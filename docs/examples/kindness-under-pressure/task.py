@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from value_retention.adapters.lm_eval_task import benchmark_task
+from value_retention.adapters.lm_eval.task import benchmark_task
 
 Task = benchmark_task(Path(__file__).with_name("benchmark.yaml"))

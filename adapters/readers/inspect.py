@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from value_retention.adapters.logs.judged_logs import judged_records, judged_score
-from value_retention.adapters.logs.upstream_logs import upstream_benchmark, upstream_records
+from value_retention.adapters.readers.judged import judged_records, judged_score
+from value_retention.adapters.readers.upstream import upstream_benchmark, upstream_records
 from value_retention.tasks.check import checked
 from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
@@ -41,7 +41,7 @@ class NoRecordsError(InputError):
 
 
 def read_log(path: Path, score: str | None = None) -> Iterator[AnswerRecord]:
-    """Records of one log of our tasks, of the upstream evals (`upstream_logs`) or other judged ones (`judged_logs`).
+    """Records of one log of our tasks, of the upstream evals (`upstream`) or other judged ones (`judged`).
 
     Args:
         path: The log.

@@ -1,6 +1,6 @@
 """The benchmarks as Inspect tasks: ``inspect eval value_retention/anima_2_2 --model-role grader=...``.
 
-In a clone, ``inspect eval adapters/inspect_tasks.py@anima_2_2`` runs the same task. Everything that can move a score
+In a clone, ``inspect eval adapters/inspect/tasks.py@anima_2_2`` runs the same task. Everything that can move a score
 is in `value_retention.tasks`. This module passes answers on and shows the scores.
 """
 
@@ -24,11 +24,11 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver, sys
 
 from value_retention.adapters.identity import model_identity
 from value_retention.adapters.judges import lexical
+from value_retention.adapters.judges.client import Judge, LexicalJudge, ModelJudge, make_judges
 from value_retention.adapters.judges.journal import Journal, open_journal
-from value_retention.adapters.judges.judging import Options, Tally, judge_answers, nothing_readable
-from value_retention.adapters.judges.models import Judge, LexicalJudge, ModelJudge, make_judges
-from value_retention.adapters.logs.inspect_logs import RECORD
+from value_retention.adapters.judges.run import Options, Tally, judge_answers, nothing_readable
 from value_retention.adapters.private import in_inspect_eval, inspect_sampling
+from value_retention.adapters.readers.inspect import RECORD
 from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, read_settings
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks.answers import Answer

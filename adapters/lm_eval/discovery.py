@@ -41,7 +41,7 @@ def _check_first(config):  # type: ignore[no-untyped-def]
 
     def process_tasks(self, *args, **kwargs):  # type: ignore[no-untyped-def]
         manager = original(self, *args, **kwargs)
-        from value_retention.adapters.lm_eval_command import check
+        from value_retention.adapters.lm_eval.command import check
 
         check(self, manager)
         return manager
@@ -57,11 +57,11 @@ def _end_well(harness):  # type: ignore[no-untyped-def]
         try:
             original(self, *args, **kwargs)
         except KeyboardInterrupt:
-            answers = sys.modules.get("value_retention.adapters.lm_eval_answers")
+            answers = sys.modules.get("value_retention.adapters.lm_eval.answers")
             if answers is None:
                 raise
             raise answers.interrupted() from None
-        if answers := sys.modules.get("value_retention.adapters.lm_eval_answers"):
+        if answers := sys.modules.get("value_retention.adapters.lm_eval.answers"):
             answers.exit_status()
 
     harness.HarnessCLI.execute = execute

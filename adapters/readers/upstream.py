@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from value_retention.adapters.logs.upstream_grades import (
+from value_retention.adapters.readers.upstream_grades import (
     SELF,
     UNKNOWN,
     logged_grades,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from value_retention.adapters.logs.capability import (
+from value_retention.adapters.readers.capability import (
     SampleMetric,
     TaskGroup,
     TaskSamples,
@@ -19,7 +19,7 @@ from value_retention.adapters.logs.capability import (
     mean_of,
     sum_and_size,
 )
-from value_retention.adapters.logs.lm_eval_logs import run_key
+from value_retention.adapters.readers.lm_eval import run_key
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json, text_hash
 

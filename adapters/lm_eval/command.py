@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from value_retention.adapters.lm_eval_answers import stop
-from value_retention.adapters.lm_eval_turns import require_template
+from value_retention.adapters.lm_eval.answers import stop
+from value_retention.adapters.lm_eval.turns import require_template
 from value_retention.tasks.definition import FILE
 from value_retention.tasks.errors import InputError
 
@@ -29,7 +29,7 @@ def check(config: Any, manager: Any) -> None:
     ours = [name for name in config.tasks if isinstance(name, str) and _is_ours(name, manager)]
     if not ours:
         return
-    from value_retention.adapters.lm_eval_pairs import PairsTask
+    from value_retention.adapters.lm_eval.pairs import PairsTask
 
     try:
         tasks = manager.load(ours)["tasks"]  # reads settings and data, and makes the judges

@@ -9,20 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from value_retention.adapters.logs.judged_logs import (
+from value_retention.adapters.readers.judged import (
     JudgedAnswer,
     JudgedEval,
     definition_of,
     record_of,
     worth,
 )
-from value_retention.adapters.logs.lm_eval_capability import (
+from value_retention.adapters.readers.lm_eval_capability import (
     results_beside,
     row_hash,
     sample_rows,
     task_aspects,
 )
-from value_retention.adapters.logs.upstream_grades import UNKNOWN
+from value_retention.adapters.readers.upstream_grades import UNKNOWN
 from value_retention.adapters.settings import public_args
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, DataInfo, JudgeInfo, RunInfo, canonical_json, text_hash

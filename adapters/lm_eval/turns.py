@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from value_retention.adapters.lm_eval_answers import AnswerStore
+from value_retention.adapters.lm_eval.answers import AnswerStore
 from value_retention.tasks.benchmark import Item
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import split_reasoning

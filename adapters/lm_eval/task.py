@@ -17,11 +17,11 @@ import datasets
 from lm_eval.api.task import ConfigurableTask
 
 from value_retention.adapters.identity import Identity, model_identity
-from value_retention.adapters.judges.judging import Options, Tally, judge_batch, nothing_readable
-from value_retention.adapters.judges.models import describe, make_judges
-from value_retention.adapters.lm_eval_answers import AnswerStore
-from value_retention.adapters.lm_eval_turns import Talk, converse, require_template
-from value_retention.adapters.sampling import engine_of, recorded_values, request_values
+from value_retention.adapters.judges.client import describe, make_judges
+from value_retention.adapters.judges.run import Options, Tally, judge_batch, nothing_readable
+from value_retention.adapters.lm_eval.answers import AnswerStore
+from value_retention.adapters.lm_eval.sampling import engine_of, recorded_values, request_values
+from value_retention.adapters.lm_eval.turns import Talk, converse, require_template
 from value_retention.adapters.settings import TRANSPORT_ARGS, public_args, read_settings
 from value_retention.adapters.truncation import output_judge
 from value_retention.tasks.answers import Answer

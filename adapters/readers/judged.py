@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from value_retention.adapters.logs.log_state import asked, log_aspects
-from value_retention.adapters.logs.upstream_grades import SELF, UNKNOWN
-from value_retention.adapters.logs.upstream_logs import scoring_settings
+from value_retention.adapters.readers.log_state import asked, log_aspects
+from value_retention.adapters.readers.upstream import scoring_settings
+from value_retention.adapters.readers.upstream_grades import SELF, UNKNOWN
 from value_retention.adapters.settings import SAMPLING_ARGS
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks import upstream

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from value_retention.adapters.logs.capability import SampleMetric, TaskSamples, is_figure, mean_of
-from value_retention.adapters.logs.inspect_logs import open_log
-from value_retention.adapters.logs.log_state import asked, log_aspects
+from value_retention.adapters.readers.capability import SampleMetric, TaskSamples, is_figure, mean_of
+from value_retention.adapters.readers.inspect import open_log
+from value_retention.adapters.readers.log_state import asked, log_aspects
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json, text_hash
 

@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 
+from value_retention.adapters.judges.client import Judge
 from value_retention.adapters.judges.journal import CallKey, Journal, Reply
 from value_retention.adapters.judges.lexical import on_scale
-from value_retention.adapters.judges.models import Judge
 from value_retention.adapters.settings import REPEAT
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.definition import benchmark_of
