@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from value_retention.tasks.benchmark import Item
+from value_retention.tasks.data import Dataset
 from value_retention.tasks.grading import derived, split_reasoning
-from value_retention.tasks.load import Dataset
+from value_retention.tasks.prompts import item_calls, words_hash
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo, RunInfo, text_hash, well_formed
-from value_retention.tasks.rubric import item_calls, words_hash
 from value_retention.tasks.scale import parser_name
 
 

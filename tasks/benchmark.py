@@ -113,7 +113,7 @@ class Benchmark:
     """Language of a row whose language is null. If None, null is an error."""
     cluster: Literal["id", "english_text", "column"]
     """Which questions are resampled together: those with one id (the translations of a question), those with one
-    English text (see `load.english_cluster`), or those with one value in `cluster_column`."""
+    English text (see `data.english_cluster`), or those with one value in `cluster_column`."""
     cluster_column: str
     row_problem: Literal["drop", "error"]
     """What happens to a row without a question or without a known dimension."""

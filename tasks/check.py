@@ -12,12 +12,12 @@ from typing import Any
 
 from value_retention.tasks import upstream
 from value_retention.tasks.benchmark import Benchmark
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.definition import benchmark_of, packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived, read_reply
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.prompts import Criterion, criteria_of
 from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, text_hash
-from value_retention.tasks.rubric import Criterion, criteria_of
 from value_retention.tasks.scale import Scale, parser_name
 
 TOLERANCE = 1e-9

@@ -421,7 +421,7 @@ def schema() -> dict[str, Any]:
 
 
 def read_definition(path: str | Path) -> Benchmark:
-    """Read a benchmark from its ``benchmark.yaml``. Its tables are read later (see `load.load`).
+    """Read a benchmark from its ``benchmark.yaml``. Its tables are read later (see `data.load`).
 
     Args:
         path: The file, or its folder.

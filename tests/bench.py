@@ -28,9 +28,9 @@ from value_retention.adapters.judges.client import make_judges
 from value_retention.adapters.judges.journal import CallKey, Journal, Reply, digest
 from value_retention.adapters.judges.run import Options, judge_answers, judge_batch, run_async
 from value_retention.tasks.answers import Answer
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.data import Dataset, load
+from value_retention.tasks.prompts import item_calls
 from value_retention.tasks.record import RunInfo
-from value_retention.tasks.rubric import item_calls
 
 TESTS = Path(__file__).parent
 

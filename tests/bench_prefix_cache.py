@@ -3,7 +3,7 @@
     .venv-vllm/bin/python tests/bench_prefix_cache.py
 
 A judge's prompt starts with question and answer, and ends with a criterion. The calls of one answer follow
-each other (`value_retention.tasks.rubric.judge_calls`), so a server can take their common prefix from its
+each other (`value_retention.tasks.prompts.judge_calls`), so a server can take their common prefix from its
 cache. This script sends the judge prompts of the bundled items, with answers of 1,200 tokens, to a fresh server
 in that order, and then shuffled to another fresh server. The cache holds a few dozen prompts, as a real judge's
 cache holds a part of a run. The model is tiny and untrained: the share of tokens from the cache holds for any
@@ -26,8 +26,8 @@ from typing import Any
 from helpers import ANIMA_2_2
 from vllm_server import VllmServer, vllm_server
 
-from value_retention.tasks.load import Dataset, load
-from value_retention.tasks.rubric import judge_calls
+from value_retention.tasks.data import Dataset, load
+from value_retention.tasks.prompts import judge_calls
 from value_retention.train.tiny import make_tiny, sample_texts
 
 CONTEXT = 8192

@@ -13,7 +13,7 @@ from pathlib import Path
 from helpers import ANIMA_2_2, MORU
 
 from value_retention.analysis.planning.plan import CountTokens, plan
-from value_retention.tasks.load import load
+from value_retention.tasks.data import load
 
 
 def counter(name: str) -> CountTokens:

@@ -21,8 +21,8 @@ import forked
 import pytest
 
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item
+from value_retention.tasks.data import Dataset
 from value_retention.tasks.definition import packaged
-from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import DataInfo, GradeRecord, RunInfo
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -22,10 +22,10 @@ from value_retention.analysis.planning.contamination.passages import N, read_pas
 from value_retention.analysis.planning.contamination.rows import texts_of
 from value_retention.analysis.planning.contamination.words import tokens
 from value_retention.tasks.benchmark import Dimension, Item
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.definition import find_benchmark, packaged
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import Dataset, load
-from value_retention.tasks.rubric import guiding_question, variable_sets
+from value_retention.tasks.prompts import guiding_question, variable_sets
 from value_retention.train.data import SAMPLES
 
 LOOKALIKE = str.maketrans("aceiopxyABCEHKMOPTX", "асеіорхуАВСЕНКМОРТХ")

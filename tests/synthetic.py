@@ -15,8 +15,8 @@ from functools import cache
 import numpy as np
 
 from value_retention.analysis.stats.cluster import Floats
+from value_retention.tasks.data import english_cluster
 from value_retention.tasks.grading import derived
-from value_retention.tasks.load import english_cluster
 from value_retention.tasks.record import (
     AnswerRecord,
     DataInfo,

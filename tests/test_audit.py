@@ -21,9 +21,9 @@ from value_retention.analysis.audit.spec import checked_audit
 from value_retention.analysis.audit.steps import STEP, answer_steps
 from value_retention.analysis.cli import cli
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.data import Dataset, load
+from value_retention.tasks.prompts import judge_calls
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo
-from value_retention.tasks.rubric import judge_calls
 
 # A candidate that lost the value, and servers whose every answer and grade differs a little.
 PLANTED = """

@@ -39,10 +39,10 @@ from value_retention.analysis.stats.misclassification import (
 )
 from value_retention.analysis.stats.tipping import Tipping, tipping
 from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.data import load
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import load
+from value_retention.tasks.prompts import judge_calls
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo, RunInfo, canonical_json
-from value_retention.tasks.rubric import judge_calls
 
 # -- the correction -----------------------------------------------------------------------------------------
 

@@ -21,8 +21,8 @@ from value_retention.analysis.runs.load import load_runs
 from value_retention.analysis.runs.scores import reduce_run
 from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.data import load
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord
 
 OWN = [0.1 + 0.05 * (n % 9) for n in range(24)]

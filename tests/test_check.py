@@ -19,10 +19,10 @@ from value_retention.analysis.runs.scores import reduce_run
 from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.check import checked
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.prompts import judge_calls
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo, text_hash
-from value_retention.tasks.rubric import judge_calls
 
 Value = dict[str, Any]
 PANEL = (JudgeInfo("a"), JudgeInfo("b"))

@@ -24,9 +24,9 @@ from value_retention.analysis.report.console import print_result
 from value_retention.analysis.report.export import latex
 from value_retention.analysis.runs.identity import identity_of
 from value_retention.analysis.runs.scores import reduce_run
+from value_retention.tasks.data import load
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
-from value_retention.tasks.load import load
 from value_retention.tasks.record import DroppedRow, RunInfo
 
 

@@ -15,7 +15,7 @@ from value_retention.adapters.judges.connections import MOST, START, Connections
 from value_retention.adapters.judges.journal import Journal
 from value_retention.adapters.judges.run import Options, judge_batch
 from value_retention.tasks.answers import Answer
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.data import Dataset, load
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,9 @@ from value_retention.analysis.planning.contamination.passages import (
 )
 from value_retention.analysis.planning.contamination.rows import streams, texts_of
 from value_retention.analysis.planning.contamination.words import tokens
+from value_retention.tasks.data import load
 from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import load
 from value_retention.train.data import SAMPLES
 from value_retention.train.rows import Report, Rows
 
@@ -409,7 +409,7 @@ def test_planted_questions_and_rubrics_of_the_benchmark_are_found() -> None:
 
 def folder_of_samples(place: Path) -> Path:
     """Copy the sample items into a data folder, which counts as the benchmark."""
-    from value_retention.tasks.load import SAMPLE
+    from value_retention.tasks.data import SAMPLE
 
     shutil.copytree(SAMPLE, place)
     return place

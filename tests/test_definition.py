@@ -22,6 +22,7 @@ from value_retention.analysis.judges.draw import draw
 from value_retention.analysis.runs.load import Run
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.check import checked
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.definition import (
     FIELDS,
     benchmark_of,
@@ -31,9 +32,8 @@ from value_retention.tasks.definition import (
     schema,
 )
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.prompts import asked, judge_calls
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo, RunInfo
-from value_retention.tasks.rubric import asked, judge_calls
 from value_retention.tasks.scale import CORRECT, Scale, instructions, parse_grade, parser_name
 
 RUN = RunInfo("lm_eval", "0", "model")

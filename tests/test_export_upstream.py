@@ -36,9 +36,9 @@ from helpers import (
 from value_retention.adapters.readers.lm_eval import read_samples
 from value_retention.analysis.exchange.upstream.export import TABLE, export, exported, main
 from value_retention.tasks.benchmark import Table
+from value_retention.tasks.data import SAMPLE
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
-from value_retention.tasks.load import SAMPLE
 from value_retention.tasks.record import AnswerRecord
 from value_retention.tasks.tables import folder_rows
 

@@ -12,9 +12,9 @@ from helpers import ANIMA_2_2, MORU, real_rows
 
 from value_retention.adapters.inspect.tasks import anima_2_2
 from value_retention.tasks import upstream
+from value_retention.tasks.data import load, load_for_run
 from value_retention.tasks.definition import packaged_prompts
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import load, load_for_run
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
 import update

@@ -17,6 +17,7 @@ from inspect_evals.moru.metrics import overall_mean as moru_overall_mean
 
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import Dimension, Item
+from value_retention.tasks.data import Dataset
 from value_retention.tasks.grading import (
     aggregate_metric,
     benchmark_scores,
@@ -27,7 +28,6 @@ from value_retention.tasks.grading import (
     questions_of,
     split_reasoning,
 )
-from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, JudgeInfo
 
 WEIGHTS = {"Care": 1.0, "Scope": 3.0, "Doubt": 0.5}

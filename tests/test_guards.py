@@ -32,7 +32,7 @@ from value_retention.analysis.runs.guards import (
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.load import load
+from value_retention.tasks.data import load
 from value_retention.tasks.record import AnswerRecord
 
 LOOP = "The animal may feel pain. "

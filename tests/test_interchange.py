@@ -23,8 +23,8 @@ from value_retention.analysis.cli import cli
 from value_retention.analysis.exchange.every_eval_ever import WITHHELD
 from value_retention.tasks.benchmark import joint_revision
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.prompts import words_hash
 from value_retention.tasks.record import AnswerRecord, DataInfo, JudgeInfo
-from value_retention.tasks.rubric import words_hash
 
 VALIDATOR = os.environ.get("EVERY_EVAL_EVER") or shutil.which("every_eval_ever")
 """The command of the package every-eval-ever 0.3.0. It needs Python 3.12, so it lives in its own environment."""

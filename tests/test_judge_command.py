@@ -23,8 +23,8 @@ from value_retention.analysis.planning.spending import Budget, Price, read_price
 from value_retention.analysis.runs.load import gaps, load_runs, read_records
 from value_retention.tasks.answers import Answer, make_record
 from value_retention.tasks.benchmark import Benchmark
+from value_retention.tasks.data import load
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, canonical_json
 
 JUDGE = "lab/judge"

@@ -17,10 +17,10 @@ from value_retention.adapters.judges.client import LexicalJudge
 from value_retention.adapters.judges.journal import Journal, Reply
 from value_retention.adapters.judges.run import Options, judge_answers, nothing_readable, run_async
 from value_retention.tasks.answers import Answer
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.prompts import item_calls
 from value_retention.tasks.record import AnswerRecord, JudgeInfo
-from value_retention.tasks.rubric import item_calls
 
 Turn = Callable[[str, int], str | Reply | None]
 """Prompt and number of the call for it (from 0) to a reply; None is a fault."""

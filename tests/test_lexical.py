@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from value_retention.adapters.judges.lexical import indicator_phrases, lexical_reply
-from value_retention.tasks.load import load
+from value_retention.tasks.data import load
 from value_retention.tasks.scale import parse_grade
 
 INDICATORS = (

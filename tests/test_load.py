@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from helpers import ANIMA_2_2, MORU, REAL, anima_rows, moru_rows, real_rows, write_anima, write_moru
 
+from value_retention.tasks.data import Dataset, english_cluster, load
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import is_english
-from value_retention.tasks.load import Dataset, english_cluster, load
-from value_retention.tasks.rubric import item_calls
+from value_retention.tasks.prompts import item_calls
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_an_edited_folder_is_read_anew_with_another_hash(tmp_path: Path) -> None
 def test_equal_content_has_an_equal_hash_wherever_it_was_read(tmp_path: Path, anima: Dataset) -> None:
     import shutil
 
-    from value_retention.tasks.load import SAMPLE
+    from value_retention.tasks.data import SAMPLE
 
     copied = load(ANIMA_2_2, str(shutil.copytree(SAMPLE, tmp_path / "copy")))
     assert copied.items == anima.items

@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from helpers import ROOT, Row, write_rows
 
 from value_retention.analysis.cli import cli
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.definition import read_definition, schema
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import Dataset, load
 
 EXAMPLES = ROOT / "docs" / "examples"
 ROWS: list[Row] = [

@@ -33,9 +33,9 @@ from inspect_ai.log import read_eval_log
 
 from value_retention.adapters.readers.inspect import read_log
 from value_retention.analysis.cli import cli
+from value_retention.tasks.data import load
 from value_retention.tasks.definition import read_definition
 from value_retention.tasks.grading import benchmark_scores, questions_of
-from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord
 
 pytestmark = pytest.mark.slow

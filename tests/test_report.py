@@ -29,9 +29,9 @@ from value_retention.analysis.report.export import tex
 from value_retention.analysis.report.plots.comparison import file_name, file_names, save_plots
 from value_retention.analysis.report.plots.groups import judges
 from value_retention.analysis.report.sections import judge_tables
+from value_retention.tasks.data import load
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived
-from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo
 
 FIGURE = re.compile(r"[+−]?\d+\.\d")

@@ -14,8 +14,7 @@ from inspect_evals.anima.types import AnimaDimension
 from inspect_evals.moru.scorer import PER_DIMENSION_PROMPT as MORU_PROMPT
 
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item
-from value_retention.tasks.record import text_hash
-from value_retention.tasks.rubric import (
+from value_retention.tasks.prompts import (
     ceiling_system_prompt,
     guiding_question,
     item_calls,
@@ -23,6 +22,7 @@ from value_retention.tasks.rubric import (
     judge_prompt,
     variable_sets,
 )
+from value_retention.tasks.record import text_hash
 
 HOSTILE = [
     "{",

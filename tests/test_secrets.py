@@ -31,8 +31,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from value_retention.analysis.cli import cli
+from value_retention.tasks.data import load
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import load
 from value_retention.tasks.record import AnswerRecord, JudgeInfo
 from value_retention.tasks.text import REDACTED, clean_logger, printable, redacted, without_keys
 

@@ -33,9 +33,9 @@ from value_retention.analysis.cli import cli
 from value_retention.analysis.report.grades import COLUMNS, grades_table, score_tables, write_table
 from value_retention.analysis.runs.load import Run, load_runs, parts_in_order
 from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived
-from value_retention.tasks.load import Dataset, load
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo
 
 TIME = "2026-01-02T03-04-05.000000"

@@ -132,7 +132,7 @@ def test_a_hub_data_set_without_a_commit_is_refused(spec: str) -> None:
 def test_an_unreachable_hub_with_an_empty_cache_says_how_to_use_a_folder(tmp_path: Path) -> None:
     script = (
         "from value_retention.tasks.definition import packaged\n"
-        "from value_retention.tasks.load import load\n"
+        "from value_retention.tasks.data import load\n"
         "from value_retention.tasks.errors import InputError\n"
         "for benchmark in packaged().values():\n"
         "    try: load(benchmark)\n"

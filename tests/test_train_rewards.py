@@ -113,7 +113,7 @@ def test_no_module_of_train_imports_another_folder_or_runs_anything() -> None:
 def test_a_reward_cannot_import_the_benchmarks(tmp_path: Path) -> None:
     (tmp_path / "sly.py").write_text(
         "def reward(prompts, completions, **_):\n"
-        "    from value_retention.tasks.load import load\n"
+        "    from value_retention.tasks.data import load\n"
         "    return [1.0 for _ in prompts]\n"
     )
     code = (

@@ -33,12 +33,12 @@ from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, read_setti
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import Item
+from value_retention.tasks.data import Dataset, load_for_run
 from value_retention.tasks.definition import benchmark_of, find_benchmark
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import benchmark_scores, questions_of, split_reasoning
-from value_retention.tasks.load import Dataset, load_for_run
+from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, literal
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
-from value_retention.tasks.rubric import CEILING_NOTE, ceiling_system_prompt, literal
 from value_retention.tasks.text import clean_logger, printable
 
 logger = clean_logger(__name__)

@@ -12,11 +12,11 @@ from value_retention.adapters.judges.run import Options, judge_batch
 from value_retention.adapters.readers.upstream_grades import UNKNOWN
 from value_retention.adapters.settings import REPEAT, SCORING_ARGS
 from value_retention.tasks.answers import Answer
+from value_retention.tasks.data import Dataset, load_for_run
 from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import Dataset, load_for_run
+from value_retention.tasks.prompts import words_hash
 from value_retention.tasks.record import AnswerRecord, canonical_json
-from value_retention.tasks.rubric import words_hash
 
 Panel = tuple[tuple[str, ...], dict[str, Any]]
 """Judge names, and their settings (`judge_args`)."""

@@ -18,12 +18,12 @@ from value_retention.adapters.judges.journal import CallKey, Journal, Reply
 from value_retention.adapters.judges.lexical import on_scale
 from value_retention.adapters.settings import REPEAT
 from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.data import Dataset
 from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import read_reply
-from value_retention.tasks.load import Dataset
+from value_retention.tasks.prompts import JudgeCall, indicators_of, item_calls, judge_calls
 from value_retention.tasks.record import CUT, AnswerRecord, GradeRecord, RunInfo
-from value_retention.tasks.rubric import JudgeCall, indicators_of, item_calls, judge_calls
 from value_retention.tasks.scale import Scale, why_unreadable
 from value_retention.tasks.text import printable
 

@@ -26,13 +26,13 @@ from value_retention.adapters.settings import TRANSPORT_ARGS, public_args, read_
 from value_retention.adapters.truncation import output_judge
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import Benchmark
+from value_retention.tasks.data import Dataset, load_for_run
 from value_retention.tasks.definition import packaged, read_definition
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import aggregate_metric, metric_values, question_scores
 from value_retention.tasks.languages import is_english, language_tag
-from value_retention.tasks.load import Dataset, load_for_run
+from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, item_calls
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, RunInfo, caveats
-from value_retention.tasks.rubric import CEILING_NOTE, ceiling_system_prompt, item_calls
 from value_retention.tasks.text import clean_logger
 
 logger = clean_logger("lm_eval.value_retention")

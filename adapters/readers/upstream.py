@@ -27,11 +27,12 @@ from value_retention.adapters.settings import SAMPLING_ARGS, SCORING_ARGS
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks import upstream
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item, Table
+from value_retention.tasks.data import Dataset, english_cluster
 from value_retention.tasks.definition import packaged, packaged_prompts
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import derived
 from value_retention.tasks.languages import UNDETERMINED, language_tag
-from value_retention.tasks.load import Dataset, english_cluster
+from value_retention.tasks.prompts import words_hash
 from value_retention.tasks.record import (
     AnswerRecord,
     DataInfo,
@@ -42,7 +43,6 @@ from value_retention.tasks.record import (
     text_hash,
     well_formed,
 )
-from value_retention.tasks.rubric import words_hash
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample

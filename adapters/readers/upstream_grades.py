@@ -15,11 +15,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from value_retention.tasks.benchmark import Item
+from value_retention.tasks.data import Dataset
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import dimension_scores
-from value_retention.tasks.load import Dataset
+from value_retention.tasks.prompts import (
+    Criterion,
+    criteria_of,
+    guiding_question,
+    judge_prompt,
+    variable_sets,
+)
 from value_retention.tasks.record import CUT, MEAN, GradeRecord, JudgeInfo, text_hash, well_formed
-from value_retention.tasks.rubric import Criterion, criteria_of, guiding_question, judge_prompt, variable_sets
 from value_retention.tasks.scale import parse_grade
 
 if TYPE_CHECKING:

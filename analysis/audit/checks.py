@@ -8,8 +8,8 @@ from value_retention.analysis.audit.spec import TASKS, Audit, Model
 from value_retention.analysis.audit.steps import CHAT
 from value_retention.analysis.runs.load import load_runs
 from value_retention.analysis.runs.scores import RunScores, reduce_run
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import Dataset, load
 
 
 def check_audit(audit: Audit) -> list[Dataset]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from value_retention.analysis.audit.spec import Audit
 from value_retention.analysis.planning.plan import estimate_tokens, plan
-from value_retention.tasks.load import Dataset
+from value_retention.tasks.data import Dataset
 
 ANSWER_TOKENS = 600
 """Assumed tokens of an answer, as in `value-retention plan`."""

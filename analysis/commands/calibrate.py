@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from value_retention.analysis.judges.differences import RunDifference
     from value_retention.analysis.runs.load import Run
     from value_retention.analysis.stats.misclassification import Difference
-    from value_retention.tasks.load import Dataset
+    from value_retention.tasks.data import Dataset
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -118,8 +118,8 @@ def _draw(runs: Sequence[Run], count: int, seed: int, data: str | None, output: 
 
 
 def _datasets(runs: Sequence[Run], data: str | None) -> dict[str, Dataset]:
+    from value_retention.tasks.data import load
     from value_retention.tasks.definition import benchmark_of
-    from value_retention.tasks.load import load
 
     sources = {record.benchmark: record for run in runs for record in run.records}
     found = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from value_retention.tasks.load import Dataset
+    from value_retention.tasks.data import Dataset
     from value_retention.tasks.scale import Scale
 
 
@@ -26,8 +26,8 @@ def command(benchmark: str | None, data: str, as_schema: bool) -> None:
     questions and judge calls, and grades three invented answers with the judge `lexical`. Errors name the line of
     the file.
     """
+    from value_retention.tasks.data import load_for_run
     from value_retention.tasks.definition import find_benchmark, schema
-    from value_retention.tasks.load import load_for_run
 
     if as_schema:
         click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
@@ -98,7 +98,7 @@ def _show_replies(scale: Scale) -> None:
 
 
 def _show_calls(dataset: Dataset, benchmark: str, data: str) -> None:
-    from value_retention.tasks.rubric import item_calls
+    from value_retention.tasks.prompts import item_calls
     from value_retention.tasks.text import printable
 
     calls = sum(item_calls(dataset, item) for item in dataset.items)

@@ -325,7 +325,7 @@ def _judge(
     from value_retention.adapters.judges.client import describe, make_judges
     from value_retention.adapters.judges.rejudge import answers_of, dataset_of, rejudge
     from value_retention.adapters.judges.run import Options
-    from value_retention.tasks.rubric import item_calls
+    from value_retention.tasks.prompts import item_calls
 
     names, args = panel
     judges = make_judges(names, args, single_loop=True)

@@ -49,8 +49,8 @@ def command(
     """
     from value_retention.analysis.authoring.columns import DIMENSIONS, QUESTIONS, read_table
     from value_retention.analysis.authoring.folder import NewBenchmark, write
+    from value_retention.tasks.data import load
     from value_retention.tasks.definition import FILE, read_definition
-    from value_retention.tasks.load import load
 
     chosen = _chosen(columns, QUESTIONS)
     other, required = ("rubric", ("question",)) if dimensions else ("dimensions", ("question", "rubric"))

@@ -22,8 +22,8 @@ from value_retention.analysis.report.export import json_text, writing
 from value_retention.analysis.runs.align import NORMALIZED, OVERALL
 from value_retention.analysis.runs.identity import SAMPLING_NAMES
 from value_retention.tasks.definition import benchmark_of
+from value_retention.tasks.prompts import template_of, words_hash
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, canonical_json
-from value_retention.tasks.rubric import template_of, words_hash
 
 SCHEMA_VERSION = "0.3.0"
 WITHHELD = "[withheld: the benchmark's data are gated]"

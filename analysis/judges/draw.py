@@ -13,11 +13,11 @@ import numpy as np
 from value_retention.analysis.judges.labels import COLUMNS, require_pass_or_fail
 from value_retention.analysis.judges.matching import Target
 from value_retention.analysis.runs.load import Run
+from value_retention.tasks.data import Dataset
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import is_english
-from value_retention.tasks.load import Dataset
+from value_retention.tasks.prompts import guiding_question
 from value_retention.tasks.record import AnswerRecord, canonical_json
-from value_retention.tasks.rubric import guiding_question
 
 
 @dataclass(frozen=True, order=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from value_retention.tasks.benchmark import Item
-from value_retention.tasks.load import Dataset
-from value_retention.tasks.rubric import judge_calls
+from value_retention.tasks.data import Dataset
+from value_retention.tasks.prompts import judge_calls
 
 CountTokens = Callable[[str], float]
 

@@ -26,8 +26,8 @@ from typing import Any
 from click.testing import CliRunner
 
 from value_retention.analysis.cli import cli
+from value_retention.tasks.data import english_cluster
 from value_retention.tasks.grading import derived
-from value_retention.tasks.load import english_cluster
 from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, JudgeInfo, RunInfo, text_hash
 
 HERE = Path(__file__).parent

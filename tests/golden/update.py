@@ -13,10 +13,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.definition import packaged
-from value_retention.tasks.load import Dataset, load
+from value_retention.tasks.prompts import judge_calls
 from value_retention.tasks.record import text_hash
-from value_retention.tasks.rubric import judge_calls
 
 FILE = Path(__file__).with_name("prompts.json")
 ROWS = os.environ.get("VALUE_RETENTION_TEST_ROWS")

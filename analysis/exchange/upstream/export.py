@@ -17,9 +17,9 @@ from pathlib import Path
 from string import Template
 
 from value_retention.tasks.benchmark import Benchmark, Table
+from value_retention.tasks.data import load
 from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import load
 
 TEMPLATES = Path(__file__).parent
 TABLE = "lm_eval/tasks/README.md"

@@ -11,8 +11,8 @@ from typing import Literal
 
 from value_retention.analysis.planning.contamination.words import tokens
 from value_retention.tasks.benchmark import Table
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.definition import find_benchmark, packaged
-from value_retention.tasks.load import Dataset, load
 
 Kind = Literal["question", "translation", "rubric"]
 KINDS: tuple[Kind, ...] = ("question", "translation", "rubric")
@@ -77,7 +77,7 @@ def read_passages(data: str, benchmarks: Iterable[str]) -> tuple[list[Passage], 
     """Read every question of the benchmarks in every language, its English translation, and the rubrics.
 
     Args:
-        data: ``hub``, ``sample`` or a folder, as in `value_retention.tasks.load.load`.
+        data: ``hub``, ``sample`` or a folder, as in `value_retention.tasks.data.load`.
         benchmarks: Names, or paths of definitions.
 
     Raises:

@@ -10,8 +10,8 @@ from itertools import product
 
 from value_retention.tasks import upstream
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item
+from value_retention.tasks.data import Dataset
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.load import Dataset
 from value_retention.tasks.record import text_hash
 from value_retention.tasks.scale import instructions
 
