@@ -21,17 +21,11 @@ from value_retention.adapters.judges.rejudge import answers_of
 from value_retention.adapters.truncation import output_judge, truncated_by_length, truncated_by_reason
 from value_retention.analysis.cli import cli
 from value_retention.analysis.effects.compare import compare_pairs
-from value_retention.analysis.runs.guards import (
-    GUARDS,
-    answer_marks,
-    marks_of,
-    refuses,
-    repetition,
-    speaks_another,
-)
+from value_retention.analysis.runs.guards import GUARDS, marks_of
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.checks import answer_marks, refuses, repetition, speaks_another
 from value_retention.tasks.data import load
 from value_retention.tasks.record import AnswerRecord
 

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from value_retention.analysis.runs.guards import GUARDS, WORD, answer_marks
+from value_retention.analysis.runs.guards import GUARDS
 from value_retention.analysis.runs.identity import check_comparable, differences, identity_of
 from value_retention.analysis.runs.load import Run, is_ceiling
+from value_retention.tasks.checks import WORD, answer_marks
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.pairs import Messages, Pair, Side, pair_hash
 from value_retention.tasks.record import AnswerRecord, well_formed
