@@ -1,17 +1,65 @@
-"""From a model's text to a record. The only place that makes an `AnswerRecord`, apart from the log readers."""
+"""From a model's text to a record. The only place that makes an `AnswerRecord`, for readers of foreign logs too."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from value_retention.tasks.benchmark import Item
+from value_retention.tasks.checks import check_answer
 from value_retention.tasks.data import Dataset
 from value_retention.tasks.grading import derived, split_reasoning
-from value_retention.tasks.prompts import item_calls, words_hash
-from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo, RunInfo, text_hash, well_formed
+from value_retention.tasks.prompts import words_hash
+from value_retention.tasks.record import (
+    UNKNOWN,
+    AnswerRecord,
+    DataInfo,
+    GradeRecord,
+    JudgeInfo,
+    RunInfo,
+    text_hash,
+    well_formed,
+)
 from value_retention.tasks.scale import parser_name
+
+
+@dataclass(frozen=True)
+class Design:
+    """What all answers to a benchmark in one run have in common, besides the `RunInfo`.
+
+    Attributes:
+        benchmark: Its name.
+        version: Its version.
+        data: Origin of the questions.
+        weights: Weight of each dimension. One that is not there weighs 1.
+        parser: Name of the grade parser.
+        rubric_hash: Hash of the judge prompt before anything is filled in.
+        definition: The benchmark's definition, if it is not of this package.
+    """
+
+    benchmark: str
+    version: str
+    data: DataInfo
+    weights: Mapping[str, float]
+    parser: str
+    rubric_hash: str = UNKNOWN
+    definition: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Design:
+        """The design of a run on our own data."""
+        benchmark = dataset.benchmark
+        return cls(
+            benchmark.name,
+            benchmark.version,
+            dataset.info,
+            {name: dimension.weight for name, dimension in dataset.dimensions.items()},
+            parser_name(benchmark.scale),
+            words_hash(benchmark, dataset.prompt_revision),
+            json.loads(benchmark.definition) if benchmark.definition else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -22,8 +70,7 @@ class Answer:
     epoch: int
     """From 1."""
     text: str
-    reasoning: str | None
-    text_hash: str
+    reasoning: str | None = None
     truncated: bool | None = None
     """Whether the token limit cut the output. None if unknown."""
     turns: tuple[str, ...] = ()
@@ -43,32 +90,35 @@ class Answer:
         text, reasoning = split_reasoning(
             well_formed(written), [well_formed(thought) for thought in thoughts]
         )
-        before = tuple(well_formed(turn) for turn in turns)
-        return cls(item, epoch, text, reasoning, text_hash(text), truncated, before)
+        return cls(item, epoch, text, reasoning, truncated, tuple(map(well_formed, turns)))
 
 
 def make_record(
-    dataset: Dataset,
+    design: Design,
     answer: Answer,
     judges: Sequence[JudgeInfo],
     grades: Sequence[GradeRecord],
     run: RunInfo,
+    expected: int | None = None,
+    criteria: Mapping[str, str] | None = None,
 ) -> AnswerRecord:
     """Make the record of one answer.
 
     Args:
-        dataset: The dataset of the item.
+        design: What it shares with the other answers of the run.
         answer: The answer.
         judges: The panel. Empty if the answer is saved and judged later.
         grades: One per judge and call, ordered by call, then by judge.
         run: The harness, the model and the sampling settings.
+        expected: Number of grades that there should be, if it is not the number of `grades`.
+        criteria: Texts of the criteria by their hashes.
     """
     item = answer.item
-    weights = {name: dataset.dimensions[name].weight for name in item.dimensions}
+    weights = {name: design.weights.get(name, 1.0) for name in item.dimensions}
     return AnswerRecord(
-        benchmark=dataset.benchmark.name,
-        benchmark_version=dataset.benchmark.version,
-        data=dataset.info,
+        benchmark=design.benchmark,
+        benchmark_version=design.version,
+        data=design.data,
         item=item.id,
         cluster=item.cluster,
         language=item.language,
@@ -79,17 +129,18 @@ def make_record(
         question=item.question,
         answer=answer.text,
         reasoning=answer.reasoning,
-        answer_hash=answer.text_hash,
+        answer_hash=text_hash(answer.text),
         dimensions=item.dimensions,
         weights=weights,
-        parser=parser_name(dataset.benchmark.scale),
+        parser=design.parser,
         judges=tuple(judges),
-        grades_expected=item_calls(dataset, item) * len(judges),
+        grades_expected=len(grades) if expected is None else expected,
         grades=tuple(grades),
         run=run,
-        rubric_hash=words_hash(dataset.benchmark, dataset.prompt_revision),
-        truncated=answer.truncated,
-        definition=json.loads(dataset.benchmark.definition) if dataset.benchmark.definition else None,
+        rubric_hash=design.rubric_hash,
+        checks=check_answer(answer.text, item.language, answer.truncated),
+        criteria=dict(criteria) if criteria else None,
+        definition=dict(design.definition) if design.definition else None,
         turns=answer.turns or None,
         **derived(item.dimensions, weights, grades, judged=bool(judges)),
     )

@@ -15,9 +15,9 @@ from value_retention.tasks.benchmark import Benchmark
 from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.definition import benchmark_of, packaged
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import derived, read_reply
+from value_retention.tasks.grading import Reading, derived, read_reply
 from value_retention.tasks.prompts import Criterion, criteria_of
-from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, text_hash
+from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, criterion_hash, text_hash
 from value_retention.tasks.scale import Scale, parser_name
 
 TOLERANCE = 1e-9
@@ -68,7 +68,7 @@ def _benchmark(record: AnswerRecord, where: str) -> Benchmark:
 
 
 def _check_answer(record: AnswerRecord, where: str) -> None:
-    """Check epoch, weights, and the hash of the answer."""
+    """Check epoch, weights, and what is said of texts: hashes, and whether the answer is empty."""
     if record.epoch < 1:
         raise _refuse("epoch out of range", where, record.epoch, "1 or more")
     if (digest := text_hash(record.answer)) != record.answer_hash:
@@ -76,6 +76,13 @@ def _check_answer(record: AnswerRecord, where: str) -> None:
         raise _refuse(
             "the answer has changed since it was judged", where, f"a text with hash {digest[:12]}", expected
         )
+    if record.checks and record.checks.empty == bool(record.answer.strip()):
+        raise _refuse(
+            "the check of the answer is wrong", where, f"empty {record.checks.empty}", "the answer's own"
+        )
+    for digest, text in (record.criteria or {}).items():
+        if criterion_hash(text) != digest:
+            raise _refuse("a criterion has changed", where, f"hash {criterion_hash(text)}", digest)
     names = set(record.dimensions)
     if len(names) != len(record.dimensions) or record.weights.keys() != names:
         found = f"dimensions {', '.join(record.dimensions)}; weights of {', '.join(record.weights)}"
@@ -122,19 +129,25 @@ def _rereads(scale: Scale, parser: str) -> bool:
 
 
 def _check_grades(record: AnswerRecord, scale: Scale, rereads: bool, where: str) -> None:
-    """Check grades against outcomes, and with `rereads` against the rationales."""
+    """Check grades against outcomes and raw grades, and with `rereads` against the rationales."""
     offered = (*scale.values, None)
     for grade in record.grades:
-        outcome, value = grade.outcome, grade.grade
+        found = Reading(grade.outcome, grade.raw, grade.grade)
+        expected = found
         if rereads:
-            outcome, value = read_reply(grade.rationale, grade.stop_reason, scale)
+            expected = read_reply(grade.rationale, grade.stop_reason, scale)
+        elif grade.raw is not None:
+            expected = Reading("graded", grade.raw, dict(scale.worth).get(grade.raw))
+        value = expected.worth
         if (value is None) == (grade.outcome == "graded") or grade.grade != value or value not in offered:
-            raise _bad_grade(grade, outcome, value, offered, where)
-        if grade.outcome != outcome:
+            raise _bad_grade(grade, expected.outcome, value, offered, where)
+        if found != expected and (grade.raw is not None or found[::2] != expected[::2]):
             reply = "missing" if grade.rationale is None else "present"
-            found = f"outcome {grade.outcome}, rationale {reply}, stop reason {grade.stop_reason}"
             raise _refuse(
-                "outcome and rationale do not match", _of(grade, where), found, f"outcome {outcome}"
+                "outcome and rationale do not match",
+                _of(grade, where),
+                f"outcome {grade.outcome}, grade {grade.raw}, rationale {reply}, stop reason {grade.stop_reason}",
+                f"outcome {expected.outcome}, grade {expected.raw}",
             )
 
 

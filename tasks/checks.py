@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from value_retention.tasks.languages import ENGLISH, TAGS
+from value_retention.tasks.record import AnswerChecks
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -55,20 +56,37 @@ with such words go on to answer."""
 
 
 @lru_cache(maxsize=64)
-def answer_marks(answer: str, language: str) -> tuple[bool, bool | None, bool | None, bool | None]:
-    """Whether an answer is empty, repetitive, refusing, and in another language. None: not known.
+def check_answer(answer: str, language: str, truncated: bool | None = None) -> AnswerChecks:
+    """Check an answer.
 
     Args:
         answer: Without reasoning.
         language: BCP-47 tag of the question.
+        truncated: Whether the token limit cut the output, if the harness tells.
     """
     text = answer.strip()
     if not text:
-        return True, None, None, None
+        return AnswerChecks(truncated, True, None, None, None)
     share = repetition(text)
     repeats = None if share is None else share >= REPEATED
     # A loop of a few words says nothing about the language.
-    return False, repeats, refuses(text, language), None if repeats else speaks_another(text, language)
+    written = None if repeats else language_of(text, language)
+    return AnswerChecks(truncated, False, repeats, refuses(text, language), written)
+
+
+def speaks_another(written: str | None, language: str) -> bool | None:
+    """Whether an answer is in another language than its question. None: not known.
+
+    Args:
+        written: Language of the answer (`AnswerChecks.language`).
+        language: BCP-47 tag of the question.
+    """
+    return None if written is None else written not in _alike(language)
+
+
+def _alike(language: str) -> set[str] | frozenset[str]:
+    primary = language.partition("-")[0]
+    return next((group for group in ALIKE if primary in group), {primary})
 
 
 def repetition(text: str) -> float | None:
@@ -108,19 +126,22 @@ def refuses(text: str, language: str) -> bool | None:
 _NOT_PROSE = re.compile(r"```.*?(```|\Z)|`[^`\n]*`|https?://\S+", re.S)
 
 
-def speaks_another(text: str, language: str) -> bool | None:
-    """Whether the text is in another language than the question. None: too short, or an unknown language."""
-    primary = language.partition("-")[0]
+def language_of(text: str, language: str) -> str | None:
+    """Language of a text. None: too short, or the question's language is not one that can be identified.
+
+    Args:
+        text: An answer.
+        language: BCP-47 tag of its question.
+    """
     prose = _NOT_PROSE.sub(" ", text)
     start = max((len(prose) - LONGEST) // 2, 0)
     part = prose[start : start + LONGEST]
     if sum(map(str.isalpha, part)) < SHORTEST:
         return None
     identifier = _identifier()
-    own = next((group for group in ALIKE if primary in group), {primary})
-    if own.isdisjoint(identifier.nb_classes):
+    if _alike(language).isdisjoint(identifier.nb_classes):
         return None
-    return identifier.classify(part)[0] not in own
+    return str(identifier.classify(part)[0])
 
 
 @cache

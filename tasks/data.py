@@ -17,7 +17,7 @@ from value_retention.tasks.definition import packaged_prompts
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import TAGS, choose_languages, language_tag
 from value_retention.tasks.record import DataInfo, DroppedRow, canonical_json, text_hash
-from value_retention.tasks.tables import Row, check_columns, folder_rows, hub_rows, hub_source
+from value_retention.tasks.tables import Row, check_columns, folder_rows, hub_rows, hub_source, is_snapshot
 from value_retention.tasks.text import printable
 
 SAMPLE = Path(__file__).with_name("sample")
@@ -82,16 +82,22 @@ def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | Non
     content = text_hash(
         canonical_json([[asdict(i) for i in items], [asdict(d) for d in dimensions.values()]])
     )
-    if languages is not None:
-        chosen = choose_languages(languages, (item.language for item in items), "languages")
-        items = [item for item in items if item.language in chosen]
+    own = data == "hub" or str(Path(data).expanduser().resolve()) == benchmark.home
+    published = raw.revision == benchmark.pinned if benchmark.pinned else own
     info = DataInfo(
         source=raw.source,
         revision=raw.revision or f"sha256:{content}",
         content_hash=content,
         dropped=tuple(dropped),
         is_benchmark=raw.source != "sample",
+        # What the pinned commit holds is the benchmark, whatever its definition says.
+        size=len(items) if raw.source == "sample" or (published and benchmark.pinned) else benchmark.size,
+        rows=len(items),
+        published=published,
     )
+    if languages is not None:
+        chosen = choose_languages(languages, (item.language for item in items), "languages")
+        items = [item for item in items if item.language in chosen]
     return Dataset(benchmark, tuple(items), dimensions, info, raw.prompt_revision)
 
 
@@ -134,11 +140,16 @@ def _read(benchmark: Benchmark, data: str) -> _Raw:
             expected="a folder, or no setting for the benchmark's own tables",
         )
     root = SAMPLE if sample else Path(data).expanduser()
+    tables = [questions, *([dimensions] if isinstance(dimensions, Table) else [])]
+    read = [folder_rows(table, root) for table in tables]
+    source, revision = ("sample", "sample") if sample else ("folder", "")
+    if all(is_snapshot(table, root) for table in tables):
+        source, revision = "hub", benchmark.pinned
     return _Raw(
-        folder_rows(questions, root),
-        folder_rows(dimensions, root) if isinstance(dimensions, Table) else [],
-        "sample" if sample else "folder",
-        "sample" if sample else "",
+        read[0],
+        read[1] if len(read) > 1 else [],
+        source,
+        revision,
         "sample" if sample else questions.revision,
     )
 

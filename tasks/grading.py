@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from value_retention.tasks import upstream
 from value_retention.tasks.languages import UNDETERMINED, is_english
 from value_retention.tasks.record import CUT, AnswerRecord, GradeRecord, Outcome, Status
-from value_retention.tasks.scale import Scale, parse_grade
+from value_retention.tasks.scale import Scale, read_grade
 
 _THINK_END = "</think>"
 _THINK_START = re.compile(r"\A\s*<think(?:\s[^>]*)?>")
@@ -50,10 +50,20 @@ def split_reasoning(text: str, thoughts: Sequence[str] = ()) -> tuple[str, str |
     return (text.strip(), "\n\n".join(found)) if found else (text, None)
 
 
-def read_reply(reply: str | None, stop_reason: str | None, scale: Scale) -> tuple[Outcome, float | None]:
-    """What a judge's reply counts as, and the worth of its grade.
+class Reading(NamedTuple):
+    """What a judge's reply counts as."""
 
-    A reply that the token limit cut is no grade, whatever it says: what stands last in it may be a thought.
+    outcome: Outcome
+    raw: str | None = None
+    """The grade, as the scale offers it."""
+    worth: float | None = None
+    """In [0, 1]."""
+
+
+def read_reply(reply: str | None, stop_reason: str | None, scale: Scale) -> Reading:
+    """Read a judge's reply.
+
+    A reply that the token limit cut does not count as a grade, whatever it says: its last words may be a thought.
 
     Args:
         reply: The judge's words. None if there are none.
@@ -61,11 +71,11 @@ def read_reply(reply: str | None, stop_reason: str | None, scale: Scale) -> tupl
         scale: The grades on offer.
     """
     if reply is None:
-        return "judge_error", None
+        return Reading("judge_error")
     if stop_reason in CUT:
-        return "cut", None
-    grade = parse_grade(reply, scale)
-    return ("unparsed" if grade is None else "graded"), grade
+        return Reading("cut")
+    found = read_grade(reply, scale)
+    return Reading("unparsed") if found is None else Reading("graded", *found)
 
 
 def mean(values: Iterable[float]) -> float | None:

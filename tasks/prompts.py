@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -12,7 +12,7 @@ from value_retention.tasks import upstream
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item
 from value_retention.tasks.data import Dataset
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import text_hash
+from value_retention.tasks.record import criterion_hash, text_hash
 from value_retention.tasks.scale import instructions
 
 _PLACEHOLDER = re.compile(r"\{\{([^}]+)\}\}")
@@ -33,6 +33,8 @@ class JudgeCall:
     prompt: str
     prompt_hash: str
     """SHA-256 of `prompt`."""
+    criterion: str
+    """Hash of the criterion's text (see `criterion_texts`)."""
 
 
 def variable_sets(dimension: Dimension, item: Item) -> list[Variables]:
@@ -160,8 +162,26 @@ def judge_calls(dataset: Dataset, item: Item, answer: str, turns: Sequence[str] 
         turns: The conversation before the answer, if there was one.
     """
     for name, variables in criteria_of(dataset, item):
-        prompt = judge_prompt(dataset, item, dataset.dimensions[name], variables, answer, turns)
-        yield JudgeCall(name, variables, prompt, text_hash(prompt))
+        dimension = dataset.dimensions[name]
+        prompt = judge_prompt(dataset, item, dimension, variables, answer, turns)
+        criterion = criterion_hash(criterion_text(item, dimension, variables))
+        yield JudgeCall(name, variables, prompt, text_hash(prompt), criterion)
+
+
+def criterion_text(item: Item, dimension: Dimension, variables: Variables) -> str:
+    """A criterion as the judge is asked it: name, guiding question with its values, and what the judge looks for."""
+    parts = (dimension.name, guiding_question(dimension, variables), indicators_of(item, dimension))
+    return "\n\n".join(filter(None, parts))
+
+
+def criterion_texts(dataset: Dataset, items: Iterable[Item]) -> dict[str, str]:
+    """The criteria of items, by the hash that grades hold (see `record.criterion_hash`)."""
+    texts = (
+        criterion_text(item, dataset.dimensions[name], variables)
+        for item in items
+        for name, variables in criteria_of(dataset, item)
+    )
+    return {criterion_hash(text): text for text in texts}
 
 
 def item_calls(dataset: Dataset, item: Item) -> int:

@@ -1,16 +1,18 @@
 """The sample-level record: one answer, its grades, and everything that makes runs comparable.
 
 Both harnesses write this record, lm-eval in ``filtered_resps`` of its samples file, Inspect in the
-score's metadata. Everything but the `RunInfo` block and ``truncated`` is a function of the item, the answer and
-the judge's replies, so the same answers and replies give the same bytes through either harness.
+score's metadata. Everything but the `RunInfo` block, ``checks.truncated``, and date and server of a grade is a function
+of the item, the answer and the judge's replies, so the same answers and replies give the same bytes through either
+harness. docs/extending.md has all fields in a table.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -30,6 +32,9 @@ CUT = ("max_tokens", "model_length")
 Status = Literal["scored", "unscored", "not_judged"]
 """``unscored``: judged, without a single grade. ``not_judged``: saved to be judged later."""
 
+
+UNKNOWN = "unknown"
+"""What a log of another eval does not tell."""
 
 MEAN = " (mean)"
 """Suffix of the judge's name where a grade is a mean of several, as in some logs of other evals."""
@@ -57,12 +62,22 @@ def canonical_json(value: object) -> str:
     )  # most calls are for a dimension without variables
 
 
+def date_of(at: float) -> str:
+    """Seconds since the epoch as a date in UTC: ``2026-11-29T18:40:00Z``."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def criterion_hash(text: str) -> str:
+    """Short hash of a criterion's text, by which grades refer to it: 16 hex digits."""
+    return text_hash(text)[:16]
+
+
 @dataclass(frozen=True)
 class DroppedRow:
-    """A row of the data that is not scored, and why."""
+    """A row of the data that is not scored, or an answer that is left out, and why."""
 
     row: str
-    """Id of the row (``58``), or its position if it has no id (``row 12``)."""
+    """Id of the row (``58``), or its position if it has no id (``row 12``). Of an answer, with its epoch."""
     reason: str
 
 
@@ -80,6 +95,13 @@ class DataInfo:
     dropped: tuple[DroppedRow, ...] = ()
     is_benchmark: bool = True
     """False for the bundled sample items: their scores are not benchmark results."""
+    size: int | None = None
+    """Questions that the benchmark has. None if its definition does not say."""
+    rows: int | None = None
+    """Questions that `source` has, after `dropped`. None if a log of another eval does not say."""
+    published: bool = False
+    """Whether the rows are the published ones: from the hub at the commit that the definition pins, or, for a
+    benchmark without a commit, the tables beside its definition."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +115,26 @@ class JudgeInfo:
     is_llm: bool = True
 
 
-def caveats(data: DataInfo, judges: Iterable[JudgeInfo] = ()) -> list[str]:
-    """Why a score is not a benchmark result, in the words that every table and log shows."""
-    notes = [] if data.is_benchmark else ["sample items, not a benchmark"]
+def caveats(data: DataInfo, judges: Iterable[JudgeInfo] = (), asked: int | None = None) -> list[str]:
+    """Why a score is not a benchmark result, in the words that every table and log shows.
+
+    Args:
+        data: Origin of the questions.
+        judges: The panel.
+        asked: Number of questions asked. None for all that `data` has.
+    """
+    if not data.is_benchmark:
+        notes = ["sample items, not a benchmark"]
+    else:
+        part, rows = part_of(data, asked), "rows not checked against the published ones"
+        notes = ([part] if part else []) + ([] if data.published else [rows])
     return notes + [f"judge {judge.name}, not an LLM" for judge in judges if not judge.is_llm]
+
+
+def part_of(data: DataInfo, asked: int | None = None) -> str | None:
+    """``40 of 114 questions`` if not all questions of the benchmark were asked, else None."""
+    found, wanted = data.rows if asked is None else asked, data.size or data.rows
+    return f"{found} of {wanted} questions" if found is not None and wanted and found < wanted else None
 
 
 @dataclass(frozen=True)
@@ -119,6 +157,16 @@ class GradeRecord:
     """Number of replies requested (more than one only with ``parse_retries``, and where a cut reply was filled)."""
     stop_reason: str | None = None
     """Why the judge stopped writing, in Inspect's words (``stop``, ``max_tokens``, ...). None if nothing tells."""
+    raw: str | None = None
+    """The grade as the judge gave it, on `scale`: ``C``, ``7``, ``good``. None if there is none, and for a mean."""
+    scale: str | None = None
+    """The grades on offer, in words (see `scale.Scale.name`). None if a log of another eval does not tell."""
+    criterion: str | None = None
+    """Hash of the criterion as the judge was asked it. Its text is in `AnswerRecord.criteria`."""
+    at: str | None = None
+    """When the reply arrived, in UTC (``2026-11-29T18:40:00Z``). None for a judge that is not an LLM."""
+    served: dict[str, str] | None = None
+    """What the judge's server said of itself with this reply: ``model``, ``system_fingerprint``."""
 
     @property
     def is_gap(self) -> bool:
@@ -143,6 +191,23 @@ class RunInfo:
     the harness does not report it."""
     resumed: str | None = None
     """How old the answers are that an interrupted run left, if the model's identity is uncertain; else None."""
+    asked: int | None = None
+    """Questions that the run asked: all, or a part (languages, ``--limit``). None if the harness does not tell."""
+    left_out: tuple[DroppedRow, ...] = ()
+    """Answers that the run has no record of, and why: an error, a sample that was invalidated."""
+
+
+@dataclass(frozen=True)
+class AnswerChecks:
+    """What an answer looks like, whatever it says (see `checks`). None: not known."""
+
+    truncated: bool | None
+    """Whether the token limit cut the model's output."""
+    empty: bool
+    repetitive: bool | None
+    refusing: bool | None
+    language: str | None
+    """Language that the answer is written in, as far as it can be identified."""
 
 
 @dataclass(frozen=True)
@@ -190,11 +255,14 @@ class AnswerRecord:
     grades_missing: int
     grades: tuple[GradeRecord, ...]
     run: RunInfo
-    rubric_hash: str = "unknown"
+    rubric_hash: str = UNKNOWN
     """SHA-256 of the judge prompt without question, answer and dimension. ``unknown`` if a log of another eval does
     not tell."""
-    truncated: bool | None = None
-    """Whether the token limit cut the model's output. None if the harness does not tell."""
+    checks: AnswerChecks | None = None
+    """Checks of the answer's form, made when the record is."""
+    criteria: dict[str, str] | None = None
+    """Texts of criteria by their hashes. In a file of records, each text is in the first record that refers to it. In
+    an Inspect log, all are in the task's metadata."""
     definition: dict[str, Any] | None = None
     """The benchmark's definition (see `definition.Definition`). None for a benchmark of this package."""
     turns: tuple[str, ...] | None = None
@@ -206,13 +274,16 @@ class AnswerRecord:
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values, keys in the order of the fields.
 
-        `definition`, `turns` and a grade's `stop_reason` only where they are.
+        Optional fields of the record and of its grades (those with the default None) are left out without a value.
         """
         values = asdict(self)
-        optional = [(values, "definition"), (values, "turns")]
-        for part, name in (*optional, *((grade, "stop_reason") for grade in values["grades"])):
-            if part[name] is None:
-                del part[name]
+        for part, names in (
+            (values, _OPTIONAL),
+            *((grade, _OPTIONAL_OF_GRADE) for grade in values["grades"]),
+        ):
+            for name in names:
+                if part[name] is None:
+                    del part[name]
         return values
 
     def to_json(self) -> str:
@@ -255,6 +326,22 @@ class AnswerRecord:
             ) from None
         _refuse_nan(text, where)
         return record
+
+
+def _optional(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.default is None)
+
+
+_OPTIONAL, _OPTIONAL_OF_GRADE = _optional(AnswerRecord), _optional(GradeRecord)
+
+
+def texts_once(records: Iterable[AnswerRecord]) -> Iterator[AnswerRecord]:
+    """The records for a file: each criterion's text is left in the first record that has it."""
+    known: set[str] = set()
+    for record in records:
+        new = {digest: text for digest, text in (record.criteria or {}).items() if digest not in known}
+        known |= new.keys()
+        yield replace(record, criteria=new or None)
 
 
 @cache

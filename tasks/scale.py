@@ -47,6 +47,17 @@ class Scale:
     pattern: str = ""
 
     @property
+    def name(self) -> str:
+        """The grades in words: ``C or I``, ``1 to 5``, ``0 to 1 in steps of 0.1``, ``good = 1, poor = 0``."""
+        if self.kind == "correct":
+            return "C or I"
+        if self.kind == "labels":
+            return ", ".join(f"{grade} = {worth:g}" for grade, worth in self.worth)
+        first, second, last = (Decimal(self.worth[n][0]) for n in (0, 1, -1))
+        steps = "" if second - first == 1 else f" in steps of {(second - first).normalize():f}"
+        return f"{first} to {last}{steps}"
+
+    @property
     def values(self) -> tuple[float, ...]:
         """What the grades are worth, smallest first."""
         return tuple(sorted({worth for _, worth in self.worth}))
@@ -62,7 +73,13 @@ CORRECT = Scale("correct", (("C", 1.0), ("I", 0.0)))
 
 
 def parse_grade(reply: str, scale: Scale = CORRECT) -> float | None:
-    """Worth of the grade in a judge's reply, in [0, 1], or None if the reply has no readable grade.
+    """Worth of the grade in a judge's reply, in [0, 1], or None (see `read_grade`)."""
+    found = read_grade(reply, scale)
+    return None if found is None else found[1]
+
+
+def read_grade(reply: str, scale: Scale = CORRECT) -> tuple[str, float] | None:
+    """The grade in a judge's reply, as the scale offers it, and its worth. None if the reply has no readable grade.
 
     The last ``GRADE:`` decides. If what follows it is not a grade of the scale, the grade is None: an earlier
     ``GRADE:`` does not count. For C and I, the pattern and the words are those of Inspect's ``model_graded_qa``.
@@ -71,11 +88,11 @@ def parse_grade(reply: str, scale: Scale = CORRECT) -> float | None:
     ``7/10`` and ``7 out of 10`` if 10 is the top of the scale.
     """
     text = _announced(reply, scale)
-    return None if text is None else _worths(scale).get(_key(text, scale))
+    return None if text is None else _grades(scale).get(_key(text, scale))
 
 
 def why_unreadable(reply: str, scale: Scale) -> str:
-    """Why `parse_grade` reads no grade in a reply, in words."""
+    """Why `read_grade` reads no grade in a reply, in words."""
     text = _announced(reply, scale)
     if text is None:
         return "the pattern finds nothing in it" if scale.pattern else "it has no `GRADE:`"
@@ -109,8 +126,8 @@ def _alone(reply: str, start: int) -> bool:
 
 
 @cache
-def _worths(scale: Scale) -> dict[Hashable, float]:
-    return {_key(grade, scale): worth for grade, worth in scale.worth}
+def _grades(scale: Scale) -> dict[Hashable, tuple[str, float]]:
+    return {_key(grade, scale): (grade, worth) for grade, worth in scale.worth}
 
 
 def _key(text: str, scale: Scale) -> Hashable:

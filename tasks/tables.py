@@ -42,11 +42,34 @@ def hub_rows(table: Table, repo: str, revision: str) -> list[Row]:
     return [dict(row) for row in rows]
 
 
+def _place(table: Table, root: Path) -> Path:
+    """Where a folder holds a table: in a snapshot of the pinned commit, if the folder is one or a cache of the hub."""
+    if table.repo:
+        cached = root / f"datasets--{table.repo.replace('/', '--')}" / "snapshots" / table.revision
+        for snapshot in (cached, root):
+            if _is_snapshot(table, snapshot) and snapshot.is_dir():
+                return snapshot / (table.config or "")
+    return root / table.folder
+
+
+def _is_snapshot(table: Table, folder: Path) -> bool:
+    *_, repo, snapshots, commit = ("", "", *folder.parts)
+    named = repo == f"datasets--{(table.repo or '').replace('/', '--')}"
+    return named and snapshots == "snapshots" and commit == table.revision
+
+
+def is_snapshot(table: Table, root: Path) -> bool:
+    """Whether the rows of a table in a folder are those of the hub's cache at the pinned commit, links followed."""
+    place = _place(table, root).resolve()
+    return table.repo is not None and any(_is_snapshot(table, folder) for folder in (place, *place.parents))
+
+
 def folder_rows(table: Table, root: Path) -> list[tuple[str, Row]]:
     """Rows of a table in a folder, each with its place (``file, row N``). Never through a cache.
 
     Reads the table's own path if that is a file, ``DIR/anima/questions/*.parquet`` (or ``.jsonl``, ``.csv``), or a
-    single file ``DIR/anima/questions.jsonl``.
+    single file ``DIR/anima/questions.jsonl``. The folder can also be the hub's cache, or its snapshot of the pinned
+    commit.
     If files are named by split, only ``train`` is read.
 
     Raises:
@@ -60,7 +83,7 @@ def folder_rows(table: Table, root: Path) -> list[tuple[str, Row]]:
             expected="'sample', 'hub', 'hub:REPO@COMMIT', or a folder in the hub's layout, with "
             f"{table.folder}",
         )
-    place = root / table.folder
+    place = _place(table, root)
     files = _data_files(place) if place.is_dir() else [place] if _is_table(place) else []
     if not files:
         files = [f for f in (place.with_name(place.name + ext) for ext in EXTENSIONS) if f.is_file()]

@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import pytest
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item
 from value_retention.tasks.data import Dataset
 from value_retention.tasks.definition import packaged
-from value_retention.tasks.record import DataInfo, GradeRecord, RunInfo
+from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, RunInfo
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = sys.executable
@@ -322,7 +322,7 @@ def results(folder: Path) -> Mapping[str, Any]:
 
 def records(folder: Path, task: str) -> list[Any]:
     """Records in lm-eval's samples file of a task."""
-    from value_retention.adapters.readers.lm_eval import read_samples
+    from value_retention.adapters.readers.own import read_samples
 
     return list(read_samples(one(folder, f"samples_{task}_*.jsonl")))
 
@@ -351,6 +351,14 @@ def assert_plain_refusal(done: subprocess.CompletedProcess[str], *expected: str)
     assert "Traceback" not in said, said[-4000:]
     for text in expected:
         assert text in said, f"{text!r} not in:\n{said[-3000:]}"
+
+
+def undated(records: Iterable[AnswerRecord]) -> list[str]:
+    """Records as JSON, without what differs between two times at which a judge was asked the same."""
+    return [
+        replace(r, criteria=None, grades=tuple(replace(g, at=None, served=None) for g in r.grades)).to_json()
+        for r in records
+    ]
 
 
 def journal_counts(path: Path) -> dict[str, int]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from value_retention.tasks.grading import derived
+from value_retention.tasks.answers import Answer, Design, make_record
+from value_retention.tasks.benchmark import Item
 from value_retention.tasks.record import (
     AnswerRecord,
     DataInfo,
@@ -51,6 +52,7 @@ def answer(
     prompt: str = "prompt",
     weights: Mapping[str, float] | None = None,
     temperature: float = 1.0,
+    truncated: bool | None = None,
 ) -> AnswerRecord:
     """One answer by hand."""
     replies = tuple(
@@ -58,29 +60,24 @@ def answer(
         for name, g in grades.items()
     )
     weights = dict(weights or dict.fromkeys(grades, 1.0))
-    return AnswerRecord(
-        benchmark=benchmark,
-        benchmark_version=version,
-        data=DataInfo("hub", revision, "c" * 64, dropped),
-        item=item,
-        cluster=cluster or item,
-        language=language,
-        language_raw=language,
+    asked = Item(
+        item,
+        cluster or item,
+        question or f"question {item}",
+        language,
+        language,
+        tuple(grades),
         source=source,
         translation=translation,
-        epoch=epoch,
-        question=question or f"question {item}",
-        answer=text,
-        reasoning=None,
-        answer_hash=text_hash(text),
-        dimensions=tuple(grades),
-        weights=weights,
-        parser=parser,
-        judges=(JudgeInfo(judge, dict(settings or {})),),
-        grades_expected=len(replies),
-        grades=replies,
-        run=RunInfo("inspect_ai", "0.3.285", "lab/model", {}, {"temperature": temperature}),
-        **derived(tuple(grades), weights, replies, judged=True),
+    )
+    data = DataInfo("hub", revision, "c" * 64, dropped, published=True)
+    run = RunInfo("inspect_ai", "0.3.285", "lab/model", {}, {"temperature": temperature})
+    return make_record(
+        Design(benchmark, version, data, weights, parser),
+        Answer(asked, epoch, text, truncated=truncated),
+        [JudgeInfo(judge, dict(settings or {}))],
+        replies,
+        run,
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from value_retention.analysis.runs.load import Run
-from value_retention.tasks.grading import derived
+from value_retention.tasks.answers import Answer, Design, make_record
+from value_retention.tasks.benchmark import Item
 from value_retention.tasks.record import (
     AnswerRecord,
     DataInfo,
@@ -51,30 +52,14 @@ def judged(
         for name, values in grades.items()
         for judge, value in zip(panel, values, strict=True)
     )
-    weights = dict.fromkeys(grades, 1.0)
-    return AnswerRecord(
-        benchmark=benchmark,
-        benchmark_version="6-D",
-        data=DataInfo("folder", "r", content),
-        item=item,
-        cluster=cluster or item,
-        language=language,
-        language_raw=None,
-        source=None,
-        translation=None,
-        epoch=epoch,
-        question=f"question {item}",
-        answer=text,
-        reasoning=None,
-        answer_hash=text_hash(text),
-        dimensions=tuple(grades),
-        weights=weights,
-        parser="p",
-        judges=panel,
-        grades_expected=len(replies),
-        grades=replies,
-        run=RunInfo("lm_eval", "0", "model"),
-        **derived(tuple(grades), weights, replies, judged=bool(panel)),
+    asked = Item(item, cluster or item, f"question {item}", language, None, tuple(grades))
+    data = DataInfo("folder", "r", content, published=True)
+    return make_record(
+        Design(benchmark, "6-D", data, {}, "p"),
+        Answer(asked, epoch, text),
+        panel,
+        replies,
+        RunInfo("lm_eval", "0", "model"),
     )
 
 

@@ -15,8 +15,9 @@ from functools import cache
 import numpy as np
 
 from value_retention.analysis.stats.cluster import Floats
+from value_retention.tasks.answers import Answer, Design, make_record
+from value_retention.tasks.benchmark import Item
 from value_retention.tasks.data import english_cluster
-from value_retention.tasks.grading import derived
 from value_retention.tasks.record import (
     AnswerRecord,
     DataInfo,
@@ -248,28 +249,8 @@ def _record(
         for d, tag in enumerate(tags)
         for j, judge in enumerate(panel)
     )
-    weights = dict.fromkeys(tags, 1.0)
-    return AnswerRecord(
-        benchmark=shape.benchmark,
-        benchmark_version=shape.version,
-        data=data,
-        item=item,
-        cluster=cluster,
-        language=language,
-        language_raw=language,
-        source=source,
-        translation=shape.english[row] if shape.english else None,
-        epoch=epoch,
-        question=f"synthetic question {item}",
-        answer=answer,
-        reasoning=None,
-        answer_hash=text_hash(answer),
-        dimensions=tags,
-        weights=weights,
-        parser="synthetic",
-        judges=panel,
-        grades_expected=len(grades),
-        grades=grades,
-        run=run,
-        **derived(tags, weights, grades, judged=True),
-    )
+    english = shape.english[row] if shape.english else None
+    question = f"synthetic question {item}"
+    asked = Item(item, cluster, question, language, language, tags, source=source, translation=english)
+    design = Design(shape.benchmark, shape.version, data, {}, "synthetic")
+    return make_record(design, Answer(asked, epoch, answer), panel, grades, run)

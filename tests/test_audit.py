@@ -20,7 +20,7 @@ from helpers import ANIMA_2_2, BIN, JUDGE, OUR_TASKS, PYTHON, RUN, Server, envir
 from value_retention.analysis.audit.spec import checked_audit
 from value_retention.analysis.audit.steps import STEP, answer_steps
 from value_retention.analysis.cli import cli
-from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.prompts import judge_calls
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo
@@ -68,7 +68,9 @@ def judged(
                 made = f"GRADE: {'C' if passed else 'I'}", call.prompt_hash
                 variables = dict(call.variables)
                 grades.append(GradeRecord(call.dimension, variables, judge, "graded", float(passed), *made))
-            found.append(make_record(dataset, answer, [info], grades, replace(RUN, model=f"lab/{seed}")))
+            found.append(
+                make_record(Design.of(dataset), answer, [info], grades, replace(RUN, model=f"lab/{seed}"))
+            )
     return found
 
 

@@ -38,7 +38,7 @@ from value_retention.analysis.stats.misclassification import (
     wilson,
 )
 from value_retention.analysis.stats.tipping import Tipping, tipping
-from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.data import load
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.prompts import judge_calls
@@ -599,7 +599,9 @@ def sample_records() -> list[AnswerRecord]:
                 )
                 for n, c in enumerate(judge_calls(dataset, item, answer.text))
             ]
-            records.append(make_record(dataset, answer, [judge], grades, RunInfo("lm_eval", "0", "m")))
+            records.append(
+                make_record(Design.of(dataset), answer, [judge], grades, RunInfo("lm_eval", "0", "m"))
+            )
     return records
 
 

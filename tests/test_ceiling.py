@@ -20,7 +20,7 @@ from value_retention.analysis.effects.ceilings import NO_CEILING, ceilings_of
 from value_retention.analysis.runs.load import load_runs
 from value_retention.analysis.runs.scores import reduce_run
 from value_retention.analysis.stats.settings import Settings
-from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.data import load
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord
@@ -199,7 +199,7 @@ def test_judging_a_folder_with_both_judges_both(tmp_path: Path, monkeypatch: pyt
     for name, sampling in (("ordinary", {}), ("ceiling", {"ceiling": True})):
         asked = dataclasses.replace(run, sampling=sampling)
         records = [
-            make_record(dataset, Answer.of(item, 1, f"{name} {item.id}"), (), (), asked)
+            make_record(Design.of(dataset), Answer.of(item, 1, f"{name} {item.id}"), (), (), asked)
             for item in dataset.items[:6]
         ]
         write(tmp_path / "m" / f"{name}.records.jsonl", records)

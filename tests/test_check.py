@@ -17,7 +17,7 @@ from value_retention.analysis.effects.compare import compare_pairs
 from value_retention.analysis.runs.load import load_runs
 from value_retention.analysis.runs.scores import reduce_run
 from value_retention.analysis.stats.settings import Settings
-from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.check import checked
 from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.errors import InputError
@@ -45,7 +45,7 @@ def value(dataset: Dataset) -> Value:
         grade(0.0, "Scope", "a"),
         grade(None, "Scope", "b", "judge_error"),
     ]
-    record = make_record(dataset, Answer.of(dataset.items[0], 1, "Yes."), PANEL, grades, RUN)
+    record = make_record(Design.of(dataset), Answer.of(dataset.items[0], 1, "Yes."), PANEL, grades, RUN)
     return json.loads(record.to_json())  # type: ignore[no-any-return]
 
 
@@ -231,7 +231,7 @@ def sample_value(item: int = 0, benchmark: Any = ANIMA_2_2) -> Value:
         GradeRecord(c.dimension, dict(c.variables), "a", "graded", 1.0, "GRADE: C", c.prompt_hash)
         for c in judge_calls(dataset, of, "Yes.")
     ]
-    record = make_record(dataset, Answer.of(of, 1, "Yes."), PANEL[:1], grades, RUN)
+    record = make_record(Design.of(dataset), Answer.of(of, 1, "Yes."), PANEL[:1], grades, RUN)
     return json.loads(record.to_json())  # type: ignore[no-any-return]
 
 

@@ -20,7 +20,7 @@ from value_retention.adapters.judges.run import judge_batch
 from value_retention.analysis.judges.agreement import judge_agreement
 from value_retention.analysis.judges.draw import draw
 from value_retention.analysis.runs.load import Run
-from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.check import checked
 from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.definition import (
@@ -79,7 +79,7 @@ def record_of(dataset: Dataset, replies: list[str | None], turns: tuple[str, ...
         )
         for call, reply in zip(judge_calls(dataset, item, answer.text, turns), replies, strict=True)
     ]
-    return make_record(dataset, answer, [JudgeInfo("j")], grades, RUN)
+    return make_record(Design.of(dataset), answer, [JudgeInfo("j")], grades, RUN)
 
 
 # -- the file ---------------------------------------------------------------------------------------------

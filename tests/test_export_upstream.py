@@ -33,7 +33,7 @@ from helpers import (
     write_rows,
 )
 
-from value_retention.adapters.readers.lm_eval import read_samples
+from value_retention.adapters.readers.own import read_samples
 from value_retention.analysis.exchange.upstream.export import TABLE, export, exported, main
 from value_retention.tasks.benchmark import Table
 from value_retention.tasks.data import SAMPLE

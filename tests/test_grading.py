@@ -15,7 +15,7 @@ from inspect_evals.anima.metrics import avg_by_dimension, dimension_normalized_a
 from inspect_evals.anima.types import AnimaDimension
 from inspect_evals.moru.metrics import overall_mean as moru_overall_mean
 
-from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.benchmark import Dimension, Item
 from value_retention.tasks.data import Dataset
 from value_retention.tasks.grading import (
@@ -28,6 +28,7 @@ from value_retention.tasks.grading import (
     questions_of,
     split_reasoning,
 )
+from value_retention.tasks.prompts import item_calls
 from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, JudgeInfo
 
 WEIGHTS = {"Care": 1.0, "Scope": 3.0, "Doubt": 0.5}
@@ -44,7 +45,14 @@ def record(
     of: Item, grades: list[GradeRecord], epoch: int = 1, judges: tuple[JudgeInfo, ...] = PANEL
 ) -> AnswerRecord:
     dataset = Dataset(ANIMA_2_2, (of,), DIMENSIONS, DataInfo("folder", "r", "h"), "r")
-    return make_record(dataset, Answer.of(of, epoch, "An answer."), judges, grades, RUN)
+    return make_record(
+        Design.of(dataset),
+        Answer.of(of, epoch, "An answer."),
+        judges,
+        grades,
+        RUN,
+        expected=item_calls(dataset, of) * len(judges),
+    )
 
 
 # -- by hand ----------------------------------------------------------------------------------------------

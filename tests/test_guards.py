@@ -21,13 +21,13 @@ from value_retention.adapters.judges.rejudge import answers_of
 from value_retention.adapters.truncation import output_judge, truncated_by_length, truncated_by_reason
 from value_retention.analysis.cli import cli
 from value_retention.analysis.effects.compare import compare_pairs
-from value_retention.analysis.runs.guards import GUARDS, marks_of
+from value_retention.analysis.runs.guards import GUARDS, marks, marks_of
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.settings import Settings
-from value_retention.tasks.answers import Answer, make_record
-from value_retention.tasks.checks import answer_marks, refuses, repetition, speaks_another
+from value_retention.tasks.answers import Answer, Design, make_record
+from value_retention.tasks.checks import check_answer, language_of, refuses, repetition, speaks_another
 from value_retention.tasks.data import load
-from value_retention.tasks.record import AnswerRecord
+from value_retention.tasks.record import AnswerChecks, AnswerRecord
 
 LOOP = "The animal may feel pain. "
 
@@ -36,40 +36,45 @@ LOOP = "The animal may feel pain. "
 
 @pytest.mark.parametrize("language", ANSWERS)
 def test_ordinary_answers_are_not_marked(language: str) -> None:
-    assert answer_marks(ANSWERS[language], language) == (False, False, False, False)
+    made = made_records.answer("1", 1, {}, text=ANSWERS[language], language=language, truncated=False)
+    assert marks(made) == (False,) * 5
     share = repetition(ANSWERS[language])
     assert share is not None
     assert share < 0.05
     for text in SHORT[language]:
-        assert not any(answer_marks(text, language)), text
+        assert not any(marks(made_records.answer("1", 1, {}, text=text, language=language))), text
 
 
 @pytest.mark.parametrize("benchmark", [ANIMA_2_2, MORU], ids=lambda benchmark: benchmark.name)
 def test_the_bundled_questions_are_in_their_own_language_and_not_repetitive(benchmark) -> None:  # type: ignore[no-untyped-def]
     items = load(benchmark, "sample").items
     assert len({item.language for item in items}) >= 3
-    judged = [speaks_another(item.question, item.language) for item in items]
+    judged = [another(item.question, item.language) for item in items]
     assert True not in judged
     assert judged.count(None) <= len(items) / 10
     assert all((repetition(item.question) or 0) < 0.1 for item in items)
 
 
+def another(text: str, language: str) -> bool | None:
+    return speaks_another(language_of(text, language), language)
+
+
 @pytest.mark.parametrize("language", ANSWERS)
 def test_an_answer_in_another_language_is_marked(language: str) -> None:
     for other, text in ANSWERS.items():
-        assert speaks_another(text, language) == (other != language), other
+        assert another(text, language) == (other != language), other
 
 
 def test_malay_and_indonesian_are_one_and_regions_do_not_count() -> None:
-    assert speaks_another(ANSWERS["ms"], "id") is False
-    assert speaks_another(ANSWERS["zh"], "yue") is False
-    assert speaks_another(ANSWERS["en"], "en-GB") is False
+    assert another(ANSWERS["ms"], "id") is False
+    assert another(ANSWERS["zh"], "yue") is False
+    assert another(ANSWERS["en"], "en-GB") is False
 
 
 def test_a_language_that_cannot_be_known_is_unknown() -> None:
-    assert speaks_another("Yes, it can.", "hi") is None
-    assert speaks_another(ANSWERS["en"], "und") is None
-    assert speaks_another("```python\n" + "print('an animal')\n" * 50 + "```", "hi") is None
+    assert another("Yes, it can.", "hi") is None
+    assert another(ANSWERS["en"], "und") is None
+    assert another("```python\n" + "print('an animal')\n" * 50 + "```", "hi") is None
 
 
 @pytest.mark.parametrize("language", REFUSALS)
@@ -97,26 +102,26 @@ def test_repetition_is_the_share_of_sequences_that_occurred_before(text: list[st
 
 @pytest.mark.parametrize("loop", [LOOP, "动物也会感到疼痛。", "पशु भी दर्द महसूस करते हैं। ", "a"])
 def test_a_loop_is_repetitive_and_has_no_language(loop: str) -> None:
-    assert answer_marks(ANSWERS["en"] + loop * 400, "en")[1] is True
-    assert answer_marks(loop * 200, "hi") == (False, True, False, None)
+    assert check_answer(ANSWERS["en"] + loop * 400, "en").repetitive is True
+    assert check_answer(loop * 200, "hi") == AnswerChecks(None, False, True, False, None)
 
 
 def test_an_empty_answer_is_only_empty() -> None:
-    assert answer_marks(" \n", "en") == (True, None, None, None)
+    assert check_answer(" \n", "en") == AnswerChecks(None, True, None, None, None)
 
 
 def test_what_is_unknown_is_not_counted() -> None:
     known = [None, True, False, None]
     answers = [
-        dataclasses.replace(made_records.answer("1", epoch, {"Care": 1.0}), truncated=truncated)
+        made_records.answer("1", epoch, {"Care": 1.0}, truncated=truncated)
         for epoch, truncated in enumerate(known, start=1)
     ]
-    marks = marks_of([answers, answers[:1]])
+    counts = marks_of([answers, answers[:1]])
     truncated = GUARDS.index("truncated")
-    assert marks.marked[:, truncated].tolist() == [1, 0]
-    assert marks.known[:, truncated].tolist() == [2, 0]
-    assert marks.share[0, truncated] == 0.5
-    assert np.isnan(marks.share[1, truncated])
+    assert counts.marked[:, truncated].tolist() == [1, 0]
+    assert counts.known[:, truncated].tolist() == [2, 0]
+    assert counts.share[0, truncated] == 0.5
+    assert np.isnan(counts.share[1, truncated])
 
 
 # -- truncated --------------------------------------------------------------------------------------------
@@ -153,9 +158,10 @@ def test_the_models_own_tokenizer_counts_and_without_one_nothing_is_known(tiny: 
 def test_the_mark_survives_a_file_and_another_judge(truncated: bool | None) -> None:
     dataset = load(ANIMA_2_2, "sample")
     answer = Answer.of(dataset.items[0], 1, "Yes.", truncated=truncated)
-    record = make_record(dataset, answer, (), (), made_records.answer("1", 1, {}).run)
+    record = make_record(Design.of(dataset), answer, (), (), made_records.answer("1", 1, {}).run)
     read = AnswerRecord.from_json(record.to_json())
-    assert read.truncated is truncated
+    assert read.checks is not None
+    assert read.checks.truncated is truncated
     assert answers_of([read], dataset) == [answer]
 
 
@@ -169,10 +175,11 @@ def made(
 ) -> list[AnswerRecord]:
     """Two answers to each question; the score is a share of twenty dimensions."""
     return [
-        dataclasses.replace(
-            made_records.answer(
-                str(n), epoch, {f"d{k}": float(k < round(score * 20)) for k in range(20)}, text=text
-            ),
+        made_records.answer(
+            str(n),
+            epoch,
+            {f"d{k}": float(k < round(score * 20)) for k in range(20)},
+            text=text,
             truncated=cut,
         )
         for n, (score, text, cut) in enumerate(zip(scores, texts, truncated, strict=True))
@@ -223,7 +230,7 @@ def test_a_verdict_is_marked_from_five_points_that_are_shown(questions: int, dif
 
 
 def test_runs_that_differ_in_nothing_and_unknown_marks_are_not_pointed_out() -> None:
-    unknown = [dataclasses.replace(record, truncated=None) for record in collapsed(40)]
+    unknown = [dataclasses.replace(record, checks=None) for record in collapsed(40)]
     result = compare_pairs(reduced(base=unknown, tuned=unknown), Settings(margin=5))
     assert not result.guarded.without
     row = result.guarded.differences[GUARDS.index("truncated")]

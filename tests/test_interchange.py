@@ -188,11 +188,14 @@ def test_the_hub_gets_an_entry_per_benchmark(tmp_path: Path) -> None:
         assert part in (entry.notes or ""), entry.notes
 
 
-@pytest.mark.parametrize("problem", ["sample", "lexical", "part", "two runs"])
+@pytest.mark.parametrize("problem", ["sample", "lexical", "part", "unchecked", "two runs"])
 def test_what_is_not_a_benchmark_result_does_not_go_to_the_hub(tmp_path: Path, problem: str) -> None:
     made = records()
     if problem == "sample":
         made = [replace(r, data=DataInfo("folder", "x", "y", is_benchmark=False)) for r in made]
+    if problem in ("part", "unchecked"):
+        data = replace(made[0].data, size=114 if problem == "part" else 12, published=problem == "part")
+        made = [replace(r, data=data) for r in made]
     if problem == "lexical":
         made = [replace(r, judges=(replace(r.judges[0], is_llm=False),)) for r in made]
     run = write_samples(tmp_path / "run", made)
@@ -203,3 +206,7 @@ def test_what_is_not_a_benchmark_result_does_not_go_to_the_hub(tmp_path: Path, p
     done = export(tmp_path, run, "hub")
     assert isinstance(done.exception, InputError), done.output
     assert not (tmp_path / ".eval_results").exists()
+    if problem in ("part", "unchecked"):
+        done = export(tmp_path / "out", run, "every-eval-ever")
+        assert isinstance(done.exception, InputError), done.output
+        assert "12 of 114 questions" in str(done.exception) or "not checked" in str(done.exception)

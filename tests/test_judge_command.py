@@ -21,7 +21,7 @@ from value_retention.analysis.cli import cli
 from value_retention.analysis.commands import judge as cmd_judge
 from value_retention.analysis.planning.spending import Budget, Price, read_prices
 from value_retention.analysis.runs.load import gaps, load_runs, read_records
-from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.benchmark import Benchmark
 from value_retention.tasks.data import load
 from value_retention.tasks.errors import InputError
@@ -75,7 +75,9 @@ def judges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Judges:
 def unjudged(benchmark: Benchmark = ANIMA_2_2, model: str = "m") -> list[AnswerRecord]:
     dataset = load(benchmark, "sample", ["en"])
     answers = [Answer.of(item, 1, f"On {item.id}: it depends.") for item in dataset.items]
-    return [make_record(dataset, a, (), (), dataclasses.replace(RUN, model=model)) for a in answers]
+    return [
+        make_record(Design.of(dataset), a, (), (), dataclasses.replace(RUN, model=model)) for a in answers
+    ]
 
 
 @pytest.fixture
@@ -289,7 +291,7 @@ def test_a_fill_keeps_judges_and_settings(failed: Path, judges: Judges, tmp_path
 
 def test_a_fill_refuses_a_judge_or_a_prompt_that_has_changed(failed: Path, judges: Judges) -> None:
     (name,) = written(failed)
-    records = read_records(failed / name)
+    records = list(read_records(failed / name))
     for change, message in (
         ({"rubric_hash": "0" * 64}, "judge prompt has changed"),
         ({"judges": (JudgeInfo(JUDGE, {"verbosity": "low"}),)}, "settings have changed"),
@@ -583,7 +585,9 @@ def two(tmp_path: Path, judges: Judges, monkeypatch: pytest.MonkeyPatch) -> tupl
             for k, item in enumerate(dataset.items)
             for epoch in range(1, 6)
         ]
-        records = [make_record(dataset, a, (), (), dataclasses.replace(RUN, model=model)) for a in answers]
+        records = [
+            make_record(Design.of(dataset), a, (), (), dataclasses.replace(RUN, model=model)) for a in answers
+        ]
         lines = [record.to_json() + "\n" for record in records]
         (folders[-1] / "answers.records.jsonl").write_text("".join(lines), "utf-8")
     return folders[0], folders[1]

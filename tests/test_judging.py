@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from helpers import ANIMA_2_2, RUN, journal_counts
+from helpers import ANIMA_2_2, RUN, journal_counts, undated
 
 from value_retention.adapters.judges.client import LexicalJudge
 from value_retention.adapters.judges.journal import Journal, Reply
@@ -81,7 +81,7 @@ def test_timing_does_not_show_in_the_records(dataset: Dataset, answers: list[Ans
     slow, fast = panel(1, 0.0), panel(16, 1e-6)
     records, _ = run(dataset, answers, slow)
     again, _ = run(dataset, answers, fast)
-    assert [record.to_json() for record in records] == [record.to_json() for record in again]
+    assert undated(records) == undated(again)
     assert (slow[0].most_open, fast[0].most_open) == (1, 16)
 
 
@@ -313,7 +313,7 @@ def test_a_judge_that_dies_halfway_loses_nothing(
         records, _ = run(dataset, answers, [rest], journal=Journal(path))
         assert saved == point
         assert len(rest.asked) == count - saved
-        assert [record.to_json() for record in records] == [record.to_json() for record in whole]
+        assert undated(records) == undated(whole)
 
 
 def test_a_failed_call_is_repeated_next_time(dataset: Dataset, answers: list[Answer], tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from helpers import (
 from inspect_ai.log import EvalLog, read_eval_log
 
 from value_retention.adapters.readers.inspect import read_log
-from value_retention.adapters.readers.lm_eval import read_samples
+from value_retention.adapters.readers.own import read_samples
 from value_retention.analysis.runs.identity import identity_of
 from value_retention.tasks.data import SAMPLE, load
 from value_retention.tasks.definition import packaged
@@ -280,8 +280,8 @@ def test_the_ceiling_test_sends_the_same_messages_through_both_harnesses(data: P
         lm, inspect_ = lm_records(tmp_path, benchmark), inspect_records(tmp_path, benchmark)
         assert but_run(lm) == but_run(inspect_)
         assert {record.run.sampling.get("ceiling") for record in (*lm, *inspect_)} == {True}
-        assert {record.truncated for record in lm} == {None}
-        assert {record.truncated for record in inspect_} == {False}
+        assert {record.checks.truncated for record in lm if record.checks} == {None}
+        assert {record.checks.truncated for record in inspect_ if record.checks} == {False}
         assert identity_of(lm).aspects["system"] == identity_of(inspect_).aspects["system"] == "none"
 
 

@@ -42,7 +42,7 @@ REFUSAL = "I'm sorry, but I can't help with that. Ask the farmer for a larger di
 
 def said(item: str, text: str, grade: float | None, epoch: int = 1, **more: Any) -> AnswerRecord:
     truncated = more.pop("truncated", None)
-    return replace(made_records.answer(item, epoch, {"Care": grade}, text=text, **more), truncated=truncated)
+    return made_records.answer(item, epoch, {"Care": grade}, text=text, truncated=truncated, **more)
 
 
 def run_of(name: str, *records: AnswerRecord) -> Run:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from value_retention.tasks import upstream
-from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.benchmark import Dimension
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import (
@@ -20,7 +20,9 @@ from value_retention.tasks.record import (
     DroppedRow,
     JudgeInfo,
     canonical_json,
+    caveats,
     text_hash,
+    texts_once,
     well_formed,
 )
 
@@ -33,7 +35,7 @@ JUDGE = JudgeInfo("openai/x", {"temperature": 0.0})
 
 def record(answer: str = "An answer.") -> AnswerRecord:
     of = Answer.of(DATASET.items[0], 2, answer)
-    return make_record(DATASET, of, [JUDGE], [grade(1.0, judge="openai/x", animal="animal")], RUN)
+    return make_record(Design.of(DATASET), of, [JUDGE], [grade(1.0, judge="openai/x", animal="animal")], RUN)
 
 
 TEXTS = st.one_of(st.text(), st.text(st.characters(categories=["Cs", "Lu"])))
@@ -109,6 +111,32 @@ def test_canonical_json_is_one_text_for_equal_values() -> None:
 
 def test_json_keeps_the_order_of_the_fields() -> None:
     fields = [field.name for field in dataclasses.fields(AnswerRecord)]
-    assert list(json.loads(record().to_json())) == [n for n in fields if n not in ("definition", "turns")]
-    whole = dataclasses.replace(record(), definition={"name": "x"}, turns=("Q?", "A.", "Sure?"))
+    value = json.loads(record().to_json())
+    assert list(value) == [n for n in fields if n not in ("criteria", "definition", "turns")]
+    optional = ("error", "stop_reason", "criterion", "at", "served", "raw", "scale")
+    assert not [name for name in optional if name in value["grades"][0]]
+    whole = dataclasses.replace(
+        record(), definition={"name": "x"}, turns=("Q?", "A.", "Sure?"), criteria={"0": "Care"}
+    )
     assert list(json.loads(whole.to_json())) == fields
+
+
+def test_a_text_of_a_criterion_is_once_in_a_file() -> None:
+    texts = [{"1": "a", "2": "b"}, {"2": "b"}, None, {"2": "b", "3": "c"}]
+    records = [dataclasses.replace(record(), criteria=each) for each in texts]
+    assert [made.criteria for made in texts_once(records)] == [{"1": "a", "2": "b"}, None, None, {"3": "c"}]
+
+
+def test_a_part_and_unchecked_rows_are_named() -> None:
+    whole = DataInfo("hub", "r", "h", size=114, rows=114, published=True)
+    assert caveats(whole) == caveats(whole, asked=114) == []
+    assert caveats(whole, [JudgeInfo("lexical", is_llm=False)], 40) == [
+        "40 of 114 questions",
+        "judge lexical, not an LLM",
+    ]
+    folder = DataInfo("folder", "r", "h", size=114, rows=40)
+    assert caveats(folder) == ["40 of 114 questions", "rows not checked against the published ones"]
+    own = DataInfo("folder", "r", "h", rows=12, published=True)
+    assert (caveats(own), caveats(own, asked=3)) == ([], ["3 of 12 questions"])
+    sample = DataInfo("sample", "sample", "h", is_benchmark=False, rows=30)
+    assert caveats(sample, asked=3) == ["sample items, not a benchmark"]

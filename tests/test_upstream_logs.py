@@ -433,10 +433,12 @@ def test_an_overall_that_does_not_follow_is_refused() -> None:
         record_of(log_of({"s": {"overall": 0.5, "Care": 0.0, "Scope": 1.0}}))
 
 
-def test_a_log_without_scored_samples_is_refused() -> None:
-    log = log_of({})
-    with pytest.raises(InputError, match="no scored samples"):
-        record_of(log)
+def test_a_log_without_scored_samples_is_refused(tmp_path: Path) -> None:
+    from inspect_ai.log import write_eval_log
+
+    write_eval_log(log_of({}), str(tmp_path / "a.eval"))
+    with pytest.raises(InputError, match=r"(?s)no records.*next: finish the eval.*eval-retry"):
+        list(read_log(tmp_path / "a.eval"))
 
 
 def test_logs_of_other_evals_are_not_ours(tmp_path: Path) -> None:

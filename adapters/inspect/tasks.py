@@ -28,7 +28,7 @@ from value_retention.adapters.judges.client import Judge, LexicalJudge, ModelJud
 from value_retention.adapters.judges.journal import Journal, open_journal
 from value_retention.adapters.judges.run import Options, Tally, judge_answers, nothing_readable
 from value_retention.adapters.private import in_inspect_eval, inspect_sampling
-from value_retention.adapters.readers.inspect import RECORD
+from value_retention.adapters.readers.own import CRITERIA, RECORD
 from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, read_settings
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks.answers import Answer
@@ -37,7 +37,7 @@ from value_retention.tasks.data import Dataset, load_for_run
 from value_retention.tasks.definition import benchmark_of, find_benchmark
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import benchmark_scores, questions_of, split_reasoning
-from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, literal
+from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, criterion_texts, literal
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
 from value_retention.tasks.text import clean_logger, printable
 
@@ -188,7 +188,8 @@ def _task(
     if ceiling:
         # `system_message` formats its text.
         setup.append(system_message(literal(ceiling_system_prompt(dataset))))
-    notes = caveats(dataset.info, [LexicalJudge().info] if lexical.NAME in (settings.judges or ()) else [])
+    panel = [LexicalJudge().info] if lexical.NAME in (settings.judges or ()) else []
+    notes = caveats(dataset.info, panel, len(dataset))
     notes += [CEILING_NOTE] if ceiling else []
     return Task(
         name=benchmark.task_name if benchmark.definition else None,
@@ -224,6 +225,7 @@ def _task_metadata(dataset: Dataset, notes: list[str]) -> dict[str, Any]:
         "content_hash": info.content_hash,
         "dropped_rows": [f"{row.row}: {row.reason}" for row in info.dropped],
         "notes": notes,
+        CRITERIA: criterion_texts(dataset, dataset.items),
     }
 
 
@@ -361,7 +363,7 @@ def judged(
             value=value,
             answer=record.answer,
             explanation=printable(_explanation(record)),
-            metadata={RECORD: record.to_dict()},
+            metadata={RECORD: replace(record, criteria=None).to_dict()},
         )
 
     return score

@@ -165,6 +165,7 @@ class ModelJudge:
             latency=latency,
             request_id=without_keys(output.response_id) if output.response_id else None,
             stop_reason=self._stop_reason(output),
+            served=_served(output),
             **cost,
         )
 
@@ -216,9 +217,11 @@ class ModelJudge:
         message = ChatMessageUser(content=prompt)
         with anyio.fail_after(self.timeout):
             result = await self.model.api.generate([message], [], "none", self.config)
-        output = result[0] if isinstance(result, tuple) else result
+        output, call = result if isinstance(result, tuple) else (result, None)
         if isinstance(output, Exception):
             raise output
+        if call is not None and call.response and (fingerprint := call.response.get(FINGERPRINT)):
+            output.metadata = (output.metadata or {}) | {FINGERPRINT: fingerprint}
         return output
 
     def _failure(self, error: BaseException, retries: int) -> _Failure:
@@ -307,6 +310,16 @@ def _error_sent(error: BaseException) -> tuple[int | None, object] | None:
                 return int(code) if code.isdecimal() else None, about.get("message") or sent
         trace = trace.tb_next
     return None
+
+
+FINGERPRINT = "system_fingerprint"
+"""Name of the field of OpenAI's API, and of Inspect's metadata, that tells one state of a server from another."""
+
+
+def _served(output: Any) -> dict[str, str]:
+    """What the server says of itself, printable and without keys."""
+    said = {"model": output.model, FINGERPRINT: (output.metadata or {}).get(FINGERPRINT)}
+    return {name: _shown(value) for name, value in said.items() if value}
 
 
 def _cost(usage: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE TABLE IF NOT EXISTS replies (
     key TEXT NOT NULL, attempt INTEGER NOT NULL, run TEXT NOT NULL, judge TEXT NOT NULL, prompt_hash TEXT NOT NULL,
     text TEXT NOT NULL, retries INTEGER, latency REAL, input_tokens INTEGER, output_tokens INTEGER, request_id TEXT,
-    stop_reason TEXT, at REAL NOT NULL,
+    stop_reason TEXT, served TEXT, at REAL NOT NULL,
     PRIMARY KEY (key, attempt)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (
@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE INDEX IF NOT EXISTS runs_answers ON runs (answers_of, generation);
 """
-VERSION = 3
+VERSION = 4
 OPEN_TIMEOUT = 60.0
 """Seconds to wait while another process opens the file."""
 
@@ -69,10 +69,12 @@ class Reply:
     """Whether the service refused the prompt: the same call fails again."""
     requested: bool = True
     """False if no request was made, since the judge is down."""
+    served: Mapping[str, str] | None = None
+    """What the server said of itself with the reply: ``model``, ``system_fingerprint``."""
+    at: float = 0.0
+    """When the reply arrived, in seconds since the epoch. 0 if there is none."""
     run: str = ""
     """The run that made the call."""
-    at: float = 0.0
-    """Seconds since the epoch when the reply was saved. 0 if it was not."""
 
 
 @dataclass(frozen=True)
@@ -217,13 +219,13 @@ class Journal:
     def replies(self, key: str) -> list[Reply]:
         """Saved replies to one call, attempts in order."""
         rows = self._execute(
-            "SELECT text, retries, latency, input_tokens, output_tokens, request_id, stop_reason, run, at "
+            "SELECT text, retries, latency, input_tokens, output_tokens, request_id, stop_reason, served, at, run "
             "FROM replies WHERE key = ? ORDER BY attempt",
             (key,),
         )
         return [
-            Reply(text, None, *columns, run=run, at=at)  # type: ignore[misc]
-            for text, *columns, run, at in rows
+            Reply(text, None, *columns, served=json.loads(served) if served else None, at=at, run=run)  # type: ignore[misc]
+            for text, *columns, served, at, run in rows
         ]
 
     def add_reply(self, call: CallKey, attempt: int, reply: Reply, run: str = "") -> None:
@@ -231,7 +233,7 @@ class Journal:
         if reply.text is None:
             return
         self._execute(
-            "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT OR IGNORE INTO replies VALUES ({', '.join('?' * 14)})",
             (
                 call.digest,
                 attempt,
@@ -245,7 +247,8 @@ class Journal:
                 reply.output_tokens,
                 reply.request_id,
                 reply.stop_reason,
-                time.time(),
+                canonical_json(reply.served) if reply.served else None,
+                reply.at or time.time(),
             ),
         )
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from typing import Any
 
 from value_retention.adapters.judges.client import Judge
 from value_retention.adapters.judges.journal import CallKey, Reply, digest
 from value_retention.adapters.judges.run import Options, judge_batch
-from value_retention.adapters.readers.upstream_grades import UNKNOWN
 from value_retention.adapters.settings import REPEAT, SCORING_ARGS
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.data import Dataset, load_for_run
 from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.prompts import words_hash
-from value_retention.tasks.record import AnswerRecord, canonical_json
+from value_retention.tasks.record import UNKNOWN, AnswerRecord, canonical_json
 
 Panel = tuple[tuple[str, ...], dict[str, Any]]
 """Judge names, and their settings (`judge_args`)."""
@@ -97,7 +97,7 @@ def rejudge(
         fill: Keep every whole reply in the records, and make only the calls that failed or whose reply was cut.
 
     Returns:
-        New records in the order of the old ones. `RunInfo` is unchanged.
+        New records in the order of the old ones, with their `RunInfo` and `DataInfo`.
 
     Raises:
         InputError: `fill` is set, and the judges or their prompts have changed.
@@ -107,7 +107,7 @@ def rejudge(
         _refuse_other_judging(records, dataset, judges)
         options = replace(options, known=_replies_in(records, judges, options.repeat), fill=True)
     new = judge_batch(dataset, answers, judges, records[0].run, options)
-    return [replace(made, run=old.run) for made, old in zip(new, records, strict=True)]
+    return [replace(made, run=old.run, data=old.data) for made, old in zip(new, records, strict=True)]
 
 
 def _refuse_other_judging(records: Sequence[AnswerRecord], dataset: Dataset, judges: Sequence[Judge]) -> None:
@@ -138,7 +138,14 @@ def answers_of(records: Sequence[AnswerRecord], dataset: Dataset) -> list[Answer
     """The answers in records, already separated from their reasoning."""
     items = {item.id: item for item in dataset.items}
     return [
-        Answer(items[r.item], r.epoch, r.answer, r.reasoning, r.answer_hash, r.truncated, r.turns or ())
+        Answer(
+            items[r.item],
+            r.epoch,
+            r.answer,
+            r.reasoning,
+            r.checks.truncated if r.checks else None,
+            r.turns or (),
+        )
         for r in records
     ]
 
@@ -166,7 +173,9 @@ def _replies_in(
                 prompt_hash=grade.prompt_hash,
                 repeat=repeat,
             )
-            found[key] = [Reply(grade.rationale, stop_reason=grade.stop_reason)] * grade.attempts
+            at = datetime.fromisoformat(grade.at).timestamp() if grade.at else 0.0
+            reply = Reply(grade.rationale, stop_reason=grade.stop_reason, served=grade.served, at=at)
+            found[key] = [reply] * grade.attempts
     return found
 
 

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import math
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -17,13 +18,13 @@ from value_retention.adapters.judges.client import Judge
 from value_retention.adapters.judges.journal import CallKey, Journal, Reply
 from value_retention.adapters.judges.lexical import on_scale
 from value_retention.adapters.settings import REPEAT
-from value_retention.tasks.answers import Answer, make_record
+from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.data import Dataset
 from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import read_reply
-from value_retention.tasks.prompts import JudgeCall, indicators_of, item_calls, judge_calls
-from value_retention.tasks.record import CUT, AnswerRecord, GradeRecord, RunInfo
+from value_retention.tasks.prompts import JudgeCall, criterion_texts, indicators_of, item_calls, judge_calls
+from value_retention.tasks.record import CUT, AnswerRecord, GradeRecord, RunInfo, date_of
 from value_retention.tasks.scale import Scale, why_unreadable
 from value_retention.tasks.text import printable
 
@@ -183,9 +184,17 @@ async def judge_answers(
                 # answer follow each other, which the judge's prefix cache can use.
                 for _ in range(min(judge.connections, wanted)):
                     group.start_soon(work, judge, requests)
-    infos = [judge.info for judge in judges]
+    infos, design = [judge.info for judge in judges], Design.of(dataset)
     return [
-        make_record(dataset, answer, infos, [found[n] for n in sorted(found)], run)
+        make_record(
+            design,
+            answer,
+            infos,
+            [found[n] for n in sorted(found)],
+            run,
+            expected=item_calls(dataset, answer.item) * len(judges),
+            criteria=criterion_texts(dataset, [answer.item]) if judges else None,
+        )
         for answer, found in zip(answers, grades, strict=True)
     ]
 
@@ -256,6 +265,7 @@ async def _reply(
         reply = await judge.ask(prompt, answer.text, indicators)
         if reply.text is not None and not judge.info.is_llm:
             reply = replace(reply, text=on_scale(reply.text, scale))
+        reply = replace(reply, at=time.time())
         options.tally.asked += reply.requested
         options.tally.retries += reply.retries
         if options.spending:
@@ -290,7 +300,7 @@ def _requests(
 
 def _is_open(reply: Reply, scale: Scale, replies: int, most: int) -> bool:
     """Whether the call is made again: its last reply gives no grade, and there may be more replies."""
-    return replies < most and read_reply(reply.text, reply.stop_reason, scale)[1] is None
+    return replies < most and read_reply(reply.text, reply.stop_reason, scale).worth is None
 
 
 def _what_was_cut(reply: Reply) -> str:
@@ -300,18 +310,23 @@ def _what_was_cut(reply: Reply) -> str:
 
 
 def _grade(call: JudgeCall, judge: Judge, reply: Reply, scale: Scale, attempts: int) -> GradeRecord:
-    outcome, grade = read_reply(reply.text, reply.stop_reason, scale)
+    outcome, raw, worth = read_reply(reply.text, reply.stop_reason, scale)
     return GradeRecord(
         dimension=call.dimension,
         variables=dict(call.variables),
         judge=judge.info.name,
         outcome=outcome,
-        grade=grade,
+        grade=worth,
         rationale=reply.text,
         prompt_hash=call.prompt_hash,
         error=_what_was_cut(reply) if outcome == "cut" else reply.error,
         attempts=max(1, attempts),
         stop_reason=reply.stop_reason,
+        raw=raw,
+        scale=scale.name,
+        criterion=call.criterion,
+        at=date_of(reply.at) if judge.info.is_llm and reply.at else None,
+        served=dict(reply.served) if reply.served else None,
     )
 
 

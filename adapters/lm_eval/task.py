@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,7 +32,7 @@ from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import aggregate_metric, metric_values, question_scores
 from value_retention.tasks.languages import is_english, language_tag
 from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, item_calls
-from value_retention.tasks.record import AnswerRecord, JudgeInfo, RunInfo, caveats
+from value_retention.tasks.record import AnswerRecord, RunInfo, caveats, texts_once
 from value_retention.tasks.text import clean_logger
 
 logger = clean_logger("lm_eval.value_retention")
@@ -75,7 +75,9 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         judges = [judge.info for judge in make_judges(self.settings.judges or (), self.settings.judge_args)]
         super().__init__(config=config)
         self.items = {item.id: item for item in self.loaded.items}
-        self._label(judges)
+        self._panel = judges
+        self._asked = len(self.items)
+        self._label()
         self._judges = describe(judges)
         self._sampling: dict[str, Any] = {}
         self.identity: Identity | None = None
@@ -84,17 +86,21 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         self._chat: tuple[Any, str | None] = (None, None)
         self.store: AnswerStore | None = None
 
-    def _label(self, judges: Sequence[JudgeInfo]) -> None:
+    def _label(self) -> None:
         """Write benchmark, data and judges to the results, and the caveats to the table."""
-        notes = caveats(self.loaded.info, judges) + ([CEILING_NOTE] if self.ceiling else [])
+        info = self.loaded.info
+        # The task of one language is whole with the questions of that language.
+        whole = replace(info, size=len(self.items), rows=len(self.items)) if self.language else info
+        notes = caveats(whole, self._panel, self._asked) + ([CEILING_NOTE] if self.ceiling else [])
         if notes:
             self.config.task_alias = f"{self.task_name} ({'; '.join(notes)})"
         self.config.metadata = {
             **self._metadata,
             "value_retention": {
                 "benchmark": self.loaded.benchmark.title,
-                "data": asdict(self.loaded.info),
-                "judges": [asdict(judge) for judge in judges],
+                "data": asdict(info),
+                "asked": self._asked,
+                "judges": [asdict(judge) for judge in self._panel],
                 "notes": notes,
             },
         }
@@ -150,6 +156,9 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         shown = kwargs | self._shown_criteria(kwargs)
         self._chat = (shown.get("chat_template"), shown.get("system_instruction"))
         super().build_all_requests(**shown)
+        chosen = {name: kwargs.get(name) for name in ("limit", "samples")}
+        self._asked = len(list(self.doc_iterator(rank=0, world_size=1, **chosen)))
+        self._label()
         self._report_start()
         self._world = (int(kwargs.get("rank", 0)), int(kwargs.get("world_size", 1)))
         identity = self._identify(kwargs)
@@ -267,6 +276,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             sampling=dict(self._sampling),
             identity=self.identity.text,
             resumed=self.store.resumed,
+            asked=self._asked,
         )
         total = sum(item_calls(self.loaded, answer.item) for answer in answers) * len(names)
         with tqdm(total=total, desc=f"Judging {self.task_name}", unit="call", disable=not total) as bar:
@@ -278,7 +288,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         """Save the records and return their texts. What failed is said now, and again at the command's end."""
         assert self.store is not None
         where = self.store.journal.path
-        texts = [record.to_json() for record in records]
+        texts = [record.to_json() for record in texts_once(records)]
         faults = []
         if tally.errors:
             faults.append(

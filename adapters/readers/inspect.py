@@ -1,23 +1,21 @@
-"""Records from Inspect logs (``.eval`` or ``.json``)."""
+"""Records from Inspect logs (``.eval`` or ``.json``). A log stands for what Inspect says it stands for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_retention.adapters.readers.judged import judged_records, judged_score
+from value_retention.adapters.readers.own import CRITERIA, record_in
 from value_retention.adapters.readers.upstream import upstream_benchmark, upstream_records
-from value_retention.tasks.check import checked
 from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import AnswerRecord
+from value_retention.tasks.record import AnswerRecord, DroppedRow, RunInfo
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalLog, EvalSpec
-
-RECORD = "record"
-"""Key of the record in a score's metadata."""
+    from inspect_ai.log import EvalLog, EvalSample, EvalSpec
 
 UNUSED = {"store", "messages"}
 EVENTS = {"events", "attachments"}
@@ -33,15 +31,32 @@ class NoRecordsError(InputError):
         about: Task, status and number of samples.
     """
 
-    def __init__(self, log: EvalLog, path: Path, **expected: str) -> None:
+    def __init__(self, log: EvalLog, path: Path) -> None:
         self.path = str(path)
         self.status, self.ours = log.status, is_our_task(log.eval)
-        self.about = f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples"
-        super().__init__("no records in the Inspect log", where=str(path), found=self.about, **expected)
+        self.about = (
+            f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples with a score"
+        )
+        upstream = ", ".join(
+            f"inspect_evals/{name}" for b in packaged().values() for name in b.upstream_names
+        )
+        super().__init__(
+            "no records in the Inspect log",
+            where=str(path),
+            found=self.about,
+            expected=f"scored samples of a value_retention task, of {upstream}, or of a task with model_graded_qa or "
+            "model_graded_fact",
+            hint="finish the eval (`inspect eval-retry`), or score the log (`inspect score`)"
+            if self.ours
+            else None,
+        )
 
 
 def read_log(path: Path, score: str | None = None) -> Iterator[AnswerRecord]:
     """Records of one log of our tasks, of the upstream evals (`upstream`) or other judged ones (`judged`).
+
+    Samples that were invalidated, or failed, have no record. Each record's `RunInfo` names them, and says how many
+    questions were asked.
 
     Args:
         path: The log.
@@ -52,49 +67,87 @@ def read_log(path: Path, score: str | None = None) -> Iterator[AnswerRecord]:
         InputError: not an Inspect log, a truncated log, or an inconsistent record.
     """
     log = _with_score(open_log(path), score, path)
-    if upstream_benchmark(log.eval.task) is not None:
-        if not any(sample.scores for sample in log.samples or ()):
-            raise NoRecordsError(
-                log,
-                path,
-                expected="scored samples",
-                hint="finish the eval, or score the log with `inspect score`",
-            )
-        yield from upstream_records(
+    upstream = upstream_benchmark(log.eval.task) is not None
+    judged = None if upstream or is_our_task(log.eval) else judged_score(log, score, str(path))
+    left_out = tuple(_leave_out(log, unscored=judged is None))
+    if upstream:
+        found = upstream_records(
             log, str(path), lambda: _with_score(open_log(path, events=True), score, path)
         )
-        return
-    if not is_our_task(log.eval) and (name := judged_score(log, score, str(path))):
-        yield from judged_records(log, name, str(path))
-        return
-    found = False
+    elif judged:
+        found = judged_records(log, judged, str(path))
+    else:
+        found = _own_records(log, str(path))
+    ids = log.eval.dataset.sample_ids
+    before: RunInfo | None = None
+    for record in found:
+        if record.run != before:
+            before = record.run
+            run = replace(record.run, asked=len(set(ids)) if ids else None, left_out=left_out)
+        yield replace(record, run=run)
+    if before is None:
+        raise NoRecordsError(log, path)
+
+
+def _own_records(log: EvalLog, path: str) -> Iterator[AnswerRecord]:
+    criteria = (log.eval.metadata or {}).get(CRITERIA)
     for sample in log.samples or ():
-        where = f"{path}, sample {sample.id} epoch {sample.epoch}"
-        records = [
-            r for s in (sample.scores or {}).values() if (r := (s.metadata or {}).get(RECORD)) is not None
-        ]
-        if len(records) > 1:
-            raise InputError(
-                "an answer has several scores",
-                where=where,
-                found=", ".join(sample.scores or {}),
-                expected="one score",
-                hint="choose one: --score NAME",
-            )
-        for record in records:
-            found = True
-            yield checked(AnswerRecord.from_dict(record, where), where)
-    if not found:
-        raise NoRecordsError(
-            log,
-            path,
-            expected=f"scored samples of a value_retention task, of {_upstream_tasks()}, or of a task with "
-            "model_graded_qa or model_graded_fact",
+        record = record_in(sample.scores, f"{path}, sample {sample.id} epoch {sample.epoch}")
+        if record is not None:
+            yield replace(record, criteria=criteria) if criteria else record
+            criteria = None
+
+
+def _leave_out(log: EvalLog, unscored: bool) -> Iterator[DroppedRow]:
+    """Take samples that do not count out of a log, and name them: invalidated ones, and those that are missing.
+
+    Args:
+        log: The log.
+        unscored: Whether samples without a score are left out, or only those without an answer.
+    """
+    samples, kept = list(log.samples or ()), []
+    for sample in samples:
+        reason = why_left_out(sample, unscored)
+        if reason is None:
+            kept.append(sample)
+        else:
+            yield DroppedRow(f"{sample.id} epoch {sample.epoch}", reason)
+    log.samples = kept
+    seen = {(str(sample.id), sample.epoch) for sample in samples}
+    for name in log.eval.dataset.sample_ids or ():
+        for epoch in range(1, (log.eval.config.epochs or 1) + 1):
+            if (str(name), epoch) not in seen:
+                reason = f"not answered, the eval's status is {log.status!r}"
+                yield DroppedRow(f"{name} epoch {epoch}", reason)
+
+
+def why_left_out(sample: EvalSample, unscored: bool = True) -> str | None:
+    """Why a sample does not count, in one line. None if it counts."""
+    if sample.invalidation is not None:
+        return (
+            f"invalidated by {sample.invalidation.author}: {sample.invalidation.reason or 'no reason given'}"
         )
+    if sample.scores or (sample.output.choices and not unscored):
+        return None
+    if sample.error is not None:
+        return f"error: {sample.error.message.splitlines()[-1].strip()}"
+    return "no score"
 
 
-def _upstream_tasks() -> str:
-    return ", ".join(f"inspect_evals/{name}" for b in packaged().values() for name in b.upstream_names)
+def current_logs(paths: Iterable[Path]) -> list[Path]:
+    """The logs without those that a later attempt at the same task replaces (`inspect eval-retry`, `eval-set`).
+
+    Logs with one ``task_id`` are attempts at one task. As in Inspect, the last that succeeded counts, and else the
+    last.
+    """
+    best: dict[str, tuple[tuple[bool, str], Path]] = {}
+    for path in paths:
+        log = open_log(path, header=True)
+        rank = (log.status == "success" and not log.invalidated, log.eval.created)
+        key = log.eval.task_id or str(path)
+        if key not in best or rank > best[key][0]:
+            best[key] = rank, path
+    return [path for _, path in best.values()]
 
 
 def _with_score(log: EvalLog, name: str | None, path: Path) -> EvalLog:

@@ -18,26 +18,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from value_retention.adapters.readers.log_state import asked, log_aspects
+from value_retention.adapters.readers.own import edit_of
 from value_retention.adapters.readers.upstream import scoring_settings
-from value_retention.adapters.readers.upstream_grades import SELF, UNKNOWN
+from value_retention.adapters.readers.upstream_grades import SELF
 from value_retention.adapters.settings import SAMPLING_ARGS
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks import upstream
+from value_retention.tasks.answers import Answer, Design, make_record
+from value_retention.tasks.benchmark import Item
 from value_retention.tasks.check import checked
 from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import derived
 from value_retention.tasks.languages import UNDETERMINED, language_tag
 from value_retention.tasks.record import (
+    UNKNOWN,
     AnswerRecord,
     DataInfo,
     GradeRecord,
     JudgeInfo,
+    Outcome,
     RunInfo,
     canonical_json,
     text_hash,
     well_formed,
 )
+from value_retention.tasks.scale import Scale
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -56,13 +61,10 @@ PROMPT = "The judge prompt is in the log.\n\n{question}\n\n{answer}\n\n{instruct
 class JudgedEval:
     """Values that all answers of one log share."""
 
-    definition: Mapping[str, Any]
-    version: str
-    data: DataInfo
+    design: Design
     dimension: str
+    scale: Scale
     judge: JudgeInfo
-    parser: str
-    rubric: str
     run: RunInfo
 
 
@@ -87,46 +89,29 @@ def record_of(made: JudgedEval, answer: JudgedAnswer, where: str) -> AnswerRecor
     """The checked record of an answer."""
     raw = answer.facts.get("language")
     language = language_tag(raw) if isinstance(raw, str) else None
-    outcome: Any = "judge_error" if answer.error else "unparsed" if answer.grade is None else "graded"
+    item = Item(
+        id=answer.item,
+        cluster=answer.item,
+        question=well_formed(answer.question),
+        language=language or UNDETERMINED,
+        language_raw=raw if language else None,
+        dimensions=(made.dimension,),
+    )
+    missing: Outcome = "judge_error" if answer.error else "unparsed"
     grade = GradeRecord(
         made.dimension,
         {},
         made.judge.name,
-        outcome,
+        missing if answer.grade is None else "graded",
         answer.grade,
         answer.reply,
         answer.prompt_hash,
         answer.error,
+        raw=next((text for text, worth in made.scale.worth if worth == answer.grade), None),
+        scale=made.scale.name,
     )
-    weights = {made.dimension: 1.0}
-    record = AnswerRecord(
-        benchmark=str(made.definition["name"]),
-        benchmark_version=made.version,
-        data=made.data,
-        item=answer.item,
-        cluster=answer.item,
-        language=language or UNDETERMINED,
-        language_raw=raw if language else None,
-        source=None,
-        translation=None,
-        epoch=answer.epoch,
-        question=well_formed(answer.question),
-        answer=well_formed(answer.text),
-        reasoning=None,
-        answer_hash=text_hash(well_formed(answer.text)),
-        dimensions=(made.dimension,),
-        weights=weights,
-        parser=made.parser,
-        judges=(made.judge,),
-        grades_expected=1,
-        grades=(grade,),
-        run=made.run,
-        rubric_hash=made.rubric,
-        truncated=answer.truncated,
-        definition=dict(made.definition),
-        **derived((made.dimension,), weights, [grade], judged=True),
-    )
-    return checked(record, where)
+    asked = Answer(item, answer.epoch, well_formed(answer.text), truncated=answer.truncated)
+    return checked(make_record(made.design, asked, [made.judge], [grade], made.run), where)
 
 
 def definition_of(task: str, kind: str, grades: object, epochs: int, size: int | None) -> dict[str, Any]:
@@ -139,6 +124,32 @@ def definition_of(task: str, kind: str, grades: object, epochs: int, size: int |
         "epochs": epochs,
     }
     return values | ({"size": size} if size else {})
+
+
+def design_of(
+    definition: Mapping[str, Any],
+    version: str,
+    rows: Sequence[object],
+    on_hub: bool,
+    parser: str,
+    rubric: str,
+) -> Design:
+    """What the answers in a log have in common.
+
+    Args:
+        definition: See `definition_of`.
+        version: Version of the task.
+        rows: What identifies the questions, sorted. Its hash stands for the content of the data.
+        on_hub: Whether the log names a dataset on the hub.
+        parser: Name of the grade parser.
+        rubric: Hash of the judge prompt.
+    """
+    size = definition.get("size")
+    content = f"log:{text_hash(canonical_json(rows))}"
+    data = DataInfo(
+        "hub" if on_hub else "folder", UNKNOWN, content, size=size, rows=size, published=True
+    )  # the task is the benchmark: whatever it asked is its own
+    return Design(str(definition["name"]), version, data, {}, parser, rubric, definition)
 
 
 def worth(value: object, place: str) -> float | None:
@@ -229,20 +240,25 @@ def _inspect_eval(log: EvalLog, score: str, samples: Sequence[EvalSample]) -> Ju
     config |= log.plan.config.model_dump(include=set(SAMPLING_ARGS), exclude_none=True)
     aspects = log_aspects(log)
     words = {key: value for key, value in options.items() if key not in ("model", "model_role", "reducer")}
+    labels = _grades(options, samples, score)
     return JudgedEval(
-        definition=definition_of(
-            spec.task,
-            f"Inspect, {scorer}",
-            {"labels": _grades(options, samples, score)},
-            spec.config.epochs or 1,
-            spec.dataset.samples,
+        design=design_of(
+            definition_of(
+                spec.task,
+                f"Inspect, {scorer}",
+                {"labels": labels},
+                spec.config.epochs or 1,
+                spec.dataset.samples,
+            ),
+            str(spec.task_version),
+            rows,
+            on_hub,
+            upstream.parser_of(version),
+            text_hash(canonical_json([scorer, _plain(words)])),
         ),
-        version=str(spec.task_version),
-        data=DataInfo("hub" if on_hub else "folder", UNKNOWN, f"log:{text_hash(canonical_json(rows))}"),
         dimension=score,
+        scale=Scale("labels", tuple(labels.items())),
         judge=_inspect_judge(log, scorer, options),
-        parser=upstream.parser_of(version),
-        rubric=text_hash(canonical_json([scorer, _plain(words)])),
         run=RunInfo(
             "inspect_ai",
             version,
@@ -301,7 +317,7 @@ def _inspect_answer(sample: EvalSample, score: Score | None, place: str) -> Judg
     grading = (score.metadata or {}).get("grading") if score is not None else None
     panel = (score.metadata or {}).get("panel") if score is not None else None
     prompt = grading[0].get("content") if isinstance(grading, list) and isinstance(grading[0], dict) else None
-    error = None
+    error = None if score is None else edit_of(score)
     if score is None:
         error = sample.error.message.strip().splitlines()[-1] if sample.error else "the log has no score"
     messages = asked(sample)

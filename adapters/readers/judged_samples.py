@@ -13,6 +13,7 @@ from value_retention.adapters.readers.judged import (
     JudgedAnswer,
     JudgedEval,
     definition_of,
+    design_of,
     record_of,
     worth,
 )
@@ -22,10 +23,10 @@ from value_retention.adapters.readers.lm_eval_capability import (
     sample_rows,
     task_aspects,
 )
-from value_retention.adapters.readers.upstream_grades import UNKNOWN
 from value_retention.adapters.settings import public_args
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import AnswerRecord, DataInfo, JudgeInfo, RunInfo, canonical_json, text_hash
+from value_retention.tasks.record import UNKNOWN, AnswerRecord, JudgeInfo, RunInfo
+from value_retention.tasks.scale import Scale
 
 JUDGED_TASK = "_llm_judged"
 """Ending of the names of lm-eval's tasks that ask a judge."""
@@ -115,19 +116,20 @@ def _lm_eval_eval(path: Path, task: str, metric: str, rows: Sequence[Mapping[str
         for name in ("examples in the prompt (n-shot)", "task configuration", "few-shot as turns")
     }
     size = results.get("n-samples", {}).get(task, {}).get("original")
-    grades = {"from": 0.0, "to": 1.0, "step": 0.5 if any(row[metric] == 0.5 for row in rows) else 1.0}
+    half = any(row[metric] == 0.5 for row in rows)
+    grades = {"from": 0.0, "to": 1.0, "step": 0.5 if half else 1.0}
     return JudgedEval(
-        definition=definition_of(task, f"lm-eval, {metric}", grades, 1, size),
-        version=aspects["task version"],
-        data=DataInfo(
-            "hub" if str(config.get("dataset_path")).count("/") == 1 else "folder",
+        design=design_of(
+            definition_of(task, f"lm-eval, {metric}", grades, 1, size),
+            aspects["task version"],
+            hashes,
+            str(config.get("dataset_path")).count("/") == 1,
+            f"lm_eval-{version}",
             UNKNOWN,
-            f"log:{text_hash(canonical_json(hashes))}",
         ),
         dimension=metric,
+        scale=Scale("numbers", (("0", 0.0), ("0.5", 0.5), ("1", 1.0)) if half else (("0", 0.0), ("1", 1.0))),
         judge=JudgeInfo(UNKNOWN),
-        parser=f"lm_eval-{version}",
-        rubric=UNKNOWN,
         run=RunInfo(
             "lm_eval",
             version,

@@ -19,7 +19,7 @@ from value_retention.adapters.readers.capability import (
     mean_of,
     sum_and_size,
 )
-from value_retention.adapters.readers.lm_eval import run_key
+from value_retention.adapters.readers.own import run_key
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json, text_hash
 

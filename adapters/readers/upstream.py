@@ -10,30 +10,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from value_retention.adapters.readers.own import refuse_edited
 from value_retention.adapters.readers.upstream_grades import (
     SELF,
-    UNKNOWN,
     logged_grades,
     logged_values,
     needs_replies,
     same_score,
-    with_prompt,
+    with_criterion,
 )
 from value_retention.adapters.settings import SAMPLING_ARGS, SCORING_ARGS
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks import upstream
+from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.benchmark import Benchmark, Dimension, Item, Table
 from value_retention.tasks.data import Dataset, english_cluster
 from value_retention.tasks.definition import packaged, packaged_prompts
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import derived
 from value_retention.tasks.languages import UNDETERMINED, language_tag
 from value_retention.tasks.prompts import words_hash
 from value_retention.tasks.record import (
+    UNKNOWN,
     AnswerRecord,
     DataInfo,
     DroppedRow,
@@ -54,8 +55,7 @@ class _Run:
 
     dataset: Dataset
     """Without items, with the dimensions that the log defines."""
-    version: str
-    parser: str
+    design: Design
     judges: tuple[JudgeInfo, ...]
     info: RunInfo
     known_prompt: bool
@@ -81,19 +81,11 @@ def upstream_records(
             from the scores. None if the log has its events.
 
     Raises:
-        InputError: no scored samples, overall scores only, or scores that do not follow from the grades.
+        InputError: overall scores only, a score that was edited, or scores that do not follow from the grades.
     """
     benchmark = upstream_benchmark(log.eval.task)
     assert benchmark is not None
     samples = [sample for sample in log.samples or () if sample.scores]
-    if not samples:
-        raise InputError(
-            "no scored samples in the upstream log",
-            where=where,
-            found=f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples",
-            expected="samples with scores",
-            hint="finish the eval, or score the log with `inspect score`",
-        )
     run = _run(log, benchmark)
     full: dict[tuple[str | int, int], EvalSample] = {}
     if with_events is not None and any(_is_open(sample, run, where) for sample in samples):
@@ -110,13 +102,20 @@ def _run(log: EvalLog, benchmark: Benchmark) -> _Run:
     made_with = spec.packages.get("inspect_ai", UNKNOWN)
     info, revision = _data(log, benchmark, options, number, dimensions)
     config = spec.model_generate_config.model_dump(include=set(SAMPLING_ARGS), exclude_none=True)
+    known_prompt = bool(dimensions) and upstream.same_words(spec.packages, packaged_prompts())
     return _Run(
         dataset=Dataset(benchmark, (), dimensions, info, revision),
-        version=number,
-        parser=upstream.parser_of(made_with),
+        design=Design(
+            benchmark.name,
+            number,
+            info,
+            {name: dimension.weight for name, dimension in dimensions.items()},
+            upstream.parser_of(made_with),
+            words_hash(benchmark, revision) if known_prompt else UNKNOWN,
+        ),
         judges=_judges(log, options),
         info=RunInfo("inspect_ai", made_with, str(spec.model), sampling=config),
-        known_prompt=bool(dimensions) and upstream.same_words(spec.packages, packaged_prompts()),
+        known_prompt=known_prompt,
     )
 
 
@@ -169,10 +168,11 @@ def _data(
     repo = str(args.get("dataset_repo_id") or benchmark.questions.repo)
     dropped = (DroppedRow(UNKNOWN, "the log does not say"),)
     if repo.count("/") == 1 and not repo.startswith(("/", ".", "~")) and not Path(repo).is_absolute():
-        return DataInfo("hub", revision, UNKNOWN, dropped), questions
+        data = DataInfo("hub", revision, UNKNOWN, dropped, size=benchmark.size)
+        return replace(data, published=revision == benchmark.pinned), questions
     rows = {canonical_json([str(s.id), str(s.input), str(s.target)]) for s in log.samples or ()}
     shown = text_hash(canonical_json([sorted(rows), [asdict(d) for d in dimensions.values()]]))
-    return DataInfo("folder", UNKNOWN, f"log:{shown}", dropped), questions
+    return DataInfo("folder", UNKNOWN, f"log:{shown}", dropped, size=benchmark.size), questions
 
 
 def _judges(log: EvalLog, options: Mapping[str, Any]) -> tuple[JudgeInfo, ...]:
@@ -248,43 +248,20 @@ def _record(sample: EvalSample, run: _Run, where: str) -> AnswerRecord:
     if score.answer is None:
         raise InputError("a score lacks its answer", where=place)
     answer = well_formed(score.answer)
-    grades = logged_grades(sample, score, values, item, run.dataset, run.judges)
-    if run.known_prompt:
-        grades = [with_prompt(grade, item, answer, run.dataset) for grade in grades]
-    known = run.dataset.dimensions
-    weights = {name: known[name].weight if name in known else 1.0 for name in item.dimensions}
-    scores = derived(item.dimensions, weights, grades, judged=True)
+    refuse_edited(score, place)
+    grades = [
+        with_criterion(grade, item, answer, run.dataset, run.known_prompt)
+        for grade in logged_grades(sample, score, values, item, run.dataset, run.judges)
+    ]
+    truncated = truncated_by_reason(sample.output.stop_reason) if sample.output.choices else None
+    asked = Answer(item, sample.epoch, answer, truncated=truncated)
+    record = make_record(run.design, asked, run.judges, grades, run.info)
     whole = not any(grade.outcome == "cut" for grade in grades)
-    if whole and "overall" in values and not same_score(scores["overall"], values["overall"]):
+    if whole and "overall" in values and not same_score(record.overall, values["overall"]):
         raise InputError(
             "the overall score does not follow from the dimensions",
             where=place,
-            found=f"overall {values['overall']}, from the dimensions {scores['overall']}",
+            found=f"overall {values['overall']}, from the dimensions {record.overall}",
             expected="the weighted mean of the dimensions",
         )
-    return AnswerRecord(
-        benchmark=benchmark.name,
-        benchmark_version=run.version,
-        data=run.dataset.info,
-        item=item.id,
-        cluster=item.cluster,
-        language=item.language,
-        language_raw=item.language_raw,
-        source=None,
-        translation=None,
-        epoch=sample.epoch,
-        question=item.question,
-        answer=answer,
-        reasoning=None,
-        answer_hash=text_hash(answer),
-        dimensions=item.dimensions,
-        weights=weights,
-        parser=run.parser,
-        judges=run.judges,
-        grades_expected=len(grades),
-        grades=tuple(grades),
-        run=run.info,
-        rubric_hash=words_hash(benchmark, run.dataset.prompt_revision) if run.known_prompt else UNKNOWN,
-        truncated=truncated_by_reason(sample.output.stop_reason) if sample.output.choices else None,
-        **scores,
-    )
+    return record

@@ -21,19 +21,29 @@ from value_retention.tasks.grading import dimension_scores
 from value_retention.tasks.prompts import (
     Criterion,
     criteria_of,
+    criterion_text,
     guiding_question,
     judge_prompt,
     variable_sets,
 )
-from value_retention.tasks.record import CUT, MEAN, GradeRecord, JudgeInfo, text_hash, well_formed
-from value_retention.tasks.scale import parse_grade
+from value_retention.tasks.record import (
+    CUT,
+    MEAN,
+    UNKNOWN,
+    GradeRecord,
+    JudgeInfo,
+    Outcome,
+    criterion_hash,
+    text_hash,
+    well_formed,
+)
+from value_retention.tasks.scale import CORRECT, parse_grade
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalSample
     from inspect_ai.model import ModelOutput
     from inspect_ai.scorer import Score
 
-UNKNOWN = "unknown"
 SELF = " (the evaluated model itself)"
 """Suffix of the judge's name if no judge was chosen: upstream then lets the evaluated model judge itself."""
 SAME = 1e-6
@@ -140,18 +150,21 @@ def logged_grades(
 
 
 def _grade(key: Criterion, judge: str, grade: float | None, reply: str | None = None) -> GradeRecord:
-    outcome: Any = "unparsed" if grade is None else "graded"
-    return GradeRecord(key[0], dict(key[1]), judge, outcome, grade, reply, UNKNOWN)
+    outcome: Outcome = "unparsed" if grade is None else "graded"
+    raw = next((text for text, worth in CORRECT.worth if worth == grade), None)
+    return GradeRecord(
+        key[0], dict(key[1]), judge, outcome, grade, reply, UNKNOWN, raw=raw, scale=CORRECT.name
+    )
 
 
 def _as_fail(grade: GradeRecord) -> GradeRecord:
     """An unreadable reply as a fail, as Inspect before 0.3.245 counted it."""
-    return replace(grade, outcome="graded", grade=0.0) if grade.grade is None else grade
+    return replace(grade, outcome="graded", grade=0.0, raw="I") if grade.grade is None else grade
 
 
 def _unless_cut(grade: GradeRecord) -> GradeRecord:
     """The grade without its value if the token limit cut the reply, which upstream does not ask."""
-    return replace(grade, outcome="cut", grade=None) if grade.stop_reason in CUT else grade
+    return replace(grade, outcome="cut", grade=None, raw=None) if grade.stop_reason in CUT else grade
 
 
 def _listed(listed: Mapping[str, Any], item: Item, judges: Sequence[JudgeInfo]) -> Iterator[GradeRecord]:
@@ -189,15 +202,26 @@ def _replied(
             prompt, output = found.pop(0) if len(found) > 1 else found[0]
             reply = output.completion
             grade = _grade((name, variables), judge.name, parse_grade(reply), well_formed(reply))
-            grades.append(replace(grade, prompt_hash=text_hash(prompt), stop_reason=output.stop_reason))
+            grades.append(
+                replace(
+                    grade,
+                    prompt_hash=text_hash(prompt),
+                    stop_reason=output.stop_reason,
+                    served={"model": output.model} if output.model else None,
+                )
+            )
     return grades
 
 
-def with_prompt(grade: GradeRecord, item: Item, answer: str, dataset: Dataset) -> GradeRecord:
-    """The grade with the hash of its judge prompt, rendered again if the log does not hold the prompt."""
+def with_criterion(
+    grade: GradeRecord, item: Item, answer: str, dataset: Dataset, known_prompt: bool
+) -> GradeRecord:
+    """The grade with its criterion, and with the hash of a known judge prompt, if the log does not hold the prompt."""
     variables = tuple(grade.variables.items())
     dimension = dataset.dimensions.get(grade.dimension)
-    if grade.prompt_hash != UNKNOWN or dimension is None or variables not in variable_sets(dimension, item):
+    if dimension is None or variables not in variable_sets(dimension, item):
         return grade
-    prompt = judge_prompt(dataset, item, dimension, variables, answer)
-    return replace(grade, prompt_hash=text_hash(prompt))
+    grade = replace(grade, criterion=criterion_hash(criterion_text(item, dimension, variables)))
+    if grade.prompt_hash != UNKNOWN or not known_prompt:
+        return grade
+    return replace(grade, prompt_hash=text_hash(judge_prompt(dataset, item, dimension, variables, answer)))

@@ -187,6 +187,7 @@ def _judge_and_write(
     from value_retention.adapters.judges.rejudge import judging_id
     from value_retention.adapters.judges.run import nothing_readable
     from value_retention.analysis.runs.load import gaps
+    from value_retention.tasks.record import texts_once
 
     fill, (names, args) = options["fill"], panel
     id_ = judging_id(old, panel, fill)
@@ -212,7 +213,7 @@ def _judge_and_write(
         unread = nothing_readable(new)
         if not write and unread is None:
             return new
-        texts = [record.to_json() for record in new]
+        texts = [record.to_json() for record in texts_once(new)]
         journal.keep(entry, texts)
         path, written = write_records(options["output"] or Path(run.files[0]).parent, stem_of(about), texts)
         click.echo(f"{len(new)} records {'in' if written else 'were already in'} {path}")
@@ -269,7 +270,8 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _unfilled(runs: list[Run], output: Path | None) -> list[Run]:
     """The runs without the records that an earlier fill in the output folder replaces."""
-    from value_retention.analysis.runs.load import RECORDS_SUFFIX, Run, drop_superseded, read_records
+    from value_retention.adapters.readers.own import read_records
+    from value_retention.analysis.runs.load import RECORDS_SUFFIX, Run, drop_superseded
 
     folders = {output or Path(run.files[0]).parent for run in runs}
     files = sorted({file for folder in folders for file in folder.glob(f"*{RECORDS_SUFFIX}")})

@@ -26,14 +26,12 @@ def command(runs: tuple[str, ...], output: Path | None) -> None:
     Without -o it prints the scores of every run in per cent, with questions, clusters and Wilson intervals.
     """
     from value_retention.analysis.commands.inputs import check_written, load_all
-    from value_retention.analysis.report.grades import grades_table, log_warnings, write_table
+    from value_retention.analysis.report.grades import grades_table, write_table
     from value_retention.analysis.runs.load import runs_in_order
 
     check_written({"-o": output}, runs, ())
     loaded = runs_in_order(load_all(runs))
     check_written({"-o": output}, runs, loaded)
-    for line in log_warnings(loaded):
-        click.echo(f"WARNING: {line}", err=True)
     if output is None:
         _show(loaded)
         return

@@ -9,7 +9,7 @@ import numpy as np
 
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.judges.differences import RunDifference
-from value_retention.analysis.runs.align import OVERALL, Panel
+from value_retention.analysis.runs.align import Panel
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.runs.scores import RunScores
 from value_retention.analysis.stats.cluster import ALPHA
@@ -91,16 +91,6 @@ def extent_of(languages: Sequence[str], total: int | None) -> str:
     count = len(languages)
     part = f"{count} of {total}" if total is not None and count < total else str(count)
     return f"{part} questions ({named})"
-
-
-def part_only(panel: Panel) -> list[str]:
-    """Say that the questions are a part of the benchmark, so that the mean is not its score."""
-    asked = int(np.any(panel.answers > 0, axis=0).sum())
-    if panel.total is None or asked >= panel.total:
-        return []
-    return [
-        f"{title_of(panel.benchmark)}: {extent(panel)}. {OVERALL} is their mean, not the benchmark's score."
-    ]
 
 
 def judges_differ(differences: Sequence[RunDifference]) -> list[str]:

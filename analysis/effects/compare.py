@@ -9,7 +9,6 @@ from value_retention.analysis.effects.caveats import (
     asked_by,
     fragile_verdicts,
     left_out,
-    part_only,
     same_answers,
 )
 from value_retention.analysis.effects.ceilings import ceilings_of
@@ -143,7 +142,6 @@ def _compare(
             continue
         panels.append(panel)
         planned.append(tuple(comparisons))
-        said += part_only(panel)
         metrics = metrics_of(panel)
         scores += run_scores(panel, metrics, settings)
         effects += effects_of(panel, metrics, comparisons, settings)

@@ -9,9 +9,12 @@ from typing import Any
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.runs.scores import RunScores
+from value_retention.tasks.record import DroppedRow
 
 NAMED = 8
 """Runs that a line names before it only counts them."""
+LISTED = 2
+"""Answers left out that a line names before it only counts them."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,10 @@ class Judged:
         data_source: ``hub``, ``folder`` or ``sample``.
         data_revision: Revision of the data.
         is_benchmark: False for sample items.
+        published: Whether the rows are known to be the published ones.
+        left_out: Answers without a record, and why.
         questions: Questions answered.
-        questions_in_data: Questions of the whole data; None where unknown.
+        questions_in_data: Questions of the benchmark; None where unknown.
         epochs: Answers per question.
         identity: Which model answered, as the records tell; empty if they do not.
         resumed: How old the answers of an interrupted run are, if the model's identity is uncertain; else empty.
@@ -40,6 +45,8 @@ class Judged:
     data_source: str
     data_revision: str
     is_benchmark: bool
+    published: bool
+    left_out: tuple[DroppedRow, ...]
     questions: int
     questions_in_data: int | None
     epochs: str
@@ -51,6 +58,16 @@ class Judged:
         """The judges in words, with what is not an LLM."""
         named = (name + ("" if is_llm else " (not an LLM)") for name, is_llm in self.judges.items())
         return " + ".join(named) or "none"
+
+    @property
+    def is_part(self) -> bool:
+        """Whether some of the benchmark's questions were not answered."""
+        return self.questions_in_data is not None and self.questions < self.questions_in_data
+
+    @property
+    def asked(self) -> str:
+        """Questions, out of those of the benchmark: ``30 of 115``."""
+        return f"{self.questions} of {self.questions_in_data}" if self.is_part else str(self.questions)
 
     @property
     def data(self) -> str:
@@ -72,6 +89,8 @@ def judged_of(runs: Sequence[RunScores]) -> tuple[Judged, ...]:
             data_source=run.identity.data_source,
             data_revision=run.identity.revision,
             is_benchmark=run.identity.is_benchmark,
+            published=run.identity.published,
+            left_out=run.identity.left_out,
             questions=len(run.questions),
             questions_in_data=run.identity.total,
             epochs=run.identity.aspects["epochs"],
@@ -88,6 +107,19 @@ def warnings_of(judged: Sequence[Judged]) -> list[str]:
     samples = [row.run for row in judged if not row.is_benchmark]
     if samples:
         found.append(f"NOT A BENCHMARK RESULT: sample items in {_runs(samples, judged)}.")
+    parts = {row.run: f"{title_of(row.benchmark)}: {row.asked} questions" for row in judged if row.is_part}
+    if parts:
+        found.append(
+            f"PART OF THE QUESTIONS, their mean is not the benchmark's score: {each(parts, list(parts))}."
+        )
+    unchecked = [row.run for row in judged if row.is_benchmark and not row.published]
+    if unchecked:
+        found.append(f"ROWS NOT CHECKED against the published ones in {_runs(unchecked, judged)}.")
+    left_out = {f"{row.run}, {title_of(row.benchmark)}": row.left_out for row in judged if row.left_out}
+    if left_out:
+        found.append(
+            "ANSWERS LEFT OUT: " + "; ".join(f"{at}: {_first(rows)}" for at, rows in left_out.items()) + "."
+        )
     no_llm = [(row.run, name) for row in judged for name, is_llm in row.judges.items() if not is_llm]
     if no_llm:
         names = ", ".join(dict.fromkeys(name for _, name in no_llm))
@@ -142,12 +174,24 @@ def provenance(effect: Effect, judged: Sequence[Judged]) -> dict[str, Any]:
     }
 
 
-def each(values: Mapping[str, str]) -> str:
-    """One value if all runs share it, otherwise each value with its runs."""
+def _first(rows: Sequence[DroppedRow]) -> str:
+    """How many answers, and the first of them with the reason."""
+    named = "; ".join(f"sample {row.row} ({row.reason})" for row in rows[:LISTED])
+    more = f" and {len(rows) - LISTED} more" if len(rows) > LISTED else ""
+    return f"{len(rows)} answer{'s' * (len(rows) > 1)}: {named}{more}"
+
+
+def each(values: Mapping[str, str], runs: Sequence[str] = ()) -> str:
+    """One value if all runs share it, otherwise each value with its runs.
+
+    Args:
+        values: Value by run.
+        runs: Runs to name even if all share the value.
+    """
     groups: dict[str, list[str]] = {}
     for run, value in values.items():
         groups.setdefault(value, []).append(run)
-    if len(groups) <= 1:
+    if len(groups) <= 1 and not runs:
         return "".join(groups)
     return ", ".join(f"{value} ({', '.join(runs)})" for value, runs in groups.items())
 

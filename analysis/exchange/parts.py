@@ -73,7 +73,7 @@ def parts_of(runs: Sequence[Run]) -> list[Part]:
     """Every benchmark of every run.
 
     Raises:
-        InputError: an answer that occurs twice, or a run without any score.
+        InputError: an answer that occurs twice, a part of a benchmark, or rows that are not known to be its own.
     """
     found = []
     for run in runs_in_order(runs):
@@ -82,8 +82,29 @@ def parts_of(runs: Sequence[Run]) -> list[Part]:
             panel = align([scores])
             figures = tuple(run_scores(panel, metrics_of(panel), Settings()))
             (judged,) = judged_of([scores])
+            _refuse_part(judged)
             found.append(Part(scores, records, figures, judged, _date(run.files)))
     return found
+
+
+def _refuse_part(judged: Judged) -> None:
+    """Refuse figures that would be published under a benchmark's name and are not its figures."""
+    problems = [
+        (judged.is_benchmark and judged.is_part, f"{judged.asked} questions", "all questions"),
+        (
+            judged.is_benchmark and not judged.published,
+            f"rows from {judged.data}, not checked against the published ones",
+            "rows from the hub at the pinned commit",
+        ),
+    ]
+    for wrong, found, expected in problems:
+        if wrong:
+            raise InputError(
+                "not a benchmark result",
+                where=f"{judged.run}, {judged.benchmark}",
+                found=found,
+                expected=expected,
+            )
 
 
 def _date(files: Sequence[str]) -> str | None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from value_retention.adapters.readers.log_state import unfinished
 from value_retention.analysis.effects.caveats import extent_of
 from value_retention.analysis.effects.estimate import run_scores
 from value_retention.analysis.effects.provenance import judged_of, warnings_of
@@ -216,16 +215,3 @@ def _score_row(
         return [metric, shown, "", "", ""]
     cell = or_reason(interval(score.low, score.high), score.reasons, "interval")
     return [metric, shown, str(score.questions), str(score.clusters), cell]
-
-
-def log_warnings(runs: Sequence[Run]) -> list[str]:
-    """Warnings about Inspect logs of evals that did not finish."""
-    found = []
-    for run in runs:
-        logs = [Path(file) for file in run.files if Path(file).suffix in (".eval", ".json")]
-        for log in logs:
-            # The answers of one log are those of one benchmark; a run has one log for each.
-            said = unfinished(log)
-            if said:
-                found.append(f"{run.name} ({log}): {said}")
-    return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from value_retention.analysis.effects.provenance import Judged, each
+from value_retention.analysis.effects.provenance import each
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.effects.verdicts import CEILING, FLOOR
@@ -128,18 +128,12 @@ def rests_on(result: Result) -> list[str]:
         benchmark = each({run.run: run.identity.aspects["version"] for run in runs})
         harness = each({run.run: run.identity.noted.get("harness", "unknown") for run in runs})
         found.append(
-            f"{title_of(panel.benchmark)}: {each({row.run: asked(row) for row in rows})} questions, "
+            f"{title_of(panel.benchmark)}: {each({row.run: row.asked for row in rows})} questions, "
             f"{len(panel.clusters)} clusters, epochs {each({row.run: row.epochs for row in rows})}; "
             f"judge {each({row.run: row.judge for row in rows})}; data {each({row.run: row.data for row in rows})}; "
             f"benchmark version {benchmark}, {harness}, value-retention {version('value-retention')}."
         )
     return found
-
-
-def asked(row: Judged) -> str:
-    """Questions of a run, out of those of its data: ``30 of 115``."""
-    part = row.questions_in_data not in (None, row.questions)
-    return f"{row.questions} of {row.questions_in_data}" if part else str(row.questions)
 
 
 def not_shown(result: Result) -> list[str]:

@@ -20,7 +20,6 @@ from value_retention.analysis.report.notes import explained, language_notes
 from value_retention.analysis.report.overview import (
     DAGGER,
     SENTENCES,
-    asked,
     not_shown,
     rests_on,
     scores,
@@ -158,7 +157,7 @@ def _basis(result: Result) -> Table:
     for row in result.judged:
         run = runs[row.benchmark, row.run]
         rows.append([
-            title_of(row.benchmark), row.run, row.model, row.judge, row.data, asked(row),
+            title_of(row.benchmark), row.run, row.model, row.judge, row.data, row.asked,
             str(len({question.cluster for question in run.questions})), row.epochs, run.identity.aspects["version"],
             run.identity.noted.get("harness", "unknown"), row.identity or "not recorded",
         ])  # fmt: skip

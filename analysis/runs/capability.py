@@ -9,8 +9,8 @@ from pathlib import Path
 from value_retention.adapters.readers.capability import TaskGroup, TaskSamples
 from value_retention.adapters.readers.inspect import is_our_task, open_log
 from value_retention.adapters.readers.inspect_capability import read_task_log
-from value_retention.adapters.readers.lm_eval import has_records, is_samples_file, run_key
 from value_retention.adapters.readers.lm_eval_capability import groups_of, read_task, results_beside
+from value_retention.adapters.readers.own import has_records, is_samples_file, run_key
 from value_retention.analysis.runs.identity import CAPABILITY
 from value_retention.analysis.runs.load import is_json_log
 from value_retention.tasks.errors import InputError

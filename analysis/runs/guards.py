@@ -9,10 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from value_retention.analysis.stats.cluster import Floats
-from value_retention.tasks.checks import answer_marks
+from value_retention.tasks.checks import speaks_another
 from value_retention.tasks.record import AnswerRecord
 
 GUARDS = ("truncated", "empty", "repetitive", "refusing", "other language")
+
+
+def marks(record: AnswerRecord) -> tuple[bool | None, ...]:
+    """Whether each of `GUARDS` marks an answer. None: not known."""
+    made = record.checks
+    if made is None:
+        return (None,) * len(GUARDS)
+    other = speaks_another(made.language, record.language)
+    return made.truncated, made.empty, made.repetitive, made.refusing, other
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +52,7 @@ def marks_of(items: Sequence[Sequence[AnswerRecord]]) -> Marks:
     counts = np.zeros((2, len(items), len(GUARDS)), np.int64)
     for row, answers in enumerate(items):
         for record in answers:
-            for column, mark in enumerate((record.truncated, *answer_marks(record.answer, record.language))):
+            for column, mark in enumerate(marks(record)):
                 if mark is not None:
                     counts[0, row, column] += mark
                     counts[1, row, column] += 1

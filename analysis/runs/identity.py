@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from value_retention.analysis.runs.items import check_runs
-from value_retention.tasks.check import item_facts, sample
-from value_retention.tasks.definition import benchmark_of
+from value_retention.tasks.check import item_facts
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import AnswerRecord, RunInfo, canonical_json, text_hash
+from value_retention.tasks.record import AnswerRecord, DroppedRow, RunInfo, canonical_json, text_hash
 
 ASPECTS: dict[str, str] = {
     "version": "benchmark version",
@@ -54,10 +53,12 @@ class Identity:
         prompts: Hash of an answer's judge prompts by the hash of item and answer. A prompt holds the
             answer, so the prompts of two runs are compared where both gave the same answer.
         data_source: ``hub``, ``folder`` or ``sample``.
-        is_benchmark: False when any item is not one of the benchmark's.
+        is_benchmark: False for the bundled sample items.
         noted: Harness and seed of the answers: a difference is shown and never refused. Both harnesses give the
             same figures, and another seed is another repeat.
-        total: Questions of the whole data; None where that is not known.
+        total: Questions of the benchmark; None where that is not known.
+        published: Whether the rows are known to be the published ones.
+        left_out: Answers without a record.
         judges: Name of each judge, and whether it is an LLM.
         model: The model that answered.
         revision: Revision of the data, without the hash of their content.
@@ -75,6 +76,8 @@ class Identity:
     is_benchmark: bool
     noted: Mapping[str, str]
     total: int | None
+    published: bool
+    left_out: tuple[DroppedRow, ...]
     judges: Mapping[str, bool]
     model: str
     revision: str
@@ -121,7 +124,9 @@ def identity_of(records: Sequence[AnswerRecord]) -> Identity:
         data_source=_one(d.source for d in data),
         is_benchmark=all(d.is_benchmark for d in data),
         noted=noted,
-        total=_total(records[0]),
+        total=next((d.size or d.rows for d in data), None),
+        published=all(d.published for d in data),
+        left_out=tuple(dict.fromkeys(row for r in _unique(records) for row in r.left_out)),
         judges={judge.name: judge.is_llm for panel in judges for judge in panel},
         model=_one(r.run.model for r in records),
         revision=_one(d.revision for d in data),
@@ -171,14 +176,13 @@ def _sampling(run: RunInfo) -> str:
     return ", ".join(f"{name} {value}" for name, value in sorted(found.items())) or "left to the provider"
 
 
-def _total(record: AnswerRecord) -> int | None:
-    """Number of questions in the data, where the record identifies the data."""
-    benchmark, data = benchmark_of(record), record.data
-    if data.source == "sample":
-        bundled = sample(benchmark.name)
-        return len(bundled) if data.content_hash == bundled.info.content_hash else None
-    own_table = data.source == "folder" and benchmark.questions.repo is None
-    return benchmark.size if own_table or data.revision == benchmark.pinned else None
+def _unique(records: Sequence[AnswerRecord]) -> list[RunInfo]:
+    """The different `RunInfo` of the records."""
+    found: list[RunInfo] = []
+    for run in {id(r.run): r.run for r in records}.values():
+        if run not in found:
+            found.append(run)
+    return found
 
 
 def _prompts(record: AnswerRecord) -> tuple[int, int]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from value_retention.adapters.readers.upstream_grades import UNKNOWN
 from value_retention.tasks.check import ORIGINAL, check_item, item_facts
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.record import AnswerRecord
+from value_retention.tasks.record import UNKNOWN, AnswerRecord
 
 
 def check_run(records: Iterable[AnswerRecord], where: str) -> None:

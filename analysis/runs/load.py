@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from value_retention.adapters.readers.inspect import NoRecordsError, read_log
+from value_retention.adapters.readers.inspect import NoRecordsError, current_logs, read_log
 from value_retention.adapters.readers.judged_samples import judged_samples
-from value_retention.adapters.readers.lm_eval import is_samples_file, read_samples, run_key
+from value_retention.adapters.readers.own import is_samples_file, read_records, read_samples, run_key
 from value_retention.analysis.runs.items import check_run
 from value_retention.analysis.runs.names import title_of
-from value_retention.tasks.check import checked
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, GradeRecord, canonical_json
 from value_retention.tasks.text import by_name
@@ -249,13 +248,15 @@ def _groups(place: Path) -> list[list[Path]]:
     files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.is_file())
     if place.is_file() and place.name.startswith("results_") and place.suffix == ".json":
         files = sorted(place.parent.glob(f"samples_*_{run_key(place)}.jsonl"))
+    logs = [file for file in files if file.suffix == ".eval" or is_json_log(file, place)]
+    current = {*current_logs(logs)} if len(logs) > 1 else {*logs}
     groups: dict[tuple[Path, str], list[Path]] = {}
     for file in files:
-        if file.name.startswith(PROBE):
+        if file.name.startswith(PROBE) or (file in logs and file not in current):
             continue
         if is_samples_file(file):
             groups.setdefault((file.parent, run_key(file)), []).append(file)
-        elif file.name.endswith(RECORDS_SUFFIX) or file.suffix == ".eval" or is_json_log(file, place):
+        elif file.name.endswith(RECORDS_SUFFIX) or file in current:
             groups[file, ""] = [file]
         elif file == place:
             raise InputError(
@@ -313,20 +314,6 @@ def _unit(files: Iterable[Path], score: str | None = None) -> Run:
         tuple(map(parts_in_order, records)),
         tuple(others),
     )
-
-
-def read_records(path: Path) -> list[AnswerRecord]:
-    """Read a file of records, one per line.
-
-    Raises:
-        InputError: invalid JSON or an inconsistent record; it names the line.
-    """
-    records = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            where = f"{path}, line {number}"
-            records.append(checked(AnswerRecord.from_json(line, where), where))
-    return records
 
 
 _Key = tuple[str, str, str, int, str]

@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from value_retention.analysis.runs.guards import GUARDS
+from value_retention.analysis.runs.guards import GUARDS, marks
 from value_retention.analysis.runs.identity import check_comparable, differences, identity_of
 from value_retention.analysis.runs.load import Run, is_ceiling
-from value_retention.tasks.checks import WORD, answer_marks
+from value_retention.tasks.checks import WORD
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.pairs import Messages, Pair, Side, pair_hash
 from value_retention.tasks.record import AnswerRecord, well_formed
@@ -197,9 +197,9 @@ def _graded(record: AnswerRecord) -> bool:
 
 def _mark(record: AnswerRecord, cut: bool, options: Options) -> str | None:
     """The first mark that excludes an answer. Of an answer that is cut here, the token limit took nothing."""
-    marks = (record.truncated and not cut, *answer_marks(record.answer, record.language))
+    kept = (*options.keep, "truncated") if cut else options.keep
     return next(
-        (name for name, mark in zip(GUARDS, marks, strict=True) if mark and name not in options.keep), None
+        (name for name, mark in zip(GUARDS, marks(record), strict=True) if mark and name not in kept), None
     )
 
 

@@ -26,8 +26,9 @@ from typing import Any
 from click.testing import CliRunner
 
 from value_retention.analysis.cli import cli
+from value_retention.tasks.answers import Answer, Design, make_record
+from value_retention.tasks.benchmark import Item
 from value_retention.tasks.data import english_cluster
-from value_retention.tasks.grading import derived
 from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, JudgeInfo, RunInfo, text_hash
 
 HERE = Path(__file__).parent
@@ -144,34 +145,25 @@ def _record(run: str, rows: Sequence[Mapping[str, str]]) -> AnswerRecord:
         for row in rows
     )
     weights = {row["dimension"]: float(row["weight"]) for row in rows}
-    dimensions = tuple(weights)
     question = f"{first['language']} of question {first['cluster']}, row {first['item']}"
     translation = f"question {first['cluster']}"
     by_text = first["benchmark"] == "anima_2_2"
-    return AnswerRecord(
-        benchmark=first["benchmark"],
-        benchmark_version="1-A",
-        data=DataInfo("folder", "1", "c" * 64),
-        item=first["item"],
+    asked = Item(
+        id=first["item"],
         cluster=english_cluster(question, translation) if by_text else first["cluster"],
+        question=question,
         language=first["language"],
         language_raw=first["language"],
+        dimensions=tuple(weights),
         source=first["source"] or None,
         translation=translation,
-        epoch=int(first["epoch"]),
-        question=question,
-        answer=answer,
-        reasoning=None,
-        answer_hash=text_hash(answer),
-        dimensions=dimensions,
-        weights=weights,
-        parser="invented",
-        judges=tuple(JudgeInfo(judge) for judge in dict.fromkeys(row["judge"] for row in rows)),
-        grades_expected=len(grades),
-        grades=grades,
-        run=RunInfo("inspect_ai", "1", f"lab/{run}", {}, {"temperature": 1.0}),
-        **derived(dimensions, weights, grades, judged=True),
     )
+    design = Design(
+        first["benchmark"], "1-A", DataInfo("folder", "1", "c" * 64, published=True), weights, "invented"
+    )
+    judges = [JudgeInfo(judge) for judge in dict.fromkeys(row["judge"] for row in rows)]
+    settings = RunInfo("inspect_ai", "1", f"lab/{run}", {}, {"temperature": 1.0})
+    return make_record(design, Answer(asked, int(first["epoch"]), answer), judges, grades, settings)
 
 
 # -- figures -----------------------------------------------------------------------------------------------
