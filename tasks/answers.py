@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from value_retention.tasks.benchmark import Item
 from value_retention.tasks.checks import check_answer
-from value_retention.tasks.data import Dataset
+from value_retention.tasks.data import Dataset, Item
 from value_retention.tasks.grading import derived, split_reasoning
 from value_retention.tasks.prompts import words_hash
 from value_retention.tasks.record import (
@@ -56,9 +54,9 @@ class Design:
             benchmark.version,
             dataset.info,
             {name: dimension.weight for name, dimension in dataset.dimensions.items()},
-            parser_name(benchmark.scale),
+            parser_name(benchmark.judge.scale),
             words_hash(benchmark, dataset.prompt_revision),
-            json.loads(benchmark.definition) if benchmark.definition else None,
+            benchmark.definition,
         )
 
 

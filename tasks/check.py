@@ -11,9 +11,8 @@ from functools import cache
 from typing import Any
 
 from value_retention.tasks import upstream
-from value_retention.tasks.benchmark import Benchmark
+from value_retention.tasks.benchmark import Benchmark, benchmark_of, packaged
 from value_retention.tasks.data import Dataset, load
-from value_retention.tasks.definition import benchmark_of, packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import Reading, derived, read_reply
 from value_retention.tasks.prompts import Criterion, criteria_of
@@ -50,7 +49,7 @@ def checked(record: AnswerRecord, where: str) -> AnswerRecord:
     benchmark = _benchmark(record, where)
     _check_answer(record, where)
     _check_panel(record, where)
-    _check_grades(record, benchmark.scale, _rereads(benchmark.scale, record.parser), where)
+    _check_grades(record, benchmark.judge.scale, _rereads(benchmark.judge.scale, record.parser), where)
     _check_data(record, where)
     scores = _scores(record, where)
     return replace(record, **scores) if scores else record

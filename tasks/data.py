@@ -12,8 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from value_retention.tasks import upstream
-from value_retention.tasks.benchmark import RUBRIC, Benchmark, Dimension, Item, Table, joint_revision
-from value_retention.tasks.definition import packaged_prompts
+from value_retention.tasks.benchmark import (
+    RUBRIC,
+    Benchmark,
+    Column,
+    Dimensions,
+    imported_prompts,
+    joint_revision,
+    packaged,
+)
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import TAGS, choose_languages, language_tag
 from value_retention.tasks.record import DataInfo, DroppedRow, canonical_json, text_hash
@@ -24,6 +31,39 @@ SAMPLE = Path(__file__).with_name("sample")
 
 _QUOTED_NAME = re.compile(r"'[^'\\]*'|\"[^\"\\]*\"")
 _QUOTED_NAMES = re.compile(rf"\s*(?:(?:{_QUOTED_NAME.pattern})[\s,]*)*")
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One criterion that the judge grades."""
+
+    name: str
+    guiding_question: str
+    """May hold placeholders such as ``{{animal}}``, filled from the item's variables."""
+    indicators: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question in one language."""
+
+    id: str
+    cluster: str
+    """The unit of resampling: the renderings of one question, say. See `Benchmark.cluster`."""
+    question: str
+    language: str
+    """BCP-47 tag."""
+    language_raw: str | None
+    dimensions: tuple[str, ...]
+    variables: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Placeholder name and its values, in the data's order."""
+    source: str | None = None
+    translation: str | None = None
+    rubric: str | None = None
+    """What the judge is told about this question alone."""
+    turns: tuple[str, ...] = ()
+    """What the user says after each answer. The last answer is judged."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +88,7 @@ def load_for_run(benchmark: Benchmark, data: str = "hub", languages: Sequence[st
     Raises:
         InputError: as `load`, or an unknown judge prompt or grade parser (see `upstream.require_known`).
     """
-    upstream.require_known(benchmark.prompt.known, packaged_prompts())
+    upstream.require_known(imported_prompts(benchmark), imported_prompts(*packaged().values()))
     return load(benchmark, data, languages)
 
 
@@ -56,7 +96,7 @@ def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | Non
     """Read a benchmark.
 
     Args:
-        benchmark: A benchmark (see `definition.find_benchmark`).
+        benchmark: A benchmark (see `benchmark.find_benchmark`).
         data: ``hub`` (the pinned commits; for a benchmark whose tables lie beside its definition, these),
             ``hub:REPO@COMMIT`` (another dataset in the same layout, such as a held-out one), ``sample`` (the bundled
             items, not a benchmark) or a folder in the hub's layout.
@@ -70,7 +110,7 @@ def load(benchmark: Benchmark, data: str = "hub", languages: Sequence[str] | Non
     """
     raw = _read(benchmark, data)
     check_columns(benchmark.questions, raw.questions)
-    if isinstance(benchmark.dimensions, Table):
+    if isinstance(benchmark.dimensions, Dimensions):
         check_columns(benchmark.dimensions, raw.dimensions)
     dimensions = _read_dimensions(benchmark, raw.dimensions)
     items, dropped = _read_items(benchmark, raw.questions, dimensions)
@@ -120,7 +160,7 @@ def _read(benchmark: Benchmark, data: str) -> _Raw:
     if data == "hub" or data.startswith("hub:"):
         repo, commit = hub_source(benchmark, data)
         rows = _numbered(hub_rows(questions, repo, commit), repo)
-        if not isinstance(dimensions, Table):
+        if not isinstance(dimensions, Dimensions):
             return _Raw(rows, [], "hub", commit, commit)
         if dimensions.repo is None:
             found = folder_rows(dimensions, Path(benchmark.home))
@@ -140,7 +180,7 @@ def _read(benchmark: Benchmark, data: str) -> _Raw:
             expected="a folder, or no setting for the benchmark's own tables",
         )
     root = SAMPLE if sample else Path(data).expanduser()
-    tables = [questions, *([dimensions] if isinstance(dimensions, Table) else [])]
+    tables = [questions, *([dimensions] if isinstance(dimensions, Dimensions) else [])]
     read = [folder_rows(table, root) for table in tables]
     source, revision = ("sample", "sample") if sample else ("folder", "")
     if all(is_snapshot(table, root) for table in tables):
@@ -175,33 +215,34 @@ def _text(row: Row, column: str, where: str) -> str:
 
 
 def _read_dimensions(benchmark: Benchmark, rows: list[tuple[str, Row]]) -> dict[str, Dimension]:
-    if not isinstance(benchmark.dimensions, Table):
-        listed = benchmark.dimensions or (Dimension(RUBRIC, "", ""),)
+    if not isinstance(benchmark.dimensions, Dimensions):
+        named = tuple(Dimension(**dimension.model_dump()) for dimension in benchmark.dimensions or ())
+        listed = named or (Dimension(RUBRIC, "", ""),)
         if len({dimension.name for dimension in listed}) < len(listed):
             raise InputError(
                 "duplicate dimension", where=benchmark.name, found=", ".join(d.name for d in listed)
             )
         return {dimension.name: dimension for dimension in listed}
-    column = dict(benchmark.dimensions.names)
+    column = benchmark.dimensions.columns
     dimensions: dict[str, Dimension] = {}
     for where, row in rows:
-        name = _printable(_text(row, column["name"], where).strip(), column["name"], where)
-        guiding = _text(row, column["guiding_question"], where)
+        name = _printable(_text(row, column.name, where).strip(), column.name, where)
+        guiding = _text(row, column.guiding_question, where)
         if not name or not guiding:
-            empty = column["guiding_question" if name else "name"]
+            empty = column.guiding_question if name else column.name
             raise _bad(where, empty, row.get(empty), "a text")
-        name = name.lower() if benchmark.fold_names else name
+        name = name.lower() if benchmark.rows.lower_case_dimensions else name
         if name in dimensions:
             raise InputError("duplicate dimension", where=where, found=name)
         weight = 1.0
-        if "weight" in column and row.get(column["weight"]) is not None:
+        if column.weight and row.get(column.weight) is not None:
             try:
-                weight = float(row[column["weight"]])
+                weight = float(row[column.weight])
             except (TypeError, ValueError):
-                raise _bad(where, column["weight"], row[column["weight"]], "a number") from None
+                raise _bad(where, column.weight, row[column.weight], "a number") from None
             if not 0 < weight < math.inf:
-                raise _bad(where, column["weight"], weight, "a finite number above 0")
-        dimensions[name] = Dimension(name, guiding, _text(row, column["indicators"], where), weight)
+                raise _bad(where, column.weight, weight, "a finite number above 0")
+        dimensions[name] = Dimension(name, guiding, _text(row, column.indicators, where), weight)
     return dimensions
 
 
@@ -217,12 +258,12 @@ def _read_items(
         if isinstance(outcome, DroppedRow):
             dropped.append(outcome)
             continue
-        key = (outcome.cluster, outcome.language) if benchmark.translated else (outcome.id, "")
+        key = (outcome.cluster, outcome.language) if benchmark.rows.translated else (outcome.id, "")
         before = seen.get(key)
         if before is None:
             seen[key] = (where, outcome)
             items.append(outcome)
-        elif benchmark.translated and before[1] == outcome:
+        elif benchmark.rows.translated and before[1] == outcome:
             # The hub file of MORU has exact duplicates. Any other duplicate is a mistake in the data.
             dropped.append(DroppedRow(outcome.id, "exact duplicate of an earlier row"))
         else:
@@ -230,7 +271,7 @@ def _read_items(
                 "two rows have the same id",
                 where=f"{where} and {before[0]}",
                 found=f"id {outcome.id}",
-                expected="one row per id" + (" and language" if benchmark.translated else ""),
+                expected="one row per id" + (" and language" if benchmark.rows.translated else ""),
             )
     return items, dropped
 
@@ -238,20 +279,20 @@ def _read_items(
 def _read_item(
     benchmark: Benchmark, row: Row, where: str, dimensions: dict[str, Dimension]
 ) -> Item | DroppedRow:
-    column = dict(benchmark.questions.names)
-    key = _row_id(row, column["id"], where)
-    raw_language = _text(row, column["language"], where).strip() or None
-    tag = language_tag(raw_language or benchmark.default_language or "")
+    column = benchmark.questions.columns
+    key = _row_id(row, column.id, where)
+    raw_language = _text(row, column.language, where).strip() or None
+    tag = language_tag(raw_language or benchmark.language or "")
     if tag is None:
         raise _bad(
             where,
-            column["language"],
+            column.language,
             raw_language,
             "a BCP-47 tag, or an English name such as " + ", ".join(list(TAGS)[:5]),
         )
-    item_id = f"{key}_{raw_language}" if benchmark.translated else key
-    question = _text(row, column["question"], where)
-    rubric = _text(row, column["rubric"], where).strip() or None
+    item_id = f"{key}_{raw_language}" if benchmark.rows.translated else key
+    question = _text(row, column.question, where)
+    rubric = _text(row, column.rubric, where).strip() or None
     tags = _tags(row, benchmark, dimensions, where)
     problem = None
     if not question.strip():
@@ -261,17 +302,17 @@ def _read_item(
     elif not benchmark.dimensions and not rubric:
         problem = "no rubric"
     unknown = [name for name in tags if name not in dimensions]
-    if unknown and benchmark.unknown_tag == "drop_row" and problem is None:
+    if unknown and benchmark.rows.unknown_dimension == "drop_row" and problem is None:
         # Reasons are compared between runs: another wording would make them incomparable.
         return DroppedRow(item_id, "tag that is no known dimension: " + ", ".join(map(repr, unknown)))
     known = tuple(dict.fromkeys(name for name in tags if name in dimensions))
     if problem is None and not known:
         problem = "no known dimension among its tags"
     if problem is not None:
-        if benchmark.row_problem == "drop":
+        if benchmark.rows.incomplete == "drop":
             return DroppedRow(item_id, problem)
         raise InputError(f"invalid row: {problem}", where=where, found=f"id {item_id}")
-    translation = _text(row, column["translation"], where).strip() or None
+    translation = _text(row, column.translation, where).strip() or None
     return Item(
         id=item_id,
         cluster=_cluster(benchmark, row, key, question, translation, where),
@@ -279,11 +320,11 @@ def _read_item(
         language=tag,
         language_raw=raw_language,
         dimensions=known,
-        variables=_variables(_text(row, column["variables"], where), column["variables"], where),
-        source=_text(row, column["source"], where) or None,
+        variables=_variables(_text(row, column.variables, where), column.variables, where),
+        source=_text(row, column.source, where) or None,
         translation=translation,
         rubric=rubric,
-        turns=_turns(row.get(column["turns"]), column["turns"], where) or benchmark.turns,
+        turns=_turns(row.get(column.turns), column.turns, where) or benchmark.turns,
     )
 
 
@@ -292,7 +333,7 @@ def _cluster(
 ) -> str:
     if benchmark.cluster == "english_text":
         return english_cluster(question, translation)
-    return _row_id(row, benchmark.cluster_column, where) if benchmark.cluster == "column" else key
+    return _row_id(row, benchmark.cluster.column, where) if isinstance(benchmark.cluster, Column) else key
 
 
 def _turns(value: Any, column: str, where: str) -> tuple[str, ...]:
@@ -344,9 +385,9 @@ def _tags(row: Row, benchmark: Benchmark, dimensions: Iterable[str], where: str)
     An empty tag in a list is kept, so that its row is dropped as upstream drops it. In comma-separated text it is
     ignored. If the definition names no column of tags, a row without tags has all dimensions.
     """
-    column = benchmark.questions.column("dimensions")
+    column = benchmark.questions.columns.dimensions
     value: Any = row.get(column)
-    if not benchmark.dimensions or (not value and column not in benchmark.questions.columns):
+    if not benchmark.dimensions or (not value and column not in benchmark.questions.columns.required):
         return list(dimensions)
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = _written_list(value)
@@ -360,7 +401,7 @@ def _tags(row: Row, benchmark: Benchmark, dimensions: Iterable[str], where: str)
         tags = value
     else:
         raise _bad(where, column, value, "a list of dimension names, or names separated by commas")
-    return [tag.lower() for tag in tags] if benchmark.fold_names else tags
+    return [tag.lower() for tag in tags] if benchmark.rows.lower_case_dimensions else tags
 
 
 def _written_list(text: str) -> Any:

@@ -9,8 +9,8 @@ from functools import cache
 from itertools import product
 
 from value_retention.tasks import upstream
-from value_retention.tasks.benchmark import Benchmark, Dimension, Item
-from value_retention.tasks.data import Dataset
+from value_retention.tasks.benchmark import Benchmark, ImportedPrompt
+from value_retention.tasks.data import Dataset, Dimension, Item
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import criterion_hash, text_hash
 from value_retention.tasks.scale import instructions
@@ -71,27 +71,25 @@ def literal(text: str) -> str:
 
 def template_of(benchmark: Benchmark) -> str:
     """The judge prompt before anything is filled in."""
-    prompt = benchmark.prompt
-    return upstream.imported(prompt.source) if prompt.module else prompt.text
+    prompt = benchmark.judge.prompt
+    return upstream.imported(prompt.source) if isinstance(prompt, ImportedPrompt) else prompt.text
 
 
-@cache
 def words_hash(benchmark: Benchmark, revision: str) -> str:
     """SHA-256 of the judge prompt before question, answer and criterion are filled in."""
     template = template_of(benchmark)
-    return text_hash(
-        "\0".join([template, instructions(benchmark.scale), revision if "{revision}" in template else ""])
-    )
+    named = revision if "{revision}" in template else ""
+    return text_hash("\0".join([template, instructions(benchmark.judge.scale), named]))
 
 
 @cache
-def _template(benchmark: Benchmark, revision: str, name: str, guiding: str, indicators: str) -> str:
+def _filled(template: str, revision: str, name: str, guiding: str, indicators: str) -> str:
     """A prompt of Inspect Evals with the dimension filled in, but not question, answer and instructions.
 
     Upstream formats twice, so it reads a brace in a dimension's text as a field. Here the text is literal. Without
     braces, as in the pinned data, both give the same prompt.
     """
-    return template_of(benchmark).format(
+    return template.format(
         revision=literal(revision),
         dimension=literal(name),
         guiding_question=literal(guiding),
@@ -128,11 +126,11 @@ def judge_prompt(
     filled = {
         "question": upstream.neutralize(asked(item, turns)),
         "answer": upstream.neutralize(answer),
-        "instructions": instructions(benchmark.scale),
+        "instructions": instructions(benchmark.judge.scale),
     }
     template, indicators = template_of(benchmark), indicators_of(item, dimension)
-    if benchmark.prompt.module and "{{question}}" in template:
-        return _template(benchmark, dataset.prompt_revision, dimension.name, guiding, indicators).format(
+    if isinstance(benchmark.judge.prompt, ImportedPrompt) and "{{question}}" in template:
+        return _filled(template, dataset.prompt_revision, dimension.name, guiding, indicators).format(
             **filled
         )
     filled |= {

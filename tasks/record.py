@@ -264,7 +264,7 @@ class AnswerRecord:
     """Texts of criteria by their hashes. In a file of records, each text is in the first record that refers to it. In
     an Inspect log, all are in the task's metadata."""
     definition: dict[str, Any] | None = None
-    """The benchmark's definition (see `definition.Definition`). None for a benchmark of this package."""
+    """The benchmark's definition (see `benchmark.Benchmark`). None for a benchmark of this package."""
     turns: tuple[str, ...] | None = None
     """The conversation before the answer: user, model, user, and so on, from the question on. None for a question
     alone."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Hashable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from value_retention.tasks import upstream
 from value_retention.tasks.record import canonical_json, text_hash
+from value_retention.tasks.yaml_file import Strict
 
 LONGEST = 1000
 """Characters of the longest text that is read as a grade."""
+STEPS = 1000
+"""Largest number of grades on a scale of numbers."""
 
 _SPACE = (
     "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u200c\u200d\u200e\u200f\u2060\u2063\ufeff"
@@ -70,6 +76,51 @@ class Scale:
 
 CORRECT = Scale("correct", (("C", 1.0), ("I", 0.0)))
 """The grades of ``model_graded_qa``. (The upstream README reverses the polarity; its code does not.)"""
+
+
+class Numbers(Strict):
+    """Grades from the worst to the best number."""
+
+    from_: float = Field(alias="from", allow_inf_nan=False, description="The worst grade, worth 0.")
+    to: float = Field(allow_inf_nan=False, description="The best grade, worth 1.")
+    step: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> Numbers:
+        steps = (self.to - self.from_) / self.step
+        if not 1 <= round(steps) <= STEPS or not math.isclose(steps, round(steps), abs_tol=1e-6):
+            raise ValueError(f"`from` must be below `to`, and a whole number of at most {STEPS} steps apart")
+        return self
+
+    def scale(self, pattern: str = "") -> Scale:
+        """Grades in digits without an exponent. The worst is worth 0, the best 1."""
+        count = round((self.to - self.from_) / self.step)
+        # Sums of steps such as 0.1 are not exact. Adding 0 makes 0 of -0.
+        grades = (round(self.from_ + n * self.step, 9) + 0 for n in range(count + 1))
+        worth = tuple((f"{Decimal(f'{grade:.15g}'):f}", n / count) for n, grade in enumerate(grades))
+        return Scale("numbers", worth, pattern)
+
+
+class Labels(Strict):
+    """Labels and what each is worth."""
+
+    labels: dict[Annotated[str, Field(min_length=1)], Annotated[float, Field(ge=0, le=1)]] = Field(
+        min_length=2
+    )
+
+    @field_validator("labels")
+    @classmethod
+    def _apart(cls, labels: dict[str, float]) -> dict[str, float]:
+        bare = {bare_label(label) for label in labels}
+        if len(bare) < len(labels) or "" in bare:
+            raise ValueError("two labels differ in case, space or marks only, or one has marks only")
+        if len(set(labels.values())) < 2:
+            raise ValueError("all labels are worth the same")
+        return labels
+
+    def scale(self, pattern: str = "") -> Scale:
+        """The labels as they are written."""
+        return Scale("labels", tuple(self.labels.items()), pattern)
 
 
 def parse_grade(reply: str, scale: Scale = CORRECT) -> float | None:

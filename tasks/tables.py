@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from value_retention.tasks.benchmark import Benchmark, Table
+from value_retention.tasks.benchmark import Benchmark, Dimensions, Questions, Table
 from value_retention.tasks.errors import InputError
 
 Row = dict[str, Any]
@@ -25,15 +25,15 @@ def hub_rows(table: Table, repo: str, revision: str) -> list[Row]:
     """
     import datasets
 
+    config = table.hub.config if table.hub else None
     try:
-        rows = datasets.load_dataset(repo, table.config, split="train", revision=revision)
+        rows = datasets.load_dataset(repo, config, split="train", revision=revision)
     # `datasets` and `huggingface_hub` raise a dozen unrelated types here (ConnectionError, FileNotFoundError,
     # DatasetNotFoundError, HfHubHTTPError, ValueError, ...). Each means that the rows cannot be read.
     except Exception as error:
-        config = f", config {table.config}" if table.config else ""
         raise InputError(
             "cannot read the benchmark from the Hugging Face hub",
-            where=f"{repo} at {revision}{config}",
+            where=f"{repo} at {revision}" + (f", config {config}" if config else ""),
             found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
             expected="access to the hub (gated data needs HF_TOKEN), or the commit in the cache",
             hint="without the hub: copy the dataset to a folder DIR in the hub's layout and set data=DIR "
@@ -44,11 +44,11 @@ def hub_rows(table: Table, repo: str, revision: str) -> list[Row]:
 
 def _place(table: Table, root: Path) -> Path:
     """Where a folder holds a table: in a snapshot of the pinned commit, if the folder is one or a cache of the hub."""
-    if table.repo:
-        cached = root / f"datasets--{table.repo.replace('/', '--')}" / "snapshots" / table.revision
-        for snapshot in (cached, root):
+    if table.hub:
+        cached = root / f"datasets--{table.hub.repo.replace('/', '--')}" / "snapshots" / table.hub.revision
+        for snapshot in (cached, root.resolve()):
             if _is_snapshot(table, snapshot) and snapshot.is_dir():
-                return snapshot / (table.config or "")
+                return snapshot / (table.hub.config or "")
     return root / table.folder
 
 
@@ -61,7 +61,7 @@ def _is_snapshot(table: Table, folder: Path) -> bool:
 def is_snapshot(table: Table, root: Path) -> bool:
     """Whether the rows of a table in a folder are those of the hub's cache at the pinned commit, links followed."""
     place = _place(table, root).resolve()
-    return table.repo is not None and any(_is_snapshot(table, folder) for folder in (place, *place.parents))
+    return table.hub is not None and any(_is_snapshot(table, folder) for folder in (place, *place.parents))
 
 
 def folder_rows(table: Table, root: Path) -> list[tuple[str, Row]]:
@@ -110,7 +110,7 @@ def folder_rows(table: Table, root: Path) -> list[tuple[str, Row]]:
     return [(f"{file}, row {n}", row) for file in files for n, row in enumerate(_read(file))]
 
 
-def check_columns(table: Table, rows: list[tuple[str, Row]]) -> None:
+def check_columns(table: Questions | Dimensions, rows: list[tuple[str, Row]]) -> None:
     """Refuse a table without rows or with a missing column.
 
     Raises:
@@ -120,13 +120,13 @@ def check_columns(table: Table, rows: list[tuple[str, Row]]) -> None:
         raise InputError("empty table", where=table.folder)
     where, first = rows[0]
     columns: set[str] = set().union(*(row.keys() for _, row in rows))
-    missing = [column for column in table.columns if column not in columns]
+    missing = [column for column in table.columns.required if column not in columns]
     if missing:
         raise InputError(
             f"missing column: {', '.join(missing)}",
             where=where.rpartition(",")[0] or where,
             found=", ".join(map(str, first)),
-            expected=", ".join(table.columns),
+            expected=", ".join(table.columns.required),
         )
 
 

@@ -20,9 +20,8 @@ from typing import Any
 import forked
 import pytest
 
-from value_retention.tasks.benchmark import Benchmark, Dimension, Item
-from value_retention.tasks.data import Dataset
-from value_retention.tasks.definition import packaged
+from value_retention.tasks.benchmark import Benchmark, packaged
+from value_retention.tasks.data import Dataset, Dimension, Item
 from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, RunInfo
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from value_retention.analysis.runs.load import Run
 from value_retention.tasks.answers import Answer, Design, make_record
-from value_retention.tasks.benchmark import Item
+from value_retention.tasks.data import Item
 from value_retention.tasks.record import (
     AnswerRecord,
     DataInfo,

@@ -21,9 +21,8 @@ from value_retention.analysis.planning.contamination.check import check_rows
 from value_retention.analysis.planning.contamination.passages import N, read_passages
 from value_retention.analysis.planning.contamination.rows import texts_of
 from value_retention.analysis.planning.contamination.words import tokens
-from value_retention.tasks.benchmark import Dimension, Item
-from value_retention.tasks.data import Dataset, load
-from value_retention.tasks.definition import find_benchmark, packaged
+from value_retention.tasks.benchmark import find_benchmark, packaged
+from value_retention.tasks.data import Dataset, Dimension, Item, load
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.prompts import guiding_question, variable_sets
 from value_retention.train.data import SAMPLES

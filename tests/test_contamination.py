@@ -31,8 +31,8 @@ from value_retention.analysis.planning.contamination.passages import (
 )
 from value_retention.analysis.planning.contamination.rows import streams, texts_of
 from value_retention.analysis.planning.contamination.words import tokens
+from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.data import load
-from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
 from value_retention.train.data import SAMPLES
 from value_retention.train.rows import Report, Rows

@@ -185,7 +185,7 @@ def test_a_wheel_carries_the_hook_the_tasks_and_the_sample_rows(sdist: Path, tmp
     assert found == {"plain": OURS}
     assert path == str(site / "value_retention" / "tasks")
     loads = (
-        "from value_retention.tasks.definition import packaged; from value_retention.tasks.data import load;"
+        "from value_retention.tasks.benchmark import packaged; from value_retention.tasks.data import load;"
         "print(*(len(load(benchmark, 'sample')) for benchmark in packaged().values()))"
     )
     assert run(python, "-c", loads, cwd=tmp_path).stdout == "30 36\n"

@@ -35,7 +35,7 @@ from helpers import (
 
 from value_retention.adapters.readers.own import read_samples
 from value_retention.analysis.exchange.upstream.export import TABLE, export, exported, main
-from value_retention.tasks.benchmark import Table
+from value_retention.tasks.benchmark import Table, imported_prompts
 from value_retention.tasks.data import SAMPLE
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
@@ -106,7 +106,8 @@ def test_the_values_are_those_of_the_benchmarks(checkout: Path) -> None:
     for benchmark in exported():
         folder = checkout / "lm_eval/tasks" / benchmark.task_name
         texts = "".join(file.read_text("utf-8") for file in folder.iterdir())
-        for value in (*benchmark.pinned.split("+"), benchmark.version, benchmark.prompt.module):
+        prompts = [source.partition(":")[0] for source in imported_prompts(benchmark)]
+        for value in (*benchmark.pinned.split("+"), benchmark.version, *prompts):
             assert value in texts
         assert f"k: {benchmark.epochs}" in texts
 

@@ -12,8 +12,8 @@ from helpers import ANIMA_2_2, MORU, real_rows
 
 from value_retention.adapters.inspect.tasks import anima_2_2
 from value_retention.tasks import upstream
+from value_retention.tasks.benchmark import imported_prompts, packaged
 from value_retention.tasks.data import load, load_for_run
-from value_retention.tasks.definition import packaged_prompts
 from value_retention.tasks.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
@@ -91,15 +91,15 @@ def change(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_installed_words_are_known() -> None:
-    assert upstream.changed(packaged_prompts()) == []
+    assert upstream.changed(imported_prompts(*packaged().values())) == []
     assert upstream.parser_version() == upstream.KNOWN_PARSER
 
 
-@pytest.mark.parametrize("part", [*upstream.KNOWN, ANIMA_2_2.prompt.source, MORU.prompt.source])
+@pytest.mark.parametrize("part", [*upstream.KNOWN, *imported_prompts(ANIMA_2_2, MORU)])
 def test_an_unknown_part_stops_the_benchmarks_that_use_it(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     change(part, monkeypatch)
     for benchmark in (ANIMA_2_2, MORU):
-        if part.startswith("inspect_evals") and part != benchmark.prompt.source:
+        if part.startswith("inspect_evals") and part not in imported_prompts(benchmark):
             load_for_run(benchmark, "sample")
             continue
         with pytest.raises(InputError, match=part) as caught:

@@ -16,8 +16,7 @@ from inspect_evals.anima.types import AnimaDimension
 from inspect_evals.moru.metrics import overall_mean as moru_overall_mean
 
 from value_retention.tasks.answers import Answer, Design, make_record
-from value_retention.tasks.benchmark import Dimension, Item
-from value_retention.tasks.data import Dataset
+from value_retention.tasks.data import Dataset, Dimension, Item
 from value_retention.tasks.grading import (
     aggregate_metric,
     benchmark_scores,

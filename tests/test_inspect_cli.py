@@ -17,7 +17,7 @@ from value_retention.adapters.inspect import tasks as inspect_tasks
 from value_retention.adapters.inspect.tasks import _Panel, anima_2_2, moru_multi
 from value_retention.adapters.judges.run import Tally
 from value_retention.adapters.readers.inspect import read_log
-from value_retention.tasks.definition import packaged
+from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
 

@@ -23,8 +23,8 @@ from value_retention.analysis import compare
 from value_retention.analysis.cli import cli
 from value_retention.analysis.runs.capability import read_capability
 from value_retention.analysis.runs.load import load_runs
+from value_retention.tasks.benchmark import benchmark_of
 from value_retention.tasks.check import checked
-from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord
 
@@ -131,7 +131,7 @@ def test_a_record_holds_what_the_log_tells(logs: Path) -> None:
     )
     benchmark = benchmark_of(first)
     assert (benchmark.name, benchmark.epochs, benchmark.size) == ("civics", 2, QUESTIONS)
-    assert dict(benchmark.scale.worth) == {"C": 1.0, "P": 0.5, "I": 0.0}
+    assert dict(benchmark.judge.scale.worth) == {"C": 1.0, "P": 0.5, "I": 0.0}
     (lost,) = [record for record in records if record.status == "unscored"]
     assert [(g.outcome, g.grade, g.rationale) for g in lost.grades] == [
         ("unparsed", None, "Grade not found in model output: I cannot decide.")
@@ -230,7 +230,7 @@ def test_of_several_scores_the_user_chooses_one(tmp_path: Path) -> None:
     records = records_at(tmp_path, "model_graded_fact")
     assert {record.dimensions for record in records} == {("model_graded_fact",)}
     assert {judge.name for record in records for judge in record.judges} == {"mockllm/b"}
-    assert benchmark_of(records[0]).scale.binary
+    assert benchmark_of(records[0]).judge.scale.binary
     plain = records_at(tmp_path, "includes")
     assert sum(r.overall or 0 for r in plain) / len(plain) == accuracy(log, "includes")
     assert {judge.name for record in plain for judge in record.judges} == {"mockllm/judge"}

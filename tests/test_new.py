@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from helpers import ROOT, Row, write_rows
 
 from value_retention.analysis.cli import cli
+from value_retention.tasks.benchmark import read_benchmark, schema
 from value_retention.tasks.data import Dataset, load
-from value_retention.tasks.definition import read_definition, schema
 from value_retention.tasks.errors import InputError
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -49,7 +49,7 @@ def table(folder: Path, rows: list[Row] = ROWS, kind: str = "csv") -> Path:
 def made(folder: Path, *arguments: object, rows: list[Row] = ROWS, kind: str = "csv") -> Dataset:
     """The benchmark that `new` makes of these rows."""
     done("new", "honesty", "--from", table(folder, rows, kind), "--into", folder / "honesty", *arguments)
-    return load(read_definition(folder / "honesty"))
+    return load(read_benchmark(folder / "honesty"))
 
 
 # -- new ------------------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def test_questions_and_rubrics_are_enough(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "honesty").iterdir()} == {
         *("benchmark.yaml", "honesty.yaml", "task.py", "README.md", "questions.csv", "benchmark.schema.json")
     }
-    assert dataset.benchmark.scale.kind == "correct"
+    assert dataset.benchmark.judge.scale.kind == "correct"
 
 
 def test_editors_find_the_schema_and_it_accepts_the_file(tmp_path: Path) -> None:
@@ -104,11 +104,11 @@ def test_a_data_set_of_inspect_becomes_a_benchmark(tmp_path: Path) -> None:
     assert package.origin is not None
     rows = Path(package.origin).parent / "dataset" / "_examples" / "biology_qa.jsonl"
     done("new", "biology", "--from", rows, "--into", tmp_path / "biology")
-    dataset = load(read_definition(tmp_path / "biology"))
+    dataset = load(read_benchmark(tmp_path / "biology"))
     first = json.loads(rows.read_text("utf-8").splitlines()[0])
     assert (dataset.items[0].id, dataset.items[0].question) == (first["id"], first["question"])
     assert dataset.items[0].rubric == first["answer"]
-    assert dataset.benchmark.scale.binary
+    assert dataset.benchmark.judge.scale.binary
     assert len(dataset) > 10
 
 
@@ -116,7 +116,7 @@ def test_a_column_can_be_named(tmp_path: Path) -> None:
     rows: list[Row] = [{"question": "Short", "text": "The whole question?", "rubric": "Kind."}]
     output = done("new", "honesty", "--from", table(tmp_path, rows), "--into", tmp_path / "honesty",
                   "--column", "question=text")  # fmt: skip
-    assert load(read_definition(tmp_path / "honesty")).items[0].question == "The whole question?"
+    assert load(read_benchmark(tmp_path / "honesty")).items[0].question == "The whole question?"
     assert "not read: 'question'" in output
 
 
@@ -138,7 +138,9 @@ def test_dimensions_take_the_place_of_rubrics(tmp_path: Path) -> None:
     dataset = made(tmp_path, "--dimensions", other, rows=rows)
     assert [item.dimensions for item in dataset.items] == [("Care",), ("Care", "Candour")]
     assert dataset.dimensions["Candour"].weight == 3.0
-    assert {"{dimension}", "{guiding_question}"} < set(re.findall(r"\{\w+\}", dataset.benchmark.prompt.text))
+    assert {"{dimension}", "{guiding_question}"} < set(
+        re.findall(r"\{\w+\}", dataset.benchmark.judge.prompt.text)
+    )
 
 
 def test_rows_with_one_id_are_translations(tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ def test_a_table_in_the_folder_is_used_where_it_is(tmp_path: Path) -> None:
     file = write_rows(tmp_path / "honesty", [{"id": "a"} | ROWS[0]], "csv")
     done("new", "honesty", "--from", file, "--into", tmp_path / "honesty")
     assert [path.name for path in (tmp_path / "honesty").glob("*.csv")] == [file.name]
-    assert len(load(read_definition(tmp_path / "honesty"))) == 1
+    assert len(load(read_benchmark(tmp_path / "honesty"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_a_table_in_the_folder_is_used_where_it_is(tmp_path: Path) -> None:
     ],
 )
 def test_grades_of_the_command_line(tmp_path: Path, given: str, worth: dict[str, float]) -> None:
-    assert dict(made(tmp_path, "--grades", given).benchmark.scale.worth) == worth
+    assert dict(made(tmp_path, "--grades", given).benchmark.judge.scale.worth) == worth
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -298,7 +300,7 @@ def test_was_is_read_but_marked_untested(tmp_path: Path) -> None:
     """Its rows are not at hand: made-up rows in its columns show that the definition holds together."""
     text = (EXAMPLES / "was" / "benchmark.yaml").read_text("utf-8")
     assert "UNTESTED" in text
-    benchmark = read_definition(EXAMPLES / "was")
+    benchmark = read_benchmark(EXAMPLES / "was")
     assert (benchmark.name, benchmark.size) == ("was", 56)
     write_rows(tmp_path / "was-benchmark", [{"id": 1, "question": "A fox?", "dimension_tags": "Care"}])
     columns = {"dimension": "Care", "guiding_question": "Care?", "observable_indicators": '"care"'}

@@ -33,8 +33,8 @@ from inspect_ai.log import read_eval_log
 
 from value_retention.adapters.readers.inspect import read_log
 from value_retention.analysis.cli import cli
+from value_retention.tasks.benchmark import read_benchmark
 from value_retention.tasks.data import load
-from value_retention.tasks.definition import read_definition
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord
 
@@ -131,7 +131,7 @@ def test_both_harnesses_write_the_same_records(runs: Path, name: str, questions:
 
 
 def test_the_last_answer_is_graded_after_two_objections(runs: Path, server: Server) -> None:
-    benchmark = read_definition(KINDNESS)
+    benchmark = read_benchmark(KINDNESS)
     of = records(runs / "base", benchmark.name)
     for record in of:
         assert record.turns is not None
@@ -169,7 +169,7 @@ def test_runs_are_read_without_the_definition(runs: Path, tmp_path: Path) -> Non
     assert "writing" in json.dumps(values)
     command("report", *sides, "--margin", "5", "--resamples", "1000", "-o", tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert load(read_definition(KINDNESS)).items[0].question[:40] in page
+    assert load(read_benchmark(KINDNESS)).items[0].question[:40] in page
 
 
 def test_compare_sees_that_both_harnesses_hold_the_same_answers(runs: Path) -> None:
@@ -187,7 +187,7 @@ def test_plan_counts_every_turn(folder: Path) -> None:
 
 
 def test_contamination_finds_a_question_and_a_rubric(folder: Path, tmp_path: Path) -> None:
-    item = load(read_definition(folder / "kindness")).items[2]
+    item = load(read_benchmark(folder / "kindness")).items[2]
     rows = tmp_path / "rows.jsonl"
     rows.write_text(
         "".join(

@@ -39,8 +39,8 @@ from inspect_ai.log import EvalLog, read_eval_log
 from value_retention.adapters.readers.inspect import read_log
 from value_retention.adapters.readers.own import read_samples
 from value_retention.analysis.runs.identity import identity_of
+from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.data import SAMPLE, load
-from value_retention.tasks.definition import packaged
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.prompts import ceiling_system_prompt
 from value_retention.tasks.record import AnswerRecord

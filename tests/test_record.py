@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from value_retention.tasks import upstream
 from value_retention.tasks.answers import Answer, Design, make_record
-from value_retention.tasks.benchmark import Dimension
+from value_retention.tasks.data import Dimension
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import (
     AnswerRecord,

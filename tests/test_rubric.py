@@ -13,7 +13,8 @@ from inspect_evals.anima.scorer import get_variable_sets
 from inspect_evals.anima.types import AnimaDimension
 from inspect_evals.moru.scorer import PER_DIMENSION_PROMPT as MORU_PROMPT
 
-from value_retention.tasks.benchmark import Benchmark, Dimension, Item
+from value_retention.tasks.benchmark import Benchmark
+from value_retention.tasks.data import Dimension, Item
 from value_retention.tasks.prompts import (
     ceiling_system_prompt,
     guiding_question,

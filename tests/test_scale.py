@@ -11,12 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from value_retention.analysis.authoring.trial import example_replies, unreadable_grades
-from value_retention.tasks.definition import Labels, Numbers
-from value_retention.tasks.scale import CORRECT, Scale, bare_label, parse_grade, why_unreadable
+from value_retention.tasks.scale import (
+    CORRECT,
+    Labels,
+    Numbers,
+    Scale,
+    bare_label,
+    parse_grade,
+    why_unreadable,
+)
 
 
 def numbers(first: float, last: float, step: float = 1.0) -> Scale:
-    return Scale("numbers", Numbers(**{"from": first, "to": last, "step": step}).worth())
+    return Numbers(**{"from": first, "to": last, "step": step}).scale()
 
 
 TEN, HUNDRED, FIVE = numbers(0, 10), numbers(0, 100), numbers(1, 5)

@@ -131,7 +131,7 @@ def test_this_reader_sees_every_form_of_import() -> None:
 
 def test_the_core_loads_without_harness_or_model() -> None:
     script = (
-        "import sys, value_retention.tasks.data as l, value_retention.tasks.definition as d\n"
+        "import sys, value_retention.tasks.data as l, value_retention.tasks.benchmark as d\n"
         "[l.load(benchmark, 'sample') for benchmark in d.packaged().values()]\n"
         "heavy = ('lm_eval', 'inspect_ai', 'torch', 'pandas', 'datasets', 'requests')\n"
         "print([name for name in heavy if name in sys.modules])"

@@ -108,7 +108,7 @@ def test_a_wrong_column_is_named_beside_those_that_are_there() -> None:
 
 
 def test_a_column_that_only_later_rows_have_is_there() -> None:
-    full = dict.fromkeys(TABLE.columns)
+    full = dict.fromkeys(TABLE.columns.required)
     check_columns(TABLE, [("f, row 0", {"id": 1}), ("f, row 1", full)])
 
 
@@ -131,7 +131,7 @@ def test_a_hub_data_set_without_a_commit_is_refused(spec: str) -> None:
 @pytest.mark.slow
 def test_an_unreachable_hub_with_an_empty_cache_says_how_to_use_a_folder(tmp_path: Path) -> None:
     script = (
-        "from value_retention.tasks.definition import packaged\n"
+        "from value_retention.tasks.benchmark import packaged\n"
         "from value_retention.tasks.data import load\n"
         "from value_retention.tasks.errors import InputError\n"
         "for benchmark in packaged().values():\n"

@@ -32,9 +32,8 @@ from value_retention.adapters.readers.own import CRITERIA, RECORD
 from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, read_settings
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks.answers import Answer
-from value_retention.tasks.benchmark import Item
-from value_retention.tasks.data import Dataset, load_for_run
-from value_retention.tasks.definition import benchmark_of, find_benchmark
+from value_retention.tasks.benchmark import benchmark_of, find_benchmark
+from value_retention.tasks.data import Dataset, Item, load_for_run
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import benchmark_scores, questions_of, split_reasoning
 from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, criterion_texts, literal
@@ -208,7 +207,9 @@ def _task(
             settings.judge_args,
             ceiling,
         ),
-        config=GenerateConfig(temperature=benchmark.temperature, max_tokens=benchmark.max_tokens),
+        config=GenerateConfig(
+            temperature=benchmark.sampling.temperature, max_tokens=benchmark.sampling.max_tokens
+        ),
         epochs=Epochs(settings.epochs or benchmark.epochs),
         version=int(benchmark.version.split("-")[0]),
         metadata=_task_metadata(dataset, notes),

@@ -12,8 +12,8 @@ from value_retention.adapters.judges.journal import CallKey, Reply, digest
 from value_retention.adapters.judges.run import Options, judge_batch
 from value_retention.adapters.settings import REPEAT, SCORING_ARGS
 from value_retention.tasks.answers import Answer
+from value_retention.tasks.benchmark import benchmark_of
 from value_retention.tasks.data import Dataset, load_for_run
-from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.prompts import words_hash
 from value_retention.tasks.record import UNKNOWN, AnswerRecord, canonical_json

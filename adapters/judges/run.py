@@ -19,8 +19,8 @@ from value_retention.adapters.judges.journal import CallKey, Journal, Reply
 from value_retention.adapters.judges.lexical import on_scale
 from value_retention.adapters.settings import REPEAT
 from value_retention.tasks.answers import Answer, Design, make_record
+from value_retention.tasks.benchmark import benchmark_of
 from value_retention.tasks.data import Dataset
-from value_retention.tasks.definition import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import read_reply
 from value_retention.tasks.prompts import JudgeCall, criterion_texts, indicators_of, item_calls, judge_calls
@@ -169,7 +169,7 @@ async def judge_answers(
             if reply is None:
                 options.tally.stopped = True
                 return
-            grade = _grade(request.call, judge, reply, dataset.benchmark.scale, len(replies))
+            grade = _grade(request.call, judge, reply, dataset.benchmark.judge.scale, len(replies))
             _count(options.tally, grade, reply)
             grades[request.answer][request.position] = grade
             options.advance()
@@ -252,7 +252,7 @@ async def _reply(
     request: _Request, judge: Judge, answer: Answer, dataset: Dataset, replies: list[Reply], options: Options
 ) -> Reply | None:
     """The last reply to a request, from the journal or the judge. None if the budget forbids the call."""
-    prompt, scale = request.call.prompt, dataset.benchmark.scale
+    prompt, scale = request.call.prompt, dataset.benchmark.judge.scale
     reply = replies[-1] if replies else None
     most = 1 + options.parse_retries
     if options.fill and reply is not None and reply.stop_reason in CUT:
@@ -350,7 +350,7 @@ def nothing_readable(records: Sequence[AnswerRecord]) -> str | None:
         return None
     first = next((grade for grade in replies if grade.outcome == "unparsed"), replies[0])
     reply = first.rationale or ""
-    scale = benchmark_of(records[0]).scale
+    scale = benchmark_of(records[0]).judge.scale
     why = "the token limit cut it" if first.outcome == "cut" else why_unreadable(reply, scale)
     text = " ".join(reply.split())
     shown = text if len(text) <= SHOWN else f"... {text[-SHOWN:]}"  # the grade is expected at the end

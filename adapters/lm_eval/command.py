@@ -10,7 +10,7 @@ from typing import Any
 
 from value_retention.adapters.lm_eval.answers import stop
 from value_retention.adapters.lm_eval.turns import require_template
-from value_retention.tasks.definition import FILE
+from value_retention.tasks.benchmark import FILE
 from value_retention.tasks.errors import InputError
 
 logger = logging.getLogger("lm_eval.value_retention")

@@ -25,9 +25,8 @@ from value_retention.adapters.lm_eval.turns import Talk, converse, require_templ
 from value_retention.adapters.settings import TRANSPORT_ARGS, public_args, read_settings
 from value_retention.adapters.truncation import output_judge
 from value_retention.tasks.answers import Answer
-from value_retention.tasks.benchmark import Benchmark
+from value_retention.tasks.benchmark import Benchmark, packaged, read_benchmark
 from value_retention.tasks.data import Dataset, load_for_run
-from value_retention.tasks.definition import packaged, read_definition
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.grading import aggregate_metric, metric_values, question_scores
 from value_retention.tasks.languages import is_english, language_tag
@@ -63,7 +62,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.benchmark = (
-            read_definition(self.definition) if self.definition else _packaged(config.get("dataset_path"))
+            read_benchmark(self.definition) if self.definition else _packaged(config.get("dataset_path"))
         )
         config = _defaults(self.benchmark) | {key: value for key, value in config.items() if key != "class"}
         self._metadata: dict[str, Any] = dict(config.get("metadata") or {})
@@ -388,11 +387,11 @@ def _defaults(benchmark: Benchmark) -> dict[str, Any]:
         "generation_kwargs": {
             # No stop sequence. Without this key lm-eval stops at the first blank line.
             "until": [],
-            "do_sample": benchmark.temperature > 0,
+            "do_sample": benchmark.sampling.temperature > 0,
             # top_k, top_p, min_p and penalties are switched off for each engine (see `sampling`). Set here, a value
             # would reach APIs that refuse it.
-            "temperature": benchmark.temperature,
-            "max_gen_toks": benchmark.max_tokens,
+            "temperature": benchmark.sampling.temperature,
+            "max_gen_toks": benchmark.sampling.max_tokens,
         },
         "metadata": {"version": benchmark.version},
     }

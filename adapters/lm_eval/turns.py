@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from value_retention.adapters.lm_eval.answers import AnswerStore
-from value_retention.tasks.benchmark import Item
+from value_retention.tasks.data import Item
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import split_reasoning
 

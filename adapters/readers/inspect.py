@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from value_retention.adapters.readers.judged import judged_records, judged_score
 from value_retention.adapters.readers.own import CRITERIA, record_in
 from value_retention.adapters.readers.upstream import upstream_benchmark, upstream_records
-from value_retention.tasks.definition import packaged
+from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, DroppedRow, RunInfo
 
@@ -37,9 +37,7 @@ class NoRecordsError(InputError):
         self.about = (
             f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples with a score"
         )
-        upstream = ", ".join(
-            f"inspect_evals/{name}" for b in packaged().values() for name in b.upstream_names
-        )
+        upstream = ", ".join(f"inspect_evals/{name}" for b in packaged().values() for name in b.inspect_evals)
         super().__init__(
             "no records in the Inspect log",
             where=str(path),

@@ -25,9 +25,9 @@ from value_retention.adapters.settings import SAMPLING_ARGS
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks import upstream
 from value_retention.tasks.answers import Answer, Design, make_record
-from value_retention.tasks.benchmark import Item
+from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.check import checked
-from value_retention.tasks.definition import packaged
+from value_retention.tasks.data import Item
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import UNDETERMINED, language_tag
 from value_retention.tasks.record import (
@@ -115,7 +115,7 @@ def record_of(made: JudgedEval, answer: JudgedAnswer, where: str) -> AnswerRecor
 
 
 def definition_of(task: str, kind: str, grades: object, epochs: int, size: int | None) -> dict[str, Any]:
-    """The definition that records carry (see `definition.Definition`), as far as a log tells."""
+    """The definition that records carry (see `benchmark.Benchmark`), as far as a log tells."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", task.rpartition("/")[2]).lstrip("-_.")[:80]
     values = {
         "name": f"other-{name}"[:80] if not name or name in packaged() else name,

@@ -27,9 +27,8 @@ from value_retention.adapters.settings import SAMPLING_ARGS, SCORING_ARGS
 from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks import upstream
 from value_retention.tasks.answers import Answer, Design, make_record
-from value_retention.tasks.benchmark import Benchmark, Dimension, Item, Table
-from value_retention.tasks.data import Dataset, english_cluster
-from value_retention.tasks.definition import packaged, packaged_prompts
+from value_retention.tasks.benchmark import Benchmark, Table, imported_prompts, packaged
+from value_retention.tasks.data import Dataset, Dimension, Item, english_cluster
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import UNDETERMINED, language_tag
 from value_retention.tasks.prompts import words_hash
@@ -65,7 +64,7 @@ class _Run:
 def upstream_benchmark(task: str) -> Benchmark | None:
     """The benchmark of an upstream task, or None for any other task."""
     package, _, name = task.rpartition("/")
-    known = (b for b in packaged().values() if name in b.upstream_names)
+    known = (b for b in packaged().values() if name in b.inspect_evals)
     return next(known, None) if package in ("", "inspect_evals") else None
 
 
@@ -102,7 +101,9 @@ def _run(log: EvalLog, benchmark: Benchmark) -> _Run:
     made_with = spec.packages.get("inspect_ai", UNKNOWN)
     info, revision = _data(log, benchmark, options, number, dimensions)
     config = spec.model_generate_config.model_dump(include=set(SAMPLING_ARGS), exclude_none=True)
-    known_prompt = bool(dimensions) and upstream.same_words(spec.packages, packaged_prompts())
+    known_prompt = bool(dimensions) and upstream.same_words(
+        spec.packages, imported_prompts(*packaged().values())
+    )
     return _Run(
         dataset=Dataset(benchmark, (), dimensions, info, revision),
         design=Design(

@@ -14,8 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from value_retention.tasks.benchmark import Item
-from value_retention.tasks.data import Dataset
+from value_retention.tasks.data import Dataset, Item
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import dimension_scores
 from value_retention.tasks.prompts import (

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from value_retention.tasks.definition import Strict, packaged
+from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.yaml_file import Strict, problem_text
 
 if TYPE_CHECKING:
     from value_retention.analysis.planning.spending import Price
@@ -266,7 +267,10 @@ def checked_audit(content: Mapping[str, Any], where: str) -> Audit:
     try:
         return Audit.model_validate(dict(content))
     except ValidationError as error:
-        problems = [_problem(dict(problem)) for problem in error.errors(include_url=False)]
+        problems = [
+            ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem_text(problem))))
+            for problem in error.errors(include_url=False)
+        ]
         raise InputError(
             "invalid audit",
             where=where,
@@ -274,14 +278,6 @@ def checked_audit(content: Mapping[str, Any], where: str) -> Audit:
             expected=f"keys {', '.join(Audit.model_fields)}",
             hint="docs/auditing.md explains each of them",
         ) from None
-
-
-def _problem(problem: Mapping[str, Any]) -> str:
-    place = ".".join(map(str, problem["loc"]))
-    text = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"] in ("missing", "value_error"):
-        return f"{place}: {text}" if place else text
-    return f"{place}: {str(problem['input'])[:80]!r} ({text})"
 
 
 def located(audit: Audit, folder: Path) -> Audit:

@@ -74,7 +74,7 @@ def read_table(
             found=kind if path.is_file() else "no such file",
             expected=f"a file ending in {', '.join(EXTENSIONS)}",
         )
-    rows = tuple(row for _, row in folder_rows(Table(path.name, (), ()), path.parent))
+    rows = tuple(row for _, row in folder_rows(Table(table=path.name), path.parent))
     names = header(rows)
     if not rows:
         raise InputError("empty table", where=str(path))

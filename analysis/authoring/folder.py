@@ -20,7 +20,7 @@ from value_retention.analysis.authoring.templates import (
     benchmark_yaml,
     judge_prompt,
 )
-from value_retention.tasks.definition import FILE, Definition, packaged_names, schema
+from value_retention.tasks.benchmark import FILE, Benchmark, packaged_names, schema
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.tables import Row
 
@@ -113,7 +113,7 @@ def write(new: NewBenchmark) -> list[Path]:
 
 def _check(value: dict[str, Any]) -> None:
     try:
-        name = Definition.model_validate(value).name
+        name = Benchmark.model_validate(value).name
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise InputError(

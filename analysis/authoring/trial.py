@@ -9,8 +9,7 @@ from value_retention.adapters.judges.lexical import indicator_phrases, on_scale
 from value_retention.adapters.judges.run import judge_batch
 from value_retention.analysis.planning.plan import conversation
 from value_retention.tasks.answers import Answer
-from value_retention.tasks.benchmark import Item
-from value_retention.tasks.data import Dataset
+from value_retention.tasks.data import Dataset, Item
 from value_retention.tasks.prompts import judge_calls
 from value_retention.tasks.record import AnswerRecord, RunInfo
 from value_retention.tasks.scale import Scale, parse_grade, why_unreadable

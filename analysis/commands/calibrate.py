@@ -118,8 +118,8 @@ def _draw(runs: Sequence[Run], count: int, seed: int, data: str | None, output: 
 
 
 def _datasets(runs: Sequence[Run], data: str | None) -> dict[str, Dataset]:
+    from value_retention.tasks.benchmark import benchmark_of
     from value_retention.tasks.data import load
-    from value_retention.tasks.definition import benchmark_of
 
     sources = {record.benchmark: record for run in runs for record in run.records}
     found = {}

@@ -26,8 +26,8 @@ def command(benchmark: str | None, data: str, as_schema: bool) -> None:
     questions and judge calls, and grades three invented answers with the judge `lexical`. Errors name the line of
     the file.
     """
+    from value_retention.tasks.benchmark import find_benchmark, schema
     from value_retention.tasks.data import load_for_run
-    from value_retention.tasks.definition import find_benchmark, schema
 
     if as_schema:
         click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
@@ -37,7 +37,7 @@ def command(benchmark: str | None, data: str, as_schema: bool) -> None:
     dataset = load_for_run(find_benchmark(benchmark, "BENCHMARK"), data)
     _show_content(dataset)
     _show_prompt(dataset)
-    _show_replies(dataset.benchmark.scale)
+    _show_replies(dataset.benchmark.judge.scale)
     _show_calls(dataset, benchmark, data)
     _show_trial(dataset)
     click.echo("\nno problem found")
@@ -57,7 +57,7 @@ def _show_content(dataset: Dataset) -> None:
     if turns != [0]:
         parts.append(f"{' to '.join(map(str, dict.fromkeys((turns[0], turns[-1]))))} replies of the user")
     click.echo(printable(f"{benchmark.title}, {benchmark.name} {benchmark.version}: {'; '.join(parts)}"))
-    worth = benchmark.scale.worth
+    worth = benchmark.judge.scale.worth
     shown = worth if len(worth) <= 4 else (*worth[:2], ("...", None), worth[-1])
     click.echo("grades: " + ", ".join(g if w is None else f"{g} (worth {w:.3g})" for g, w in shown))
     for row in dataset.info.dropped:

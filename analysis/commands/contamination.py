@@ -69,7 +69,7 @@ def command(
     from value_retention.analysis.planning.contamination.check import check_rows, read_lines, stamp
     from value_retention.analysis.planning.contamination.passages import benchmark_files, read_passages
     from value_retention.analysis.report.export import writing
-    from value_retention.tasks.definition import packaged
+    from value_retention.tasks.benchmark import packaged
 
     target = rows if drop is None else drop
     path = output or target.with_name(f"{target.name}.stamp.json")

@@ -61,8 +61,8 @@ def command(**given: Any) -> None:
     from value_retention.analysis.planning.plan import plan
     from value_retention.analysis.planning.power import read_want
     from value_retention.analysis.stats.settings import checked_settings
+    from value_retention.tasks.benchmark import find_benchmark, packaged
     from value_retention.tasks.data import load
-    from value_retention.tasks.definition import find_benchmark, packaged
 
     benchmarks = [
         find_benchmark(name, "--tasks") for name in names_of(given["tasks"] or ",".join(packaged()))

@@ -21,7 +21,7 @@ from value_retention.analysis.exchange.parts import Part
 from value_retention.analysis.report.export import json_text, writing
 from value_retention.analysis.runs.align import NORMALIZED, OVERALL
 from value_retention.analysis.runs.identity import SAMPLING_NAMES
-from value_retention.tasks.definition import benchmark_of
+from value_retention.tasks.benchmark import benchmark_of
 from value_retention.tasks.prompts import template_of, words_hash
 from value_retention.tasks.record import AnswerRecord, JudgeInfo, canonical_json
 

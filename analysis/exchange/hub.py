@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from value_retention.analysis.exchange.parts import Part
 from value_retention.analysis.report.cells import interval, number
 from value_retention.analysis.report.export import writing
-from value_retention.tasks.definition import benchmark_of
+from value_retention.tasks.benchmark import benchmark_of
 from value_retention.tasks.errors import InputError
 
 if TYPE_CHECKING:

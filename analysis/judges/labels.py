@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from value_retention.analysis.runs.load import Run
-from value_retention.tasks.definition import benchmark_of
+from value_retention.tasks.benchmark import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json
 
@@ -72,7 +72,7 @@ def require_pass_or_fail(runs: Sequence[Run]) -> None:
         InputError: names the benchmarks.
     """
     first = {record.benchmark: record for run in runs for record in reversed(run.records)}
-    scaled = sorted(name for name, record in first.items() if not benchmark_of(record).scale.binary)
+    scaled = sorted(name for name, record in first.items() if not benchmark_of(record).judge.scale.binary)
     if scaled:
         raise InputError(
             "calibration needs grades of pass or fail",

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from value_retention.tasks.benchmark import Item
-from value_retention.tasks.data import Dataset
+from value_retention.tasks.data import Dataset, Item
 from value_retention.tasks.prompts import judge_calls
 
 CountTokens = Callable[[str], float]
@@ -88,5 +87,5 @@ def plan(
         input_tokens=sum(tokens) * epochs * judges,
         output_tokens=calls * (REPLY_TOKENS if reply_tokens is None else reply_tokens),
         answer_tokens=float(answer_tokens) * sum(1 + len(item.turns) for item in dataset.items) * epochs,
-        translated=dataset.benchmark.translated,
+        translated=dataset.benchmark.rows.translated,
     )

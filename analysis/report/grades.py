@@ -14,7 +14,7 @@ from value_retention.analysis.runs.align import ENGLISH, OTHER, OVERALL, align, 
 from value_retention.analysis.runs.load import Run
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.settings import Settings
-from value_retention.tasks.definition import benchmark_of
+from value_retention.tasks.benchmark import benchmark_of
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord, canonical_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from value_retention.tasks.definition import packaged
+from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.errors import InputError
 
 LOOKS = "until-verdict-{}.json"

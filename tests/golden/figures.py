@@ -27,8 +27,7 @@ from click.testing import CliRunner
 
 from value_retention.analysis.cli import cli
 from value_retention.tasks.answers import Answer, Design, make_record
-from value_retention.tasks.benchmark import Item
-from value_retention.tasks.data import english_cluster
+from value_retention.tasks.data import Item, english_cluster
 from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, JudgeInfo, RunInfo, text_hash
 
 HERE = Path(__file__).parent

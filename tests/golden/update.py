@@ -13,8 +13,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.data import Dataset, load
-from value_retention.tasks.definition import packaged
 from value_retention.tasks.prompts import judge_calls
 from value_retention.tasks.record import text_hash
 

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
-from value_retention.tasks.benchmark import Benchmark, Table
+from value_retention.tasks.benchmark import Benchmark, Dimensions, ImportedPrompt, packaged
 from value_retention.tasks.data import load
-from value_retention.tasks.definition import packaged
 from value_retention.tasks.errors import InputError
 
 TEMPLATES = Path(__file__).parent
@@ -92,21 +91,25 @@ def _values(benchmark: Benchmark) -> dict[str, object]:
     metric = "  - {{metric: {}, aggregation: !function utils.mean, higher_is_better: true}}"
     # The sample has every dimension of the benchmark under its name in the judge's prompt.
     names = load(benchmark, "sample").dimensions
-    questions, dimensions = benchmark.questions, benchmark.dimensions
-    assert isinstance(dimensions, Table)
+    questions, prompt = benchmark.questions, benchmark.judge.prompt
+    assert isinstance(benchmark.dimensions, Dimensions)
+    assert isinstance(prompt, ImportedPrompt)
+    pinned, dimensions = questions.hub, benchmark.dimensions.hub
+    assert pinned
+    assert dimensions
     return {
-        "repo": questions.repo,
-        "config": questions.config,
-        "revision": questions.revision,
+        "repo": pinned.repo,
+        "config": pinned.config,
+        "revision": pinned.revision,
         "dimension_repo": dimensions.repo,
         "dimension_config": dimensions.config,
         "dimension_revision": dimensions.revision,
-        "tags": questions.column("dimensions"),
-        "prompt_module": benchmark.prompt.module,
+        "tags": questions.columns.dimensions,
+        "prompt_module": prompt.source.partition(":")[0],
         "version": benchmark.version,
         "epochs": benchmark.epochs,
-        "temperature": benchmark.temperature,
-        "max_tokens": benchmark.max_tokens,
+        "temperature": benchmark.sampling.temperature,
+        "max_tokens": benchmark.sampling.max_tokens,
         "dimensions": "\n".join(metric.format(name) for name in names),
     }
 

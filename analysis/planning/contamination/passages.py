@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from value_retention.analysis.planning.contamination.words import tokens
-from value_retention.tasks.benchmark import Table
+from value_retention.tasks.benchmark import Table, find_benchmark, packaged
 from value_retention.tasks.data import Dataset, load
-from value_retention.tasks.definition import find_benchmark, packaged
 
 Kind = Literal["question", "translation", "rubric"]
 KINDS: tuple[Kind, ...] = ("question", "translation", "rubric")

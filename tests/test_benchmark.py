@@ -21,16 +21,16 @@ from value_retention.analysis.judges.agreement import judge_agreement
 from value_retention.analysis.judges.draw import draw
 from value_retention.analysis.runs.load import Run
 from value_retention.tasks.answers import Answer, Design, make_record
-from value_retention.tasks.check import checked
-from value_retention.tasks.data import Dataset, load
-from value_retention.tasks.definition import (
+from value_retention.tasks.benchmark import (
     FIELDS,
     benchmark_of,
     find_benchmark,
     packaged,
-    read_definition,
+    read_benchmark,
     schema,
 )
+from value_retention.tasks.check import checked
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.prompts import asked, judge_calls
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo, RunInfo
@@ -60,12 +60,12 @@ def write(folder: Path, text: str = TEXT, rows: str = ROWS) -> Path:
 
 
 def read(folder: Path, text: str = TEXT, rows: str = ROWS) -> Dataset:
-    return load(read_definition(write(folder, text, rows)))
+    return load(read_benchmark(write(folder, text, rows)))
 
 
 def record_of(dataset: Dataset, replies: list[str | None], turns: tuple[str, ...] = ()) -> AnswerRecord:
     """A record of the first item, judged with these replies."""
-    item, scale = dataset.items[0], dataset.benchmark.scale
+    item, scale = dataset.items[0], dataset.benchmark.judge.scale
     answer = Answer.of(item, 1, "No.", turns=turns)
     grades = [
         GradeRecord(
@@ -112,7 +112,7 @@ def test_a_benchmark_is_found_by_name_task_and_path(tmp_path: Path) -> None:
 def test_a_definition_cannot_take_the_name_of_a_packaged_benchmark(tmp_path: Path) -> None:
     for names in ("name: moru", "name: kindness\ntask_name: moru_multi"):
         with pytest.raises(InputError, match="belongs to a benchmark of this package"):
-            read_definition(write(tmp_path, TEXT.replace("name: kindness", names)))
+            read_benchmark(write(tmp_path, TEXT.replace("name: kindness", names)))
 
 
 @pytest.mark.parametrize(
@@ -135,20 +135,20 @@ def test_a_definition_cannot_take_the_name_of_a_packaged_benchmark(tmp_path: Pat
 )
 def test_a_mistake_is_named_by_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        read_definition(write(tmp_path, TEXT.replace(old, new)))
+        read_benchmark(write(tmp_path, TEXT.replace(old, new)))
     assert re.search(message, str(caught.value), re.S), str(caught.value)
     assert "benchmark.yaml" in str(caught.value)
 
 
 def test_a_missing_file_and_missing_tables_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the benchmark"):
-        read_definition(tmp_path / "benchmark.yaml")
+        read_benchmark(tmp_path / "benchmark.yaml")
     path = write(tmp_path)
     (tmp_path / "questions.csv").unlink()
     with pytest.raises(InputError, match=r"lacks a table.*questions\.csv|questions\.csv: a \.parquet"):
-        load(read_definition(path))
+        load(read_benchmark(path))
     with pytest.raises(InputError, match="no sample items"):
-        load(read_definition(path), "sample")
+        load(read_benchmark(path), "sample")
 
 
 def test_every_field_of_a_prompt_is_filled(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_the_packaged_benchmarks_are_what_inspect_evals_has() -> None:
         "english_text",
     )
     assert (MORU.version, MORU.epochs, MORU.weighted, MORU.cluster) == ("3-B", 5, False, "id")
-    assert [b.scale for b in packaged().values()] == [CORRECT, CORRECT]
+    assert [b.judge.scale for b in packaged().values()] == [CORRECT, CORRECT]
 
 
 # -- records ----------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_a_record_explains_itself(tmp_path: Path) -> None:
     record = AnswerRecord.from_json(record_of(dataset, ["It says no.\nGRADE: 8"]).to_json())
     assert checked(record, "here") == record
     assert record.overall == pytest.approx(7 / 9)
-    assert benchmark_of(record) == dataset.benchmark
+    assert benchmark_of(record).definition == dataset.benchmark.definition
     assert benchmark_of(record).title == "Kindness under pressure"
 
 
