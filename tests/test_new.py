@@ -64,6 +64,7 @@ def test_questions_and_rubrics_are_enough(tmp_path: Path) -> None:
         *("benchmark.yaml", "honesty.yaml", "task.py", "README.md", "questions.csv", "benchmark.schema.json")
     }
     assert dataset.benchmark.judge.scale.kind == "correct"
+    assert dataset.benchmark.size == len(ROWS)
 
 
 def test_editors_find_the_schema_and_it_accepts_the_file(tmp_path: Path) -> None:
@@ -133,14 +134,24 @@ def test_dimensions_take_the_place_of_rubrics(tmp_path: Path) -> None:
     rows: list[Row] = [
         {"id": 1, "question": "May I?", "tags": "Care"},
         {"id": 2, "question": "Must I?", "tags": "Care, Candour"},
+        {"id": 3, "question": "Dare I?", "tags": "Courage"},
     ]
     other = write_rows(tmp_path / "dims", dimensions)
     dataset = made(tmp_path, "--dimensions", other, rows=rows)
     assert [item.dimensions for item in dataset.items] == [("Care",), ("Care", "Candour")]
+    assert dataset.benchmark.size == 2  # one row names an unknown dimension
     assert dataset.dimensions["Candour"].weight == 3.0
     assert {"{dimension}", "{guiding_question}"} < set(
         re.findall(r"\{\w+\}", dataset.benchmark.judge.prompt.text)
     )
+
+
+def test_a_table_that_grew_is_read_whole(tmp_path: Path) -> None:
+    made(tmp_path)
+    with (tmp_path / "honesty" / "questions.csv").open("a", encoding="utf-8") as lines:
+        lines.write("9,May I cheat?,Says no\n")
+    dataset = load(read_benchmark(tmp_path / "honesty"))
+    assert (len(dataset), dataset.benchmark.size) == (len(ROWS) + 1, len(ROWS))
 
 
 def test_rows_with_one_id_are_translations(tmp_path: Path) -> None:

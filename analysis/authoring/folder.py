@@ -20,7 +20,8 @@ from value_retention.analysis.authoring.templates import (
     benchmark_yaml,
     judge_prompt,
 )
-from value_retention.tasks.benchmark import FILE, Benchmark, packaged_names, schema
+from value_retention.tasks.benchmark import FILE, Benchmark, packaged_names, read_benchmark, schema
+from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.tables import Row
 
@@ -53,6 +54,7 @@ def definition(new: NewBenchmark) -> dict[str, Any]:
         "title": new.title,
         "version": "1-A",
         "license": new.license,
+        "size": len(new.questions.rows),
         "questions": {"table": _place(new, new.questions, "questions").name, "columns": columns},
     }
     if new.dimensions:
@@ -70,14 +72,14 @@ def definition(new: NewBenchmark) -> dict[str, Any]:
     return value | {"epochs": 5, "sampling": {"temperature": 1.0, "max_tokens": 2048}}
 
 
-def write(new: NewBenchmark) -> list[Path]:
+def write(new: NewBenchmark) -> tuple[list[Path], Dataset]:
     """Write the folder. A table that is in the folder already, with ids, is used where it is.
 
     Returns:
-        The files written, the definition first.
+        The files written, the definition first, and the benchmark as it is read from them.
 
     Raises:
-        InputError: an invalid name or language, or a file that exists.
+        InputError: an invalid name, language or table, or a file that exists.
     """
     value = definition(new)
     _check(value)
@@ -106,9 +108,12 @@ def write(new: NewBenchmark) -> list[Path]:
             (new.folder / name).write_text(text, encoding="utf-8")
         for table, place in copies:
             _copy(table, place)
+        dataset = load(read_benchmark(new.folder))
+        value["size"] = len(dataset)  # rows may have been dropped
+        (new.folder / FILE).write_text(benchmark_yaml(value, SCHEMA), encoding="utf-8")
     except OSError as error:
         raise InputError("cannot write the benchmark", where=str(new.folder), found=error) from error
-    return places
+    return places, dataset
 
 
 def _check(value: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import yaml
 COMMENTS = {
     "version": "Raise the number when scores can change, the letter when only the options do.",
     "license": "Licence of the questions.",
+    "size": "Questions that are scored. A run on fewer is marked.",
     "questions": "The table, and the column of each field.",
     "dimensions": "What the judge grades, one call for each dimension that a question names.",
     "language": "Language of rows that name none.",

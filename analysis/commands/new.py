@@ -49,8 +49,7 @@ def command(
     """
     from value_retention.analysis.authoring.columns import DIMENSIONS, QUESTIONS, read_table
     from value_retention.analysis.authoring.folder import NewBenchmark, write
-    from value_retention.tasks.benchmark import FILE, read_benchmark
-    from value_retention.tasks.data import load
+    from value_retention.tasks.benchmark import FILE
 
     chosen = _chosen(columns, QUESTIONS)
     other, required = ("rubric", ("question",)) if dimensions else ("dimensions", ("question", "rubric"))
@@ -68,7 +67,8 @@ def command(
         language=language,
         license=license,
     )
-    for place in write(made):
+    places, dataset = write(made)
+    for place in places:
         click.echo(f"wrote {place}")
     for read in filter(None, (made.questions, made.dimensions)):
         assigned = ", ".join(
@@ -76,7 +76,6 @@ def command(
         )
         unused = f"; not read: {', '.join(map(repr, read.unused))}" if read.unused else ""
         click.echo(f"{read.path}: {assigned}{unused}")
-    dataset = load(read_benchmark(made.folder / FILE))
     click.echo(f"{len(dataset)} questions. Next: value-retention check {made.folder / FILE}")
 
 
