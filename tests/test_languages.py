@@ -25,6 +25,14 @@ from value_retention.tasks.languages import TAGS, choose_languages, is_english, 
         ("zh-Hant", "zh-Hant"),
         ("EN-GB", "en-GB"),
         ("fil", "fil"),
+        ("eng", "en"),
+        ("ENG", "en"),
+        ("eng-US", "en-US"),
+        ("msa", "ms"),
+        ("may", "ms"),
+        ("hin", "hi"),
+        ("yue", "yue"),
+        ("und", "und"),
     ],
 )
 def test_names_and_tags_become_tags(name: str, tag: str) -> None:
@@ -49,9 +57,12 @@ def test_any_text_gives_a_stable_tag_or_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "english"), [("en", True), ("en-GB", True), ("eng", False), ("ms", False), ("enm", False)]
+    ("name", "english"),
+    [("en", True), ("en-GB", True), ("eng", True), ("ENG-us", True), ("ms", False), ("enm", False)],
 )
-def test_english_in_any_region(tag: str, english: bool) -> None:
+def test_english_in_any_region(name: str, english: bool) -> None:
+    tag = language_tag(name)
+    assert tag
     assert is_english(tag) is english
 
 
