@@ -8,7 +8,7 @@ from typing import Any
 
 from value_retention.tasks.checks import check_answer
 from value_retention.tasks.data import Dataset, Item
-from value_retention.tasks.grading import derived, split_reasoning
+from value_retention.tasks.grading import split_reasoning
 from value_retention.tasks.prompts import words_hash
 from value_retention.tasks.record import (
     UNKNOWN,
@@ -21,6 +21,7 @@ from value_retention.tasks.record import (
     well_formed,
 )
 from value_retention.tasks.scale import parser_name
+from value_retention.tasks.scores import derived
 
 
 @dataclass(frozen=True)

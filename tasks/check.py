@@ -14,10 +14,11 @@ from value_retention.tasks import upstream
 from value_retention.tasks.benchmark import Benchmark, benchmark_of, packaged
 from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import Reading, derived, read_reply
+from value_retention.tasks.grading import Reading, read_reply
 from value_retention.tasks.prompts import Criterion, criteria_of
 from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, criterion_hash, text_hash
 from value_retention.tasks.scale import Scale, parser_name
+from value_retention.tasks.scores import derived
 
 TOLERANCE = 1e-9
 """Scores closer than this are equal: Python 3.11 adds with other rounding errors than later versions."""

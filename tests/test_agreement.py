@@ -35,8 +35,8 @@ from value_retention.analysis.stats.inter_rater import (
     with_intervals,
 )
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord, JudgeInfo
+from value_retention.tasks.scores import benchmark_scores, questions_of
 
 NAN = float("nan")
 

@@ -61,7 +61,7 @@ def edited(value: Value, edit: Callable[[Value], object]) -> Value:
 
 def derive(value: Value) -> None:
     """Make the stored scores follow from the grades again, as a careful forger would."""
-    from value_retention.tasks.grading import derived
+    from value_retention.tasks.scores import derived
 
     grades = [GradeRecord(**g) for g in value["grades"]]
     value.update(derived(value["dimensions"], value["weights"], grades, judged=bool(value["judges"])))

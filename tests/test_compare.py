@@ -25,8 +25,8 @@ from value_retention.analysis.report.export import latex
 from value_retention.analysis.runs.scores import reduce_run
 from value_retention.tasks.data import load
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import DroppedRow, RunInfo
+from value_retention.tasks.scores import benchmark_scores, questions_of
 
 
 def effect(result: Any, metric: str, benchmark: str = "anima_2_2") -> Effect:

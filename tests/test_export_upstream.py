@@ -38,8 +38,8 @@ from value_retention.analysis.exchange.upstream.export import TABLE, export, exp
 from value_retention.tasks.benchmark import Table, imported_prompts
 from value_retention.tasks.data import SAMPLE
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord
+from value_retention.tasks.scores import benchmark_scores, questions_of
 from value_retention.tasks.tables import folder_rows
 
 CHECKOUT = os.environ.get("VALUE_RETENTION_LM_EVAL_CHECKOUT")

@@ -17,7 +17,10 @@ from inspect_evals.moru.metrics import overall_mean as moru_overall_mean
 
 from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.data import Dataset, Dimension, Item
-from value_retention.tasks.grading import (
+from value_retention.tasks.grading import split_reasoning
+from value_retention.tasks.prompts import item_calls
+from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, JudgeInfo
+from value_retention.tasks.scores import (
     aggregate_metric,
     benchmark_scores,
     dimension_scores,
@@ -25,10 +28,7 @@ from value_retention.tasks.grading import (
     overall_score,
     question_scores,
     questions_of,
-    split_reasoning,
 )
-from value_retention.tasks.prompts import item_calls
-from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, JudgeInfo
 
 WEIGHTS = {"Care": 1.0, "Scope": 3.0, "Doubt": 0.5}
 DIMENSIONS = {name: Dimension(name, "{{animal}}?", "", weight) for name, weight in WEIGHTS.items()}

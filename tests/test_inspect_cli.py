@@ -19,7 +19,7 @@ from value_retention.adapters.judges.run import Tally
 from value_retention.adapters.readers.inspect import read_log
 from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import benchmark_scores, questions_of
+from value_retention.tasks.scores import benchmark_scores, questions_of
 
 
 def free_port() -> str:

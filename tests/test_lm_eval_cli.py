@@ -30,7 +30,7 @@ from helpers import (
 
 from value_retention.adapters.identity import model_identity
 from value_retention.tasks.benchmark import packaged
-from value_retention.tasks.grading import benchmark_scores, questions_of
+from value_retention.tasks.scores import benchmark_scores, questions_of
 
 pytestmark = pytest.mark.slow
 

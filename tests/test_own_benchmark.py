@@ -35,8 +35,8 @@ from value_retention.adapters.readers.inspect import read_log
 from value_retention.analysis.cli import cli
 from value_retention.tasks.benchmark import read_benchmark
 from value_retention.tasks.data import load
-from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord
+from value_retention.tasks.scores import benchmark_scores, questions_of
 
 pytestmark = pytest.mark.slow
 

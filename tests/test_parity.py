@@ -41,9 +41,9 @@ from value_retention.adapters.readers.own import read_samples
 from value_retention.analysis.runs.identity import identity_of
 from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.data import SAMPLE, load
-from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.prompts import ceiling_system_prompt
 from value_retention.tasks.record import AnswerRecord
+from value_retention.tasks.scores import benchmark_scores, questions_of
 from value_retention.tasks.tables import folder_rows
 
 pytestmark = pytest.mark.slow

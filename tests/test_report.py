@@ -31,8 +31,8 @@ from value_retention.analysis.report.plots.groups import judges
 from value_retention.analysis.report.sections import judge_tables
 from value_retention.tasks.data import load
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import derived
 from value_retention.tasks.record import AnswerRecord, JudgeInfo
+from value_retention.tasks.scores import derived
 
 FIGURE = re.compile(r"[+−]?\d+\.\d")
 

@@ -34,8 +34,8 @@ from value_retention.analysis.runs.load import Run, load_runs, parts_in_order
 from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import derived
 from value_retention.tasks.record import AnswerRecord, GradeRecord, JudgeInfo
+from value_retention.tasks.scores import derived
 
 TIME = "2026-01-02T03-04-05.000000"
 PANEL = (JudgeInfo("a", {"temperature": 0.0}), JudgeInfo("lexical", {}, is_llm=False))

@@ -34,9 +34,9 @@ from value_retention.analysis.report.cells import number
 from value_retention.analysis.runs.identity import differences, identity_of
 from value_retention.tasks import upstream
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.prompts import words_hash
 from value_retention.tasks.record import AnswerRecord, text_hash
+from value_retention.tasks.scores import benchmark_scores, questions_of
 
 OTHER = "openai-api/scripted/other"
 

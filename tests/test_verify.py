@@ -21,8 +21,8 @@ from value_retention.analysis.exchange.bundle import CHECKSUM, MANIFEST, checksu
 from value_retention.analysis.exchange.bundle_check import check_files, differences, read_manifest
 from value_retention.analysis.report.plots import comparison as plots
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import derived
 from value_retention.tasks.record import AnswerRecord
+from value_retention.tasks.scores import derived
 
 SHAPE = Shape(
     "anima_2_2",

@@ -22,9 +22,9 @@ from value_retention.adapters.identity import model_identity
 from value_retention.analysis.runs.identity import identity_of
 from value_retention.analysis.runs.load import load_runs
 from value_retention.tasks.data import load
-from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.prompts import item_calls
 from value_retention.tasks.record import AnswerRecord
+from value_retention.tasks.scores import benchmark_scores, questions_of
 
 pytestmark = pytest.mark.vllm
 

@@ -35,9 +35,10 @@ from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import benchmark_of, find_benchmark
 from value_retention.tasks.data import Dataset, Item, load_for_run
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
-from value_retention.tasks.grading import benchmark_scores, questions_of, split_reasoning
+from value_retention.tasks.grading import split_reasoning
 from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, criterion_texts, literal
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
+from value_retention.tasks.scores import benchmark_scores, questions_of
 from value_retention.tasks.text import clean_logger, printable
 
 logger = clean_logger(__name__)

@@ -28,10 +28,10 @@ from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import Benchmark, packaged, read_benchmark
 from value_retention.tasks.data import Dataset, load_for_run
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
-from value_retention.tasks.grading import aggregate_metric, metric_values, question_scores
 from value_retention.tasks.languages import is_english, language_tag
 from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, item_calls
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats, texts_once
+from value_retention.tasks.scores import aggregate_metric, metric_values, question_scores
 from value_retention.tasks.text import clean_logger
 
 logger = clean_logger("lm_eval.value_retention")

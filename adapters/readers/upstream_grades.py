@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from value_retention.tasks.data import Dataset, Item
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import dimension_scores
 from value_retention.tasks.prompts import (
     Criterion,
     criteria_of,
@@ -37,6 +36,7 @@ from value_retention.tasks.record import (
     well_formed,
 )
 from value_retention.tasks.scale import CORRECT, parse_grade
+from value_retention.tasks.scores import dimension_scores
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalSample

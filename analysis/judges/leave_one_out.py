@@ -1,6 +1,6 @@
 """Scores by part of a panel: each judge alone, and the panel without each judge in turn.
 
-A score that changes when one judge is left out depends on that judge. `tasks.grading` computes the scores from
+A score that changes when one judge is left out depends on that judge. `tasks.scores` computes the scores from
 the grades of the remaining judges.
 """
 
@@ -23,9 +23,9 @@ from value_retention.analysis.stats.inter_rater import (
     ROUNDING,
 )
 from value_retention.analysis.stats.proportion import score_interval
-from value_retention.tasks.grading import derived, question_scores
 from value_retention.tasks.languages import is_english
 from value_retention.tasks.record import AnswerRecord, GradeRecord
+from value_retention.tasks.scores import derived, question_scores
 
 GROUPS = ("overall", "English", "non-English")
 NO_SCORE = "no question has a score"

@@ -16,8 +16,8 @@ from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats.settings import Settings
 from value_retention.tasks.benchmark import benchmark_of
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import benchmark_scores, questions_of
 from value_retention.tasks.record import AnswerRecord, canonical_json
+from value_retention.tasks.scores import benchmark_scores, questions_of
 
 if TYPE_CHECKING:
     import pandas as pd

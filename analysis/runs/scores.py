@@ -20,9 +20,9 @@ from value_retention.analysis.runs.load import in_order
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.stats.cluster import Floats
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import dimension_scores, overall_score, question_scores
 from value_retention.tasks.languages import is_english
 from value_retention.tasks.record import AnswerRecord, GradeRecord, canonical_json, text_hash
+from value_retention.tasks.scores import dimension_scores, overall_score, question_scores
 
 
 @dataclass(frozen=True)
