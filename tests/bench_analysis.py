@@ -26,8 +26,8 @@ from synthetic import anima_shape, moru_shape, synthetic_records
 from value_retention.analysis.effects.compare import compare_pairs
 from value_retention.analysis.runs.scores import RunScores, reduce_run
 from value_retention.analysis.stats import resample
-from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.settings import Settings
+from value_retention.tasks.cluster import cluster_table
 from value_retention.tasks.record import text_hash
 
 RUNS, METRICS, CLUSTERS, RESAMPLES = 6, 14, 115, 10_000

@@ -36,11 +36,11 @@ from value_retention.analysis.effects.trajectory import first_loss, joint_level
 from value_retention.analysis.effects.verdicts import Claim, Verdict, claims
 from value_retention.analysis.runs.align import ENGLISH, OTHER, OVERALL
 from value_retention.analysis.stats import cluster, resample
-from value_retention.analysis.stats.cluster import ClusterTable, cluster_table
 from value_retention.analysis.stats.fieller import fieller
 from value_retention.analysis.stats.proportion import score_interval
 from value_retention.analysis.stats.seeds import seed_interval
 from value_retention.analysis.stats.settings import Settings
+from value_retention.tasks.cluster import ClusterTable, cluster_table, degrees_of_freedom, standard_error
 
 Array = np.ndarray[Any, Any]
 
@@ -207,7 +207,7 @@ def contrast_coverage(runs: int, seed: int) -> dict[str, float]:
     scores = draw(Design("", 115, 1, 5, 4, shift=0.4), runs, rng).mean(axis=(3, 4, 5))
     difference = (scores[1] - scores[0]).astype(np.float64).T
     groups = [cluster_table(part, np.ones(part.shape)) for part in (difference[:30], difference[30:])]
-    variances = np.array([cluster.standard_error(group) ** 2 for group in groups])
+    variances = np.array([standard_error(group) ** 2 for group in groups])
     df = variances.sum(0) ** 2 / (variances[0] ** 2 / 29 + variances[1] ** 2 / 84)
     half = cluster.t_quantile(df, 0.975) * np.sqrt(variances.sum(0))
     found = {"ANIMA, 30 English and 85 others, Welch": covered(groups[1].estimate, half, groups[0].estimate)}  # type: ignore[arg-type]
@@ -464,8 +464,8 @@ def end_rates(design: Design, runs: int, seed: int) -> list[float]:
             difference_table(one, _differences(draw(one, min(2000, runs - k), rng)))
             for k in range(0, runs, 2000)
         ]
-        t = np.abs(np.concatenate([table.estimate / cluster.standard_error(table) for table in tables]))
-        df = np.array([cluster.degrees_of_freedom(tables[0], c)[0] for c in CORRELATIONS])
+        t = np.abs(np.concatenate([table.estimate / standard_error(table) for table in tables]))
+        df = np.array([degrees_of_freedom(tables[0], c)[0] for c in CORRELATIONS])
         found.append(50 * (t[:, None] > cluster.t_quantile(df, 0.975)).mean(axis=0))
     return [float(most) for most in np.max(found, axis=0)]
 

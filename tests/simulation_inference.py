@@ -17,9 +17,9 @@ from value_retention.analysis.judges.differences import JudgedRun, run_differenc
 from value_retention.analysis.judges.leave_one_out import QuestionColumn
 from value_retention.analysis.planning import power
 from value_retention.analysis.stats import cluster
-from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.limits import interval_caution
 from value_retention.analysis.stats.sequential import look_level, planned_times
+from value_retention.tasks.cluster import cluster_table, standard_error
 
 Array = np.ndarray[Any, Any]
 Rows = list[tuple[str, dict[str, float]]]
@@ -246,7 +246,7 @@ def stopping(model: float, loss: float, runs: int, seed: int) -> dict[str, float
         scores.append(np.mean(grades, axis=0) * 100)
     difference = (scores[1] - scores[0]).cumsum(axis=2) / np.arange(1, epochs + 1)
     looks = [cluster_table(difference[:, :, k].T, np.ones((115, runs))) for k in range(epochs)]
-    errors = np.array([cluster.standard_error(look) for look in looks])
+    errors = np.array([standard_error(look) for look in looks])
     times = planned_times(range(1, epochs + 1))
     shown: dict[str, list[str]] = {"spending": [], "at 95 % each": []}
     used, inside = [], {"spending": 0, "at 95 % once stopped": 0}

@@ -14,8 +14,8 @@ from functools import cache
 
 import numpy as np
 
-from value_retention.analysis.stats.cluster import Floats
 from value_retention.tasks.answers import Answer, Design, make_record
+from value_retention.tasks.cluster import Floats
 from value_retention.tasks.data import Item, english_cluster
 from value_retention.tasks.record import (
     AnswerRecord,

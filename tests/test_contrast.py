@@ -12,7 +12,7 @@ from made_records import MadeRun, answer
 
 from value_retention.analysis import compare
 from value_retention.analysis.effects.rows import CONSTANT, FEW, ZERO, Contrast
-from value_retention.analysis.stats.cluster import cluster_table, degrees_of_freedom, standard_error
+from value_retention.tasks.cluster import cluster_table, degrees_of_freedom, standard_error
 
 RNG = np.random.default_rng(8)
 

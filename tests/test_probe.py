@@ -26,8 +26,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from value_retention.analysis.cli import cli
 from value_retention.analysis.runs.load import Run, load_runs
 from value_retention.analysis.runs.pairs import Made, Options, cut, make_pairs
-from value_retention.analysis.stats.cluster import cluster_table, t_interval
+from value_retention.analysis.stats.cluster import t_interval
 from value_retention.analysis.stats.rank import rank_correlation
+from value_retention.tasks.cluster import cluster_table
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.pairs import Pair, Side, pair_hash, pairs_text, read_pairs
 from value_retention.tasks.record import AnswerRecord

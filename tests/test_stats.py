@@ -16,12 +16,18 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from value_retention.analysis.stats import cluster, resample
-from value_retention.analysis.stats.cluster import cluster_table
 from value_retention.analysis.stats.fieller import fieller
 from value_retention.analysis.stats.limits import interval_caution
 from value_retention.analysis.stats.misclassification import Proportion, wilson
 from value_retention.analysis.stats.proportion import score_interval
 from value_retention.analysis.stats.seeds import seed_interval
+from value_retention.tasks.cluster import (
+    CORRELATION,
+    cluster_table,
+    combine,
+    degrees_of_freedom,
+    standard_error,
+)
 
 RNG = np.random.default_rng(5)
 
@@ -46,7 +52,7 @@ def test_ratio_of_sums_by_hand() -> None:
     assert table.estimate[0] == pytest.approx(0.1)
     assert table.clusters[0] == 2
     # Residuals 0.6 - 0.2 = 0.4 and -0.3 - 0.1 = -0.4, shares 2/3 and 1/3.
-    assert cluster.standard_error(table)[0] == pytest.approx(np.sqrt(0.16 / (1 / 3) + 0.16 / (2 / 3)) / 3)
+    assert standard_error(table)[0] == pytest.approx(np.sqrt(0.16 / (1 / 3) + 0.16 / (2 / 3)) / 3)
 
 
 @pytest.mark.parametrize("sizes", [[30] + [1] * 60, [8, 8, 4, 2] + [1] * 20, [3] * 12, [5, 4, 3, 2, 1, 1]])
@@ -58,7 +64,7 @@ def test_unequal_clusters_give_cr2_and_the_degrees_of_freedom_of_bell_and_mccaff
     design = np.ones((n, 1))
     hat = np.eye(n) - design @ design.T / n
     residual = hat @ values
-    working = (groups[:, None] == groups) * cluster.CORRELATION + np.eye(n) * (1 - cluster.CORRELATION)
+    working = (groups[:, None] == groups) * CORRELATION + np.eye(n) * (1 - CORRELATION)
     variance, columns_ = 0.0, []
     for g in range(len(sizes)):
         rows = groups == g
@@ -68,20 +74,20 @@ def test_unequal_clusters_give_cr2_and_the_degrees_of_freedom_of_bell_and_mccaff
         columns_.append(hat[:, rows] @ weight)
     spread = np.array(columns_) @ working @ np.array(columns_).T
     table = cluster_table(np.bincount(groups, values)[:, None], np.array(sizes, float)[:, None])
-    assert cluster.standard_error(table)[0] == pytest.approx(np.sqrt(variance))
-    assert cluster.degrees_of_freedom(table)[0] == pytest.approx(np.trace(spread) ** 2 / (spread**2).sum())
+    assert standard_error(table)[0] == pytest.approx(np.sqrt(variance))
+    assert degrees_of_freedom(table)[0] == pytest.approx(np.trace(spread) ** 2 / (spread**2).sum())
 
 
 def test_a_column_without_spread_has_no_error_and_one_without_clusters_no_estimate() -> None:
     table = cluster_table(columns([0.1] * 8, [0.0] * 8), columns([1.0] * 8, [0.0] * 8))
-    assert cluster.standard_error(table)[0] == 0
+    assert standard_error(table)[0] == 0
     assert np.isnan(table.estimate[1])
     assert np.isnan(cluster.t_interval(table).low[1])
 
 
 def test_the_weighted_mean_of_columns_by_hand() -> None:
     table = cluster_table(columns([1.0, 0.0, 1.0], [0.0, 0.0, 0.5]), columns([1, 1, 1], [0, 1, 1]))
-    whole = cluster.combine(table, np.array([1.0, 3.0]))
+    whole = combine(table, np.array([1.0, 3.0]))
     assert whole.estimate[0] == pytest.approx((2 / 3 + 3 * 0.25) / 4)
     assert whole.sums.sum() == pytest.approx(whole.estimate[0])
     assert whole.influence.sum() == pytest.approx(0)

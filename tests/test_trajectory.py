@@ -14,7 +14,8 @@ from synthetic import anima_shape, moru_shape, synthetic_records
 
 from value_retention.analysis.cli import cli
 from value_retention.analysis.effects.trajectory import joint_level
-from value_retention.analysis.stats.cluster import cluster_table, covariance, t_quantile
+from value_retention.analysis.stats.cluster import t_quantile
+from value_retention.tasks.cluster import cluster_table, covariance
 from value_retention.tasks.errors import InputError
 
 LEVELS = {"base": 0.6, "mid": 0.6, "step100": 0.59, "step300": 0.45, "step500": 0.4}

@@ -14,7 +14,8 @@ from value_retention.adapters.readers.capability import SampleMetric, TaskGroup,
 from value_retention.analysis.effects.rows import CONSTANT, FEW
 from value_retention.analysis.runs.capability import Capability, check_alike
 from value_retention.analysis.stats import cluster
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS, ClusterTable, Floats
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS
+from value_retention.tasks.cluster import ClusterTable, Floats, cluster_table, combine, take
 
 
 @dataclass(frozen=True)
@@ -232,8 +233,8 @@ def _tables(pair: _Pair) -> tuple[ClusterTable, Floats]:
     sums = np.zeros((len(names), 4))
     np.add.at(sums, member, values)
     sizes = np.repeat(sums[:, 3:], 3, axis=1)
-    table = cluster.cluster_table(sums[:, :3], sizes)
-    return cluster.take(table, np.array([0])), table.estimate[1:]
+    table = cluster_table(sums[:, :3], sizes)
+    return take(table, np.array([0])), table.estimate[1:]
 
 
 def _group_tables(pairs: Sequence[_Pair], group: TaskGroup) -> tuple[ClusterTable, Floats]:
@@ -250,9 +251,9 @@ def _group_tables(pairs: Sequence[_Pair], group: TaskGroup) -> tuple[ClusterTabl
         # Each task has its own mean: n - 1 of its n deviations are free.
         influence[rows, column] = table.influence[:, 0] * np.sqrt(n / max(n - 1, 1))
         start += n
-    whole = cluster.cluster_table(sums, counts)
+    whole = cluster_table(sums, counts)
     means = np.array([mean for _, mean in parts])
-    return cluster.combine(replace(whole, influence=influence), weights), weights @ means / weights.sum()
+    return combine(replace(whole, influence=influence), weights), weights @ means / weights.sum()
 
 
 def _row(

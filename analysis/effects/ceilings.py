@@ -16,9 +16,10 @@ from value_retention.analysis.effects.rows import CONSTANT, FEW, NO_SCORE, Score
 from value_retention.analysis.runs.align import Metric, Panel, align, cluster_tables, metrics_of
 from value_retention.analysis.runs.identity import check_comparable, differences
 from value_retention.analysis.runs.scores import RunScores
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS, cluster_table, covariance
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS
 from value_retention.analysis.stats.fieller import Ratio, fieller
 from value_retention.analysis.stats.settings import Settings
+from value_retention.tasks.cluster import cluster_table, covariance
 from value_retention.tasks.errors import InputError
 
 FREE = ("ceiling", "epochs")

@@ -15,7 +15,7 @@ import numpy as np
 
 from value_retention.analysis.effects.design import Arm
 from value_retention.analysis.effects.rows import ComparisonKind
-from value_retention.analysis.stats.cluster import Floats
+from value_retention.tasks.cluster import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from value_retention.analysis.runs.align import Metric, Panel
-from value_retention.analysis.stats.cluster import Floats
+from value_retention.tasks.cluster import Floats
 
 
 @dataclass(frozen=True, eq=False)

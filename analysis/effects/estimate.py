@@ -31,10 +31,11 @@ from value_retention.analysis.effects.rows import (
 )
 from value_retention.analysis.runs.align import Metric, Panel, cluster_tables
 from value_retention.analysis.stats import cluster
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS
 from value_retention.analysis.stats.proportion import score_interval
 from value_retention.analysis.stats.seeds import SeedInterval
 from value_retention.analysis.stats.settings import Settings
+from value_retention.tasks.cluster import ClusterTable, Floats, standard_error
 
 NEW, THESE, NEW_SEEDS = "new questions", "these questions", "new seeds"
 """What a verdict generalises to."""
@@ -149,8 +150,8 @@ def _chunk(
         "boot_high": boot_high,
         "worst_low": worst_low.estimate,
         "worst_high": worst_high.estimate,
-        "worst_low_se": cluster.standard_error(worst_low),
-        "worst_high_se": cluster.standard_error(worst_high),
+        "worst_low_se": standard_error(worst_low),
+        "worst_high_se": standard_error(worst_high),
     }
     columns = {name: _list(column * 100) for name, column in points.items()} | {"boot_p": _list(boot_p)}
     estimands = {"new_questions": in_points(new), "these_questions": in_points(these)}
@@ -186,7 +187,7 @@ def _chunk(
 
 def _side(
     panel: Panel, metrics: Sequence[Metric], weights: Floats, score: Floats, both: NDArray[np.bool_]
-) -> cluster.ClusterTable:
+) -> ClusterTable:
     """Scores of one side of each comparison; NaN where its weights are not those of a mean."""
     values = weighted(weights, score)
     values[~both] = np.nan

@@ -18,14 +18,9 @@ from value_retention.analysis.runs.align import OVERALL, Metric, Panel
 from value_retention.analysis.runs.guards import GUARDS
 from value_retention.analysis.runs.names import title_of
 from value_retention.analysis.runs.scores import RunScores
-from value_retention.analysis.stats.cluster import (
-    MIN_CLUSTERS,
-    ClusterTable,
-    Floats,
-    cluster_table,
-    t_interval,
-)
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS, t_interval
 from value_retention.analysis.stats.settings import Settings
+from value_retention.tasks.cluster import ClusterTable, Floats, cluster_table
 
 LEAST = 5.0
 """Points. A smaller difference between the shares of marked answers is not pointed out."""

@@ -11,9 +11,10 @@ from value_retention.analysis.effects.comparisons import Comparison
 from value_retention.analysis.effects.rows import Interval
 from value_retention.analysis.runs.align import Metric, Panel, cluster_tables, dimension_columns
 from value_retention.analysis.stats import cluster, resample
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS
 from value_retention.analysis.stats.seeds import SeedInterval, seed_interval
 from value_retention.analysis.stats.settings import Settings
+from value_retention.tasks.cluster import ClusterTable, Floats, take
 
 
 def answer_noise(
@@ -22,7 +23,7 @@ def answer_noise(
     weights: Floats,
     both: NDArray[np.bool_],
     used: NDArray[np.int64],
-    table: cluster.ClusterTable,
+    table: ClusterTable,
     level: float,
 ) -> cluster.TInterval:
     """Intervals for these very questions: only the answers are random, so only epochs vary.
@@ -66,7 +67,7 @@ def seed_intervals(
     panel: Panel,
     metrics: Sequence[Metric],
     comparisons: Sequence[Comparison],
-    table: cluster.ClusterTable,
+    table: ClusterTable,
     interval: cluster.TInterval,
     settings: Settings,
 ) -> dict[int, SeedInterval]:
@@ -97,9 +98,7 @@ def seed_intervals(
     return found
 
 
-def bootstrapped(
-    panel: Panel, metrics: Sequence[Metric], table: cluster.ClusterTable, settings: Settings
-) -> Floats:
+def bootstrapped(panel: Panel, metrics: Sequence[Metric], table: ClusterTable, settings: Settings) -> Floats:
     """Percentile cluster bootstrap of every column that has enough clusters: lower end, upper end and p; NaN elsewhere.
 
     All clusters of the benchmark are resampled together, so a figure on part of the questions is a ratio
@@ -109,7 +108,7 @@ def bootstrapped(
     kinds = np.tile([metric.kind for metric in metrics], table.sums.shape[1] // len(metrics))
     tested = table.clusters >= MIN_CLUSTERS
     wanted = np.flatnonzero((tested | (kinds == "dimension")) & (kinds != "normalized"))
-    drawn = resample.bootstrap(cluster.take(table, wanted), counts)
+    drawn = resample.bootstrap(take(table, wanted), counts)
     place = {int(k): i for i, k in enumerate(wanted)}
     found = np.full((3, len(tested)), np.nan)
     dimensions = dimension_columns(metrics)

@@ -17,9 +17,17 @@ from value_retention.analysis.effects.estimate import AT_ONCE, weighted
 from value_retention.analysis.effects.rows import CONSTANT, FEW, ZERO, Contrast, Design, Effect
 from value_retention.analysis.runs.align import ENGLISH, OTHER, Panel
 from value_retention.analysis.stats import cluster, resample
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS, ClusterTable, Floats, cluster_table
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS
 from value_retention.analysis.stats.fieller import fieller
 from value_retention.analysis.stats.settings import Settings
+from value_retention.tasks.cluster import (
+    ClusterTable,
+    Floats,
+    cluster_table,
+    covariance,
+    degrees_of_freedom,
+    standard_error,
+)
 
 
 def language_contrasts(panel: Panel, comparisons: Sequence[Comparison], settings: Settings) -> list[Contrast]:
@@ -111,13 +119,13 @@ def _contrast(
 
 def _paired_covariance(table: ClusterTable) -> tuple[Floats, float]:
     """Covariance of the two effects, shape (2, 2), from clusters that carry both."""
-    return cluster.covariance(table), len(table.influence) - 1.0
+    return covariance(table), len(table.influence) - 1.0
 
 
 def _independent_covariance(table: ClusterTable) -> tuple[Floats, float]:
     """The same for clusters of which most carry one or the other, with Welch's degrees of freedom."""
-    variances = cluster.standard_error(table) ** 2
-    freedom = cluster.degrees_of_freedom(table)
+    variances = standard_error(table) ** 2
+    freedom = degrees_of_freedom(table)
     total = float((variances**2 / freedom).sum())
     df = float(variances.sum() ** 2 / total) if total > 0 else float(freedom.sum())
     covariance = np.diag(variances)

@@ -22,10 +22,11 @@ from value_retention.analysis.effects.estimate import NEW, NEW_SEEDS
 from value_retention.analysis.effects.rows import Share
 from value_retention.analysis.effects.shares import retained_shares
 from value_retention.analysis.runs.align import Panel, cluster_tables, metrics_of
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats, standard_error
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS
 from value_retention.analysis.stats.proportion import score_interval
 from value_retention.analysis.stats.seeds import seed_interval
 from value_retention.analysis.stats.settings import Settings
+from value_retention.tasks.cluster import Floats, standard_error
 from value_retention.tasks.errors import InputError
 
 TASK_LOSS = "task_loss"

@@ -10,9 +10,10 @@ from value_retention.analysis.effects.comparisons import Comparison
 from value_retention.analysis.effects.estimate import weighted
 from value_retention.analysis.effects.rows import CONSTANT, FEW, NO_GAIN, NO_SCORE, Share
 from value_retention.analysis.runs.align import Metric, Panel, cluster_tables
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS, cluster_table, covariance, t_interval
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS, t_interval
 from value_retention.analysis.stats.fieller import fieller
 from value_retention.analysis.stats.settings import Settings
+from value_retention.tasks.cluster import cluster_table, covariance
 
 
 def retained_shares(

@@ -24,15 +24,10 @@ import numpy as np
 from value_retention.analysis.effects.rows import Effect
 from value_retention.analysis.effects.verdicts import FLOOR
 from value_retention.analysis.runs.align import Panel, cluster_tables, metrics_of
-from value_retention.analysis.stats.cluster import (
-    MIN_CLUSTERS,
-    ClusterTable,
-    covariance,
-    degrees_of_freedom,
-    t_quantile,
-)
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS, t_quantile
 from value_retention.analysis.stats.proportion import score_interval
 from value_retention.analysis.stats.settings import Settings
+from value_retention.tasks.cluster import ClusterTable, covariance, degrees_of_freedom
 from value_retention.tasks.errors import InputError
 
 DRAWS = 50_000

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from value_retention.analysis.judges.leave_one_out import JudgeScore, judge_scores
 from value_retention.analysis.judges.raters import Rater, SharedGrades, shared_grades
 from value_retention.analysis.runs.load import Run
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS
 from value_retention.analysis.stats.inter_rater import Coefficient, unit_sums, with_intervals
+from value_retention.tasks.cluster import Floats
 
 Kind = Literal["overall", "dimension", "language group", "language"]
 By = Literal["dimension", "all"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from value_retention.analysis.judges.raters import SharedGrades
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats, cluster_table, t_interval
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS, t_interval
 from value_retention.analysis.stats.inter_rater import (
     ALL_FAIL,
     ALL_PASS,
@@ -23,6 +23,7 @@ from value_retention.analysis.stats.inter_rater import (
     ROUNDING,
 )
 from value_retention.analysis.stats.proportion import score_interval
+from value_retention.tasks.cluster import Floats, cluster_table
 from value_retention.tasks.languages import is_english
 from value_retention.tasks.record import AnswerRecord, GradeRecord
 from value_retention.tasks.scores import derived, question_scores

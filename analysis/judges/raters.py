@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from value_retention.analysis.runs.load import Run, runs_in_order
-from value_retention.analysis.stats.cluster import Floats
+from value_retention.tasks.cluster import Floats
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import is_english
 from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, canonical_json

@@ -15,7 +15,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from value_retention.analysis.stats.cluster import POWER, Floats, cluster_table, t_interval
+from value_retention.analysis.stats.cluster import POWER, t_interval
+from value_retention.tasks.cluster import Floats, cluster_table
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord
 

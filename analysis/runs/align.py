@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from value_retention.analysis.runs.scores import Question, RunScores
-from value_retention.analysis.stats.cluster import ClusterTable, Floats, cluster_table, combine, take
+from value_retention.tasks.cluster import ClusterTable, Floats, cluster_table, combine, take
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.text import by_name
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from value_retention.analysis.stats.cluster import Floats
 from value_retention.tasks.checks import speaks_another
+from value_retention.tasks.cluster import Floats
 from value_retention.tasks.record import AnswerRecord
 
 GUARDS = ("truncated", "empty", "repetitive", "refusing", "other language")

@@ -18,7 +18,7 @@ from value_retention.analysis.runs.guards import Marks, marks_of
 from value_retention.analysis.runs.identity import Identity, identity_of
 from value_retention.analysis.runs.load import in_order
 from value_retention.analysis.runs.names import title_of
-from value_retention.analysis.stats.cluster import Floats
+from value_retention.tasks.cluster import Floats
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import is_english
 from value_retention.tasks.record import AnswerRecord, GradeRecord, canonical_json, text_hash

@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from value_retention.analysis.stats.cluster import Floats, t_quantile
+from value_retention.analysis.stats.cluster import t_quantile
+from value_retention.tasks.cluster import Floats
 
 NEGLIGIBLE = 0.01
 """A denominator below this part of its standard error is 0 for every purpose: even its sign is not known."""

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from value_retention.analysis.stats import resample
-from value_retention.analysis.stats.cluster import MIN_CLUSTERS, Floats
+from value_retention.analysis.stats.cluster import MIN_CLUSTERS
+from value_retention.tasks.cluster import Floats
 
 NAMES = ("raw", "kappa", "ac1", "alpha", "shift")
 """The coefficients, in the order of `coefficients`."""

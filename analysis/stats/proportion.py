@@ -13,13 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from value_retention.analysis.stats.cluster import (
-    ClusterTable,
-    Floats,
-    degrees_of_freedom,
-    standard_error,
-    t_quantile,
-)
+from value_retention.analysis.stats.cluster import t_quantile
+from value_retention.tasks.cluster import ClusterTable, Floats, degrees_of_freedom, standard_error
 
 
 def effective_sizes(

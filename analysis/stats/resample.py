@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from value_retention.analysis.stats.cluster import ClusterTable, Floats
+from value_retention.tasks.cluster import ClusterTable, Floats
 
 _ROUNDING = 1e-12
 """A mean of grades nearer to 0 is 0."""

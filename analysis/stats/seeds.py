@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from value_retention.analysis.stats.cluster import Floats, t_quantile
+from value_retention.analysis.stats.cluster import t_quantile
+from value_retention.tasks.cluster import Floats
 
 ONE_SEED = (
     "One training run per arm. The intervals hold for these checkpoints on other questions like these. They do "

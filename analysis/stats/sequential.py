@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 
-from value_retention.analysis.stats.cluster import Floats
+from value_retention.tasks.cluster import Floats
 
 Spending = Literal["obrien-fleming", "pocock"]
 

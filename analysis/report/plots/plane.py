@@ -11,7 +11,7 @@ from value_retention.analysis.effects.provenance import judged_line
 from value_retention.analysis.effects.result import Result
 from value_retention.analysis.report.plane import FRONT, ROLES, plane_title, seeds_line, task_label
 from value_retention.analysis.report.plots.canvas import INK, MARKERS, SOFT, canvas
-from value_retention.analysis.stats.cluster import Floats
+from value_retention.tasks.cluster import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
