@@ -4,47 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.text import redacted
 
-KEYS = ("judge", "judge_args", "data", "epochs", "languages", "resume")
-ENVIRONMENT = {key: f"VALUE_RETENTION_{key.upper()}" for key in KEYS}
-
-# Judge settings that can change a grade. They are recorded, and runs are comparable only if they agree.
-SCORING_ARGS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "max_tokens",
-    "seed",
-    "frequency_penalty",
-    "presence_penalty",
-    "reasoning_effort",
-    "reasoning_tokens",
-    "parse_retries",
-)
-# Settings of the tested model that records hold.
-SAMPLING_ARGS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "max_tokens",
-    "seed",
-    "stop_seqs",
-    "system_message",
-    "reasoning_effort",
-    "reasoning_tokens",
-)
-# Judge settings that cannot change a grade.
-TRANSPORT_ARGS = ("max_connections", "max_retries", "attempt_timeout", "base_url")
-# Asks the judge the same again, without its earlier replies. Runs with different numbers are comparable.
-REPEAT = "repeat"
 CHOICES = (
     "judge=PROVIDER/MODEL (any Inspect model name, such as openai/gpt-5-mini; separate the judges of a panel "
     "by commas), judge=lexical (offline, not an LLM, for trying things out), or judge=none (save the answers "
@@ -58,36 +26,91 @@ _SECRET_KEY = re.compile(
 )
 _NO_SECRETS = {"", "none", "empty", "dummy", "local", "null"}
 
-# Numeric judge settings: type and minimum (None: any).
-_NUMBERS: dict[str, tuple[type, int | None]] = {
-    "temperature": (float, 0),
-    "top_p": (float, 0),
-    "top_k": (int, None),
-    "max_tokens": (int, 1),
-    "seed": (int, None),
-    "frequency_penalty": (float, None),
-    "presence_penalty": (float, None),
-    "reasoning_tokens": (int, 0),
-    "parse_retries": (int, 0),
-    "repeat": (int, 1),
-    "max_connections": (int, 1),
-    "max_retries": (int, 0),
-    "attempt_timeout": (int, 1),
-}
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+def names_of(value: object) -> list[str]:
+    """Names from a list, or from comma-separated text (brackets allowed, as shells and YAML leave them)."""
+    if isinstance(value, list | tuple):
+        return [str(part).strip() for part in value]
+    parts = str(value).strip().removeprefix("[").removesuffix("]").split(",")
+    return [part.strip().strip("'\"") for part in parts if part.strip()]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a run. `judges` is None if no judge is set, and empty for ``none``."""
+def _panel(value: object) -> list[str]:
+    names = names_of(value)
+    if names == ["none"]:
+        return []
+    if not names or "none" in names or len(set(names)) != len(names):
+        raise ValueError(CHOICES)
+    return names
 
-    judges: tuple[str, ...] | None = None
-    judge_args: dict[str, Any] = field(default_factory=dict)
+
+class _Checked(BaseModel):
+    """Values without unknown keys. Numbers are finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Number = int | float
+Weight = Annotated[Number, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class ScoringArgs(_Checked, strict=True):
+    """Judge settings that can change a grade. They are recorded, and runs are comparable only if they agree."""
+
+    temperature: Weight | None = None
+    top_p: Weight | None = None
+    top_k: int | None = None
+    max_tokens: Positive | None = None
+    seed: int | None = None
+    frequency_penalty: Number | None = None
+    presence_penalty: Number | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    reasoning_tokens: Count | None = None
+    parse_retries: Count | None = None
+
+
+class TransportArgs(_Checked, strict=True):
+    """Judge settings that cannot change a grade."""
+
+    max_connections: Positive | None = None
+    max_retries: Count | None = None
+    attempt_timeout: Positive | None = None
+    base_url: str | None = None
+
+
+class JudgeArgs(TransportArgs, ScoringArgs):
+    """All judge settings. `repeat` asks the judge the same again, without its earlier replies."""
+
+    repeat: Positive | None = None
+
+
+SCORING_ARGS, TRANSPORT_ARGS = tuple(ScoringArgs.model_fields), tuple(TransportArgs.model_fields)
+REPEAT = "repeat"
+
+SAMPLING_ARGS = (
+    *("temperature", "top_p", "top_k", "max_tokens", "seed", "stop_seqs"),
+    *("system_message", "reasoning_effort", "reasoning_tokens"),
+)
+"""Settings of the tested model that records hold."""
+
+
+class Settings(_Checked):
+    """The settings of a run.
+
+    Attributes:
+        judges: None if no judge is set, and empty for ``none``.
+        judge_args: Those of `JudgeArgs` that are set.
+        resume: Whether answers in the journal may be used.
+    """
+
+    judges: Annotated[tuple[str, ...], BeforeValidator(_panel)] | None = Field(None, alias="judge")
+    judge_args: dict[str, Any] = Field(default_factory=dict)
     data: str = "hub"
-    epochs: int | None = None
-    languages: tuple[str, ...] | None = None
+    epochs: Annotated[Positive, BeforeValidator(str)] | None = None
+    languages: Annotated[tuple[str, ...], BeforeValidator(names_of)] | None = None
     resume: bool = True
-    """Whether answers in the journal may be used."""
 
     def require_judge(self) -> Settings:
         """Return these settings if they name a judge.
@@ -102,6 +125,12 @@ class Settings:
                 expected=CHOICES,
             )
         return self
+
+
+KEYS = tuple(field.alias or name for name, field in Settings.model_fields.items())
+ENVIRONMENT = {key: f"VALUE_RETENTION_{key.upper()}" for key in KEYS}
+
+Model = TypeVar("Model", bound=_Checked)
 
 
 def read_settings(
@@ -129,20 +158,49 @@ def read_settings(
             given[key], where[key] = values[key], (options or {}).get(key, f"metadata key {key!r}")
         elif environ.get(variable):
             given[key], where[key] = environ[variable], f"environment variable {variable}"
-    settings = Settings()
-    if "judge" in given:
-        settings = replace(settings, judges=_judges(given["judge"], where["judge"]))
     if "judge_args" in given:
-        settings = replace(settings, judge_args=_judge_args(given["judge_args"], where["judge_args"]))
-    if "data" in given:
-        settings = replace(settings, data=str(given["data"]))
-    if "epochs" in given:
-        settings = replace(settings, epochs=_epochs(given["epochs"], where["epochs"]))
-    if "languages" in given:
-        settings = replace(settings, languages=tuple(names_of(given["languages"])))
-    if "resume" in given:
-        settings = replace(settings, resume=_boolean(given["resume"], where["resume"]))
-    return settings
+        args = _checked(JudgeArgs, _object(given["judge_args"], where["judge_args"]), where["judge_args"])
+        given["judge_args"] = args.model_dump(exclude_none=True)  # null means not set
+    return _checked(Settings, given, where)
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    """A JSON object without secrets, from its text or as it is."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            # Do not show the text: it may hold a secret.
+            raise InputError("invalid JSON", where=where, found=str(error)) from None
+    if not isinstance(value, dict):
+        raise InputError("not a JSON object", where=where, found=repr(value))
+    refuse_secrets(value, where)
+    return value
+
+
+def _checked(model: type[Model], given: dict[str, Any], where: str | Mapping[str, str]) -> Model:
+    """The settings of a mapping.
+
+    Args:
+        model: Their model.
+        given: Values by key.
+        where: Where they are from: all of them, or each.
+
+    Raises:
+        InputError: an unknown key, or an invalid value.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[-1]  # of a number, the first says that it is not an integer
+    key = str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        raise InputError(
+            "unknown setting", where=str(where), found=repr(key), expected=", ".join(model.model_fields)
+        )
+    place = f"{where}, {key}" if isinstance(where, str) else where[key]
+    expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    raise InputError(f"invalid {key}", where=place, found=repr(given[key]), expected=expected)
 
 
 def refuse_secrets(values: Mapping[str, Any], where: str) -> None:
@@ -193,85 +251,3 @@ def _refuse_misspelt(values: Mapping[str, Any]) -> None:
                 found=repr(name),
                 expected=f"{close[0]!r} (the keys are {', '.join(KEYS)})",
             )
-
-
-def names_of(value: object) -> list[str]:
-    """Names from a list, or from comma-separated text (brackets allowed, as shells and YAML leave them)."""
-    if isinstance(value, list | tuple):
-        return [str(part).strip() for part in value]
-    parts = str(value).strip().removeprefix("[").removesuffix("]").split(",")
-    return [part.strip().strip("'\"") for part in parts if part.strip()]
-
-
-def _judges(value: object, where: str) -> tuple[str, ...]:
-    names = names_of(value)
-    if names == ["none"]:
-        return ()
-    if not names or "none" in names or len(set(names)) != len(names):
-        raise InputError("invalid judge", where=where, found=repr(value), expected=CHOICES)
-    return tuple(names)
-
-
-def _judge_args(value: object, where: str) -> dict[str, Any]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            # Do not show the text: it may hold a secret.
-            raise InputError("invalid JSON in judge_args", where=where, found=str(error)) from None
-    if not isinstance(value, dict):
-        raise InputError("judge_args is not a JSON object", where=where, found=repr(value))
-    refuse_secrets(value, where)
-    # null means not set.
-    value = {key: setting for key, setting in value.items() if setting is not None}
-    unknown = [key for key in value if key not in (*SCORING_ARGS, *TRANSPORT_ARGS, REPEAT)]
-    if unknown:
-        raise InputError(
-            "unknown judge setting",
-            where=where,
-            found=", ".join(map(repr, unknown)),
-            expected=", ".join((*SCORING_ARGS, *TRANSPORT_ARGS, REPEAT)),
-        )
-    for key, (kind, least) in _NUMBERS.items():
-        if key in value:
-            _check_number(value[key], kind, least, f"{where}, {key}")
-    if value.get("reasoning_effort") not in (None, *_EFFORTS):
-        raise InputError(
-            "unknown reasoning effort",
-            where=where,
-            found=repr(value["reasoning_effort"]),
-            expected=", ".join(_EFFORTS),
-        )
-    return value
-
-
-def _check_number(number: object, kind: type, least: int | None, where: str) -> None:
-    accepted = int if kind is int else int | float
-    right = isinstance(number, accepted) and not isinstance(number, bool) and math.isfinite(number)
-    if not right or (least is not None and number < least):  # type: ignore[operator]
-        raise InputError(
-            "judge setting out of range",
-            where=where,
-            found=repr(number),
-            expected=("a whole number" if kind is int else "a finite number")
-            + ("" if least is None else f" of at least {least}"),
-        )
-
-
-def _boolean(value: object, where: str) -> bool:
-    text = str(value).lower()
-    if text not in ("true", "false"):
-        raise InputError("invalid value", where=where, found=repr(value), expected="true or false")
-    return text == "true"
-
-
-def _epochs(value: object, where: str) -> int:
-    try:
-        epochs = int(str(value))
-    except ValueError:
-        epochs = 0
-    if epochs < 1:
-        raise InputError(
-            "epochs out of range", where=where, found=repr(value), expected="a whole number of at least 1"
-        )
-    return epochs

@@ -199,7 +199,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "judge without a key": (SAMPLE | {"judge": "openai-api/nowhere/x"}, ["NOWHERE_API_KEY"]),
     "unknown language": (SAMPLE | {"languages": ["Klingonese"]}, ["'Klingonese'", "one of"]),
     "no language": (SAMPLE | {"languages": []}, ["empty list of languages"]),
-    "epochs 0": (SAMPLE | {"epochs": 0}, ["epochs out of range", "whole number"]),
+    "epochs 0": (SAMPLE | {"epochs": 0}, ["invalid epochs", "greater than or equal to 1"]),
     "misspelt key": (SAMPLE | {"epoch": 2}, ["misspelt key", "'epochs'"]),
     "misspelt judge setting": (SAMPLE | {"judge_args": {"temprature": 0}}, ["'temprature'"]),
     "api key": (SAMPLE | {"api_key": KEY}, ["a secret here", "'api_key'"]),

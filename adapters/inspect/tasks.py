@@ -10,7 +10,6 @@ import atexit
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache, cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -166,9 +165,8 @@ def _task(
     # Inside an eval the roles are bound by now. A task made in Python may still get them from `eval()`.
     role = model_roles().get("grader")
     if role and judge is None:
-        settings = replace(
-            settings, judges=None
-        )  # the role is of this run, the environment variable of all runs
+        # The role is of this run, the environment variable of all runs.
+        settings = settings.model_copy(update={"judges": None})
     elif role:
         raise two_judges()
     if settings.judges is None and not role and in_inspect_eval():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -265,7 +264,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     settings = read_settings({"judge": names, "judge_args": given["judge_args"]}, os.environ, OPTIONS)
     if given["repeat"] is None:
         return settings
-    return replace(settings, judge_args={**settings.judge_args, "repeat": given["repeat"]})
+    return settings.model_copy(update={"judge_args": {**settings.judge_args, "repeat": given["repeat"]}})
 
 
 def _unfilled(runs: list[Run], output: Path | None) -> list[Run]:
