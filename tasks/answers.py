@@ -8,8 +8,8 @@ from typing import Any
 
 from value_retention.tasks.checks import check_answer
 from value_retention.tasks.data import Dataset, Item
-from value_retention.tasks.grading import split_reasoning
 from value_retention.tasks.prompts import words_hash
+from value_retention.tasks.reasoning import split
 from value_retention.tasks.record import (
     UNKNOWN,
     AnswerRecord,
@@ -86,9 +86,7 @@ class Answer:
         turns: Sequence[str] = (),
     ) -> Answer:
         """Split the raw text. `thoughts` is reasoning that the harness has already removed."""
-        text, reasoning = split_reasoning(
-            well_formed(written), [well_formed(thought) for thought in thoughts]
-        )
+        text, reasoning = split(well_formed(written), [well_formed(thought) for thought in thoughts])
         return cls(item, epoch, text, reasoning, truncated, tuple(map(well_formed, turns)))
 
 

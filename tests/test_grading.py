@@ -17,7 +17,6 @@ from inspect_evals.moru.metrics import overall_mean as moru_overall_mean
 
 from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.data import Dataset, Dimension, Item
-from value_retention.tasks.grading import split_reasoning
 from value_retention.tasks.prompts import item_calls
 from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, JudgeInfo
 from value_retention.tasks.scores import (
@@ -263,52 +262,3 @@ def test_metric_values_name_every_part_of_a_question() -> None:
         "unscored": 0.0,
         "missing_grades": [1, 4],
     }
-
-
-# -- reasoning --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("written", "answer", "reasoning"),
-    [
-        ("Plain.\n", "Plain.\n", None),
-        ("", "", None),
-        ("<think>hm</think>Yes.", "Yes.", "hm"),
-        ("<think>\nhm\n</think>\n\nYes.\n", "Yes.", "hm"),
-        ("hm</think>\nYes.", "Yes.", "hm"),
-        ("<think>never ends", "", "never ends"),
-        ("<think>a</think>One.<think>b</think>Two.", "One.Two.", "a\n\nb"),
-        ("<think>a</think>b</think>Yes.", "Yes.", "a\n\nb"),
-        ("Use the <think> tag.", "Use the <think> tag.", None),
-        ("<thinking>Yes.", "<thinking>Yes.", None),
-        ("<think></think>Yes.", "Yes.", ""),
-        ("<think>all of it</think>", "", "all of it"),
-        ('<think signature="x">hm</think>Yes.', "Yes.", "hm"),
-    ],
-)
-def test_what_comes_before_the_end_of_thinking_is_kept_apart(
-    written: str, answer: str, reasoning: str | None
-) -> None:
-    assert split_reasoning(written) == (answer, reasoning)
-
-
-def test_thoughts_that_the_harness_took_out_come_first() -> None:
-    assert split_reasoning("Yes.", ["first"]) == ("Yes.", "first")
-    assert split_reasoning("b</think>Yes.", ["first"]) == ("Yes.", "first\n\nb")
-
-
-@given(
-    st.lists(st.sampled_from(["<think>", "</think>", "<think", ">", "a", " ", "\n"]), max_size=12).map(
-        "".join
-    )
-)
-def test_splitting_ends_and_leaves_no_thought(text: str) -> None:
-    answer, reasoning = split_reasoning(text)
-    assert "</think>" not in answer
-    assert not answer.lstrip().startswith("<think>")
-    if reasoning is not None:
-        assert split_reasoning(answer) in [(answer, None), ("", answer.strip())]
-
-
-def test_a_model_that_only_opens_thoughts_takes_no_time() -> None:
-    assert split_reasoning("<think>" * 20_000)[0] == ""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ordinary_answers import ANSWERS, REFUSALS, SHORT
 
 from value_retention.adapters.judges.rejudge import answers_of
-from value_retention.adapters.truncation import output_judge, truncated_by_length, truncated_by_reason
+from value_retention.adapters.lm_eval.truncation import output_judge, truncated_by_length
 from value_retention.analysis.cli import cli
 from value_retention.analysis.effects.compare import compare_pairs
 from value_retention.analysis.runs.guards import GUARDS, marks, marks_of
@@ -125,11 +125,6 @@ def test_what_is_unknown_is_not_counted() -> None:
 
 
 # -- truncated --------------------------------------------------------------------------------------------
-
-
-def test_inspects_stop_reason_tells_whether_the_limit_cut_an_answer() -> None:
-    reasons = ("max_tokens", "model_length", "stop", "content_filter", "unknown")
-    assert [truncated_by_reason(reason) for reason in reasons] == [True, True, False, False, None]
 
 
 @given(st.integers(1, 4096), st.integers(0, 5000))

@@ -10,6 +10,7 @@ import atexit
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,13 +30,12 @@ from value_retention.adapters.judges.run import Options, Tally, judge_answers, n
 from value_retention.adapters.private import in_inspect_eval, inspect_sampling
 from value_retention.adapters.readers.own import CRITERIA, RECORD
 from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, read_settings
-from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import benchmark_of, find_benchmark
 from value_retention.tasks.data import Dataset, Item, load_for_run
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
-from value_retention.tasks.grading import split_reasoning
 from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, criterion_texts, literal
+from value_retention.tasks.reasoning import split, truncated_by_reason
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
 from value_retention.tasks.scores import benchmark_scores, questions_of
 from value_retention.tasks.text import clean_logger, printable
@@ -269,7 +269,7 @@ def conversation() -> Solver:
             if state.completed:
                 break
             # The model does not get its reasoning back, as in lm-eval and as the judge sees the conversation.
-            state.messages[-1].content = split_reasoning(state.messages[-1].text)[0]
+            state.messages[-1].content = split(state.messages[-1].text)[0]
             state.messages.append(ChatMessageUser(content=text))
             state = await generate(state)
         return state
@@ -452,7 +452,7 @@ def _turns(state: TaskState, item: Item) -> list[str]:
             found=f"{len(said) // 2} answers",
             expected=f"{1 + len(item.turns)} answers",
         )
-    return [split_reasoning(m.text)[0] if m.role == "assistant" else m.text for m in said[:-1]]
+    return [split(m.text)[0] if m.role == "assistant" else m.text for m in said[:-1]]
 
 
 def _truncated(output: ModelOutput) -> bool | None:

@@ -18,8 +18,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
+from value_retention.adapters.lm_eval.truncation import tokenizer_of
 from value_retention.adapters.settings import public_args
-from value_retention.adapters.truncation import tokenizer_of
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.pairs import read_pairs
 

@@ -21,9 +21,9 @@ from value_retention.adapters.judges.client import describe, make_judges
 from value_retention.adapters.judges.run import Options, Tally, judge_batch, nothing_readable
 from value_retention.adapters.lm_eval.answers import AnswerStore
 from value_retention.adapters.lm_eval.sampling import engine_of, recorded_values, request_values
+from value_retention.adapters.lm_eval.truncation import output_judge
 from value_retention.adapters.lm_eval.turns import Talk, converse, require_template
 from value_retention.adapters.settings import TRANSPORT_ARGS, public_args, read_settings
-from value_retention.adapters.truncation import output_judge
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import Benchmark, packaged, read_benchmark
 from value_retention.tasks.data import Dataset, load_for_run

@@ -12,7 +12,7 @@ from typing import Any
 from value_retention.adapters.lm_eval.answers import AnswerStore
 from value_retention.tasks.data import Item
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.grading import split_reasoning
+from value_retention.tasks.reasoning import split
 
 
 @dataclass
@@ -68,7 +68,7 @@ def converse(
         going = [talk for talk in talks if number < len(talk.item.turns)]
         instances = []
         for index, talk in enumerate(going):
-            answer, _ = split_reasoning(talk.text)
+            answer, _ = split(talk.text)
             talk.turns = (*(talk.turns or (talk.item.question,)), answer, talk.item.turns[number])
             messages = [{"role": "system", "content": system}] if system else []
             messages += [

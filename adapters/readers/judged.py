@@ -22,7 +22,6 @@ from value_retention.adapters.readers.own import edit_of
 from value_retention.adapters.readers.upstream import scoring_settings
 from value_retention.adapters.readers.upstream_grades import SELF
 from value_retention.adapters.settings import SAMPLING_ARGS
-from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks import upstream
 from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.benchmark import packaged
@@ -30,6 +29,7 @@ from value_retention.tasks.check import checked
 from value_retention.tasks.data import Item
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import UNDETERMINED, language_tag
+from value_retention.tasks.reasoning import truncated_by_reason
 from value_retention.tasks.record import (
     UNKNOWN,
     AnswerRecord,

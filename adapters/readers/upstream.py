@@ -24,7 +24,6 @@ from value_retention.adapters.readers.upstream_grades import (
     with_criterion,
 )
 from value_retention.adapters.settings import SAMPLING_ARGS, SCORING_ARGS
-from value_retention.adapters.truncation import truncated_by_reason
 from value_retention.tasks import upstream
 from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.benchmark import Benchmark, Table, imported_prompts, packaged
@@ -32,6 +31,7 @@ from value_retention.tasks.data import Dataset, Dimension, Item, english_cluster
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import UNDETERMINED, language_tag
 from value_retention.tasks.prompts import words_hash
+from value_retention.tasks.reasoning import truncated_by_reason
 from value_retention.tasks.record import (
     UNKNOWN,
     AnswerRecord,

@@ -1,11 +1,9 @@
-"""Whether the token limit cut an answer, as far as a harness tells. Unknown is None."""
+"""Whether the token limit cut an output of lm-eval, which does not tell. Unknown is None."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-
-from value_retention.tasks.record import CUT
 
 SURELY, HARDLY = 0.98, 0.8
 """Shares of the limit, in tokens. An answer with at least the first was cut, one with less than the second was not.
@@ -13,11 +11,6 @@ Between them it is unknown: a text can have fewer tokens when it is tokenized ag
 
 _LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 """lm-eval's names of the limit, in its order of precedence."""
-
-
-def truncated_by_reason(reason: str) -> bool | None:
-    """From Inspect's ``stop_reason``."""
-    return None if reason == "unknown" else reason in CUT
 
 
 def truncated_by_length(count: int, limit: int) -> bool | None:
