@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from value_retention.tasks.reasoning import split
 from value_retention.tasks.record import CUT, Outcome
 from value_retention.tasks.scale import Scale, read_grade
 
@@ -21,7 +22,8 @@ class Reading(NamedTuple):
 def read_reply(reply: str | None, stop_reason: str | None, scale: Scale) -> Reading:
     """Read a judge's reply.
 
-    A reply that the token limit cut does not count as a grade, whatever it says: its last words may be a thought.
+    A reply that the token limit cut does not count as a grade, whatever it says: its last words may be a thought. Nor
+    does a grade that the judge names in its reasoning only.
 
     Args:
         reply: The judge's words. None if there are none.
@@ -32,5 +34,5 @@ def read_reply(reply: str | None, stop_reason: str | None, scale: Scale) -> Read
         return Reading("judge_error")
     if stop_reason in CUT:
         return Reading("cut")
-    found = read_grade(reply, scale)
+    found = read_grade(split(reply)[0], scale)
     return Reading("unparsed") if found is None else Reading("graded", *found)

@@ -17,8 +17,10 @@ from inspect_evals.moru.metrics import overall_mean as moru_overall_mean
 
 from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.data import Dataset, Dimension, Item
+from value_retention.tasks.grading import read_reply
 from value_retention.tasks.prompts import item_calls
 from value_retention.tasks.record import AnswerRecord, DataInfo, GradeRecord, JudgeInfo
+from value_retention.tasks.scale import CORRECT
 from value_retention.tasks.scores import (
     aggregate_metric,
     benchmark_scores,
@@ -51,6 +53,23 @@ def record(
         RUN,
         expected=item_calls(dataset, of) * len(judges),
     )
+
+
+# -- judge replies ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome", "worth"),
+    [
+        ("[THINK]GRADE: C[/THINK]I cannot decide.", "unparsed", None),
+        ("It could be GRADE: C.</think>I cannot decide.", "unparsed", None),
+        ("<thinking>GRADE: C", "unparsed", None),
+        ("<seed:think>GRADE: C</seed:think>\n\nGRADE: I", "graded", 0.0),
+        ("The answer ends with [/THINK]. GRADE: C", "graded", 1.0),
+    ],
+)
+def test_a_grade_in_the_judges_reasoning_is_no_grade(reply: str, outcome: str, worth: float | None) -> None:
+    assert read_reply(reply, "stop", CORRECT)[::2] == (outcome, worth)
 
 
 # -- by hand ----------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from value_retention.tasks.reasoning import split, truncated_by_reason
+from value_retention.tasks.reasoning import MARKERS, split, truncated_by_reason
 
 # -- <think>, as Inspect splits it ------------------------------------------------------------------------
 
@@ -23,7 +25,7 @@ from value_retention.tasks.reasoning import split, truncated_by_reason
         ("<think>a</think>One.<think>b</think>Two.", "One.Two.", "a\n\nb"),
         ("<think>a</think>b</think>Yes.", "Yes.", "a\n\nb"),
         ("Use the <think> tag.", "Use the <think> tag.", None),
-        ("<thinking>Yes.", "<thinking>Yes.", None),
+        ("<THINK>Yes.", "<THINK>Yes.", None),
         ("<think></think>Yes.", "Yes.", ""),
         ("<think>all of it</think>", "", "all of it"),
         ('<think signature="x">hm</think>Yes.', "Yes.", "hm"),
@@ -53,8 +55,96 @@ def test_splitting_ends_and_leaves_no_thought(text: str) -> None:
         assert split(answer) in [(answer, None), ("", answer.strip())]
 
 
-def test_a_model_that_only_opens_thoughts_takes_no_time() -> None:
-    assert split("<think>" * 20_000)[0] == ""
+# -- other markers ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "answer", "reasoning"),
+    [
+        ("[THINK]hm[/THINK]Yes.", "Yes.", "hm"),
+        ("\n<thinking>\na\n</thinking>\n<reasoning>b</reasoning>\n\nYes.\n", "Yes.", "a\n\nb"),
+        ("hm</seed:think>\nYes.", "Yes.", "hm"),
+        ("a</thinking>b</thinking>Yes.", "Yes.", "a\n\nb"),
+        ("<thought>never ends", "", "never ends"),
+        ("◁think▷all of it◁/think▷", "", "all of it"),
+        ("<|channel>thought\n<channel|>Yes.", "Yes.", ""),
+        ("<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>Yes.", "Yes.", "hm"),
+        (
+            "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Yes.",
+            "Yes.",
+            "hm",
+        ),
+        ("<|channel|>final<|message|>Yes.", "Yes.", ""),
+        ("analysisWe say yes.assistantfinalYes.", "Yes.", "We say yes."),
+        ("analysisWe say", "", "We say"),
+        ("analysis of yes.", "analysis of yes.", None),
+        ("Write <thinking>hm</thinking>, then answer.", "Write <thinking>hm</thinking>, then answer.", None),
+        ("Yes. <reasoning>since it hurts", "Yes. <reasoning>since it hurts", None),
+        ("<think>a</think><thinking>b</thinking>Yes.", "Yes.", "a\n\nb"),
+    ],
+)
+def test_a_block_at_the_start_is_reasoning_and_a_tag_in_the_answer_is_not(
+    written: str, answer: str, reasoning: str | None
+) -> None:
+    assert split(written) == (answer, reasoning)
+
+
+PAIRS = [("<think>", "</think>"), ("<mine>", "</mine>"), *MARKERS]
+WORDS = st.text("abcXYZ .<>/[]|\n", max_size=40)
+
+
+def has_marker(text: str) -> bool:
+    return any(end in text or text.lstrip().startswith(start) for start, end in PAIRS)
+
+
+@given(st.sampled_from(PAIRS), st.lists(WORDS, min_size=1, max_size=4), WORDS, st.booleans())
+def test_what_is_wrapped_in_markers_is_taken_off(
+    pair: tuple[str, str], texts: list[str], said: str, prompted: bool
+) -> None:
+    start, end = pair
+    thoughts = [f"We{text}" for text in texts[: 1 if start == "analysis" else None]]
+    written = "".join(start + thought + end for thought in thoughts)
+    if prompted:  # the template put the first start into the prompt
+        written = written.removeprefix(start)
+    answer, reasoning = split(f"{written}Yes{said}", markers=(PAIRS[1],))
+    assert answer == f"Yes{said}".strip()
+    if not (prompted and start == "<think>"):  # whose whole blocks are taken off first
+        assert reasoning == "\n\n".join(thought.strip() for thought in thoughts)
+
+
+@given(st.sampled_from(PAIRS), WORDS)
+def test_a_block_that_never_ends_is_all_reasoning(pair: tuple[str, str], text: str) -> None:
+    assert split(f"{pair[0]}We{text}", markers=(PAIRS[1],)) == ("", f"We{text}".strip())
+
+
+@given(WORDS, st.sampled_from([start for start, _ in PAIRS if start != "analysis"]))
+def test_text_without_blocks_is_unchanged(text: str, start: str) -> None:
+    assume(not has_marker(text))
+    assert split(text, markers=(PAIRS[1],)) == (text, None)
+    assert split(f"A {start} {text}", markers=(PAIRS[1],)) == (f"A {start} {text}", None)
+
+
+def test_a_cut_output_of_a_model_that_thinks_is_all_reasoning_unless_reasoning_has_ended() -> None:
+    assert split("Let me see", (), True, True) == ("", "Let me see")
+    assert split("hm</think>Yes, it", (), True, True) == ("Yes, it", "hm")
+    assert split("Yes, it", ["hm"], True, True) == ("Yes, it", "hm")
+    for thinking, truncated in ((None, True), (False, True), (True, None), (True, False)):
+        assert split("Let me see", (), thinking, truncated) == ("Let me see", None)
+
+
+@pytest.mark.parametrize(
+    ("unit", "end"),
+    [
+        *((unit, "</think>Yes.") for unit in ("<think>", "<think", "<think></think>", "<summary>", "x")),
+        *((unit, "</thinking>Yes.") for unit in ("<thinking>", "</thinking>", "<thinking></thinking>", " ")),
+        *((unit, "assistantfinalYes.") for unit in ("analysis", "assistantfinal", "<|end|>")),
+        *((unit, "") for unit in ("<think>", "[THINK]")),
+    ],
+)
+def test_a_megabyte_of_markers_takes_seconds(unit: str, end: str) -> None:
+    started = time.process_time()
+    split("<think>" * (unit == "<summary>") + unit * (1_000_000 // len(unit)) + end)
+    assert time.process_time() - started < 10
 
 
 # -- truncated ------

@@ -355,6 +355,21 @@ def test_a_reply_that_the_token_limit_cut_is_no_grade_although_upstream_counted_
     assert {grade.stop_reason for grade in without.grades} == {None}
 
 
+def test_a_grade_in_the_judges_reasoning_is_no_grade_although_upstream_counted_it() -> None:
+    events = [
+        reply("m/tested", "Care", "Is the hen safe?", "GRADE: C"),
+        reply("m/tested", "Care", "Is the cat safe?", "[THINK]GRADE: I would be hard.[/THINK]I cannot tell."),
+        reply("m/tested", "Scope", "Do numbers count?", "[THINK]GRADE: I?[/THINK]GRADE: C"),
+    ]
+    values = {"overall": 0.875, "Care": 0.5, "Scope": 1.0}
+    record = record_of(log_of({"s": values}, variables={"animal": ["hen", "cat"]}, events=events))
+    assert [(g.outcome, g.grade) for g in record.grades] == [
+        ("graded", 1.0),
+        ("unparsed", None),
+        ("graded", 1.0),
+    ]
+
+
 def test_replies_that_contradict_the_log_do_not_count() -> None:
     values = {"overall": 0.875, "Care": 0.5, "Scope": 1.0}
     asked = [

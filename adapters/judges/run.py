@@ -24,6 +24,7 @@ from value_retention.tasks.data import Dataset
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import read_reply
 from value_retention.tasks.prompts import JudgeCall, criterion_texts, indicators_of, item_calls, judge_calls
+from value_retention.tasks.reasoning import split
 from value_retention.tasks.record import CUT, AnswerRecord, GradeRecord, RunInfo, date_of
 from value_retention.tasks.scale import Scale, why_unreadable
 from value_retention.tasks.text import printable
@@ -351,7 +352,7 @@ def nothing_readable(records: Sequence[AnswerRecord]) -> str | None:
     first = next((grade for grade in replies if grade.outcome == "unparsed"), replies[0])
     reply = first.rationale or ""
     scale = benchmark_of(records[0]).judge.scale
-    why = "the token limit cut it" if first.outcome == "cut" else why_unreadable(reply, scale)
+    why = "the token limit cut it" if first.outcome == "cut" else why_unreadable(split(reply)[0], scale)
     text = " ".join(reply.split())
     shown = text if len(text) <= SHOWN else f"... {text[-SHOWN:]}"  # the grade is expected at the end
     return (

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from value_retention.adapters.readers.own import refuse_edited
 from value_retention.adapters.readers.upstream_grades import (
     SELF,
+    is_refused,
     logged_grades,
     logged_values,
     needs_replies,
@@ -257,7 +258,7 @@ def _record(sample: EvalSample, run: _Run, where: str) -> AnswerRecord:
     truncated = truncated_by_reason(sample.output.stop_reason) if sample.output.choices else None
     asked = Answer(item, sample.epoch, answer, truncated=truncated)
     record = make_record(run.design, asked, run.judges, grades, run.info)
-    whole = not any(grade.outcome == "cut" for grade in grades)
+    whole = not any(map(is_refused, grades))
     if whole and "overall" in values and not same_score(record.overall, values["overall"]):
         raise InputError(
             "the overall score does not follow from the dimensions",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from value_retention.tasks.data import Dataset, Item
 from value_retention.tasks.errors import InputError
+from value_retention.tasks.grading import read_reply
 from value_retention.tasks.prompts import (
     Criterion,
     criteria_of,
@@ -25,7 +26,6 @@ from value_retention.tasks.prompts import (
     variable_sets,
 )
 from value_retention.tasks.record import (
-    CUT,
     MEAN,
     UNKNOWN,
     GradeRecord,
@@ -143,7 +143,7 @@ def logged_grades(
     for grades in (replied, [_as_fail(grade) for grade in replied]):
         scores = dimension_scores(item.dimensions, grades)
         if grades and all(same_score(scores[name], values.get(name)) for name in item.dimensions):
-            return [_unless_cut(grade) for grade in grades]
+            return [_read_here(grade) for grade in grades]
     mean = " and ".join(judge.name for judge in judges) + MEAN
     return [_grade((name, ()), mean, values.get(name)) for name in item.dimensions]
 
@@ -161,9 +161,21 @@ def _as_fail(grade: GradeRecord) -> GradeRecord:
     return replace(grade, outcome="graded", grade=0.0, raw="I") if grade.grade is None else grade
 
 
-def _unless_cut(grade: GradeRecord) -> GradeRecord:
-    """The grade without its value if the token limit cut the reply, which upstream does not ask."""
-    return replace(grade, outcome="cut", grade=None, raw=None) if grade.stop_reason in CUT else grade
+def _read_here(grade: GradeRecord) -> GradeRecord:
+    """The grade as we read its reply, where the token limit cut it or only the judge's reasoning names a grade."""
+    outcome, raw, value = read_reply(grade.rationale, grade.stop_reason, CORRECT)
+    if outcome == "cut" or (value is None and _upstream_reads(grade)):
+        return replace(grade, outcome=outcome, grade=value, raw=raw)
+    return grade
+
+
+def _upstream_reads(grade: GradeRecord) -> bool:
+    return parse_grade(grade.rationale or "") is not None
+
+
+def is_refused(grade: GradeRecord) -> bool:
+    """Whether upstream may count a grade in the reply where we do not."""
+    return grade.outcome == "cut" or (grade.grade is None and _upstream_reads(grade))
 
 
 def _listed(listed: Mapping[str, Any], item: Item, judges: Sequence[JudgeInfo]) -> Iterator[GradeRecord]:
