@@ -54,6 +54,7 @@ Number = int | float
 Weight = Annotated[Number, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Mark = Annotated[str, Field(min_length=1)]
 
 
 class ScoringArgs(_Checked, strict=True):
@@ -103,6 +104,7 @@ class Settings(_Checked):
         judges: None if no judge is set, and empty for ``none``.
         judge_args: Those of `JudgeArgs` that are set.
         resume: Whether answers in the journal may be used.
+        reasoning_markers: Further starts and ends of reasoning (see `reasoning.MARKERS`).
     """
 
     judges: Annotated[tuple[str, ...], BeforeValidator(_panel)] | None = Field(None, alias="judge")
@@ -111,6 +113,7 @@ class Settings(_Checked):
     epochs: Annotated[Positive, BeforeValidator(str)] | None = None
     languages: Annotated[tuple[str, ...], BeforeValidator(names_of)] | None = None
     resume: bool = True
+    reasoning_markers: tuple[tuple[Mark, Mark], ...] = ()
 
     def require_judge(self) -> Settings:
         """Return these settings if they name a judge.
@@ -158,24 +161,22 @@ def read_settings(
             given[key], where[key] = values[key], (options or {}).get(key, f"metadata key {key!r}")
         elif environ.get(variable):
             given[key], where[key] = environ[variable], f"environment variable {variable}"
-    if "judge_args" in given:
-        args = _checked(JudgeArgs, _object(given["judge_args"], where["judge_args"]), where["judge_args"])
+    for key in ("judge_args", "reasoning_markers"):
+        if isinstance(given.get(key), str):
+            given[key] = _from_json(given[key], where[key])
+            refuse_secrets({key: given[key]}, where[key])
+    if isinstance(given.get("judge_args"), dict):
+        args = _checked(JudgeArgs, given["judge_args"], where["judge_args"])
         given["judge_args"] = args.model_dump(exclude_none=True)  # null means not set
     return _checked(Settings, given, where)
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
-    """A JSON object without secrets, from its text or as it is."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            # Do not show the text: it may hold a secret.
-            raise InputError("invalid JSON", where=where, found=str(error)) from None
-    if not isinstance(value, dict):
-        raise InputError("not a JSON object", where=where, found=repr(value))
-    refuse_secrets(value, where)
-    return value
+def _from_json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        # Do not show the text: it may hold a secret.
+        raise InputError("invalid JSON", where=where, found=str(error)) from None
 
 
 def _checked(model: type[Model], given: dict[str, Any], where: str | Mapping[str, str]) -> Model:

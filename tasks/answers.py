@@ -9,7 +9,7 @@ from typing import Any
 from value_retention.tasks.checks import check_answer
 from value_retention.tasks.data import Dataset, Item
 from value_retention.tasks.prompts import words_hash
-from value_retention.tasks.reasoning import split
+from value_retention.tasks.reasoning import Pairs, split
 from value_retention.tasks.record import (
     UNKNOWN,
     AnswerRecord,
@@ -72,6 +72,8 @@ class Answer:
     reasoning: str | None = None
     truncated: bool | None = None
     """Whether the token limit cut the output. None if unknown."""
+    thinking: bool | None = None
+    """Whether the model thought first: the output has reasoning, or the settings say so. None if nothing tells."""
     turns: tuple[str, ...] = ()
     """The conversation before the answer, from the question on. Empty for a question alone."""
 
@@ -84,10 +86,14 @@ class Answer:
         thoughts: Sequence[str] = (),
         truncated: bool | None = None,
         turns: Sequence[str] = (),
+        thinking: bool | None = None,
+        markers: Pairs = (),
     ) -> Answer:
-        """Split the raw text. `thoughts` is reasoning that the harness has already removed."""
-        text, reasoning = split(well_formed(written), [well_formed(thought) for thought in thoughts])
-        return cls(item, epoch, text, reasoning, truncated, tuple(map(well_formed, turns)))
+        """Split the raw text. `thinking` is what the settings say; the rest as for `reasoning.split`."""
+        removed = [well_formed(thought) for thought in thoughts]
+        text, reasoning = split(well_formed(written), removed, thinking, truncated, markers)
+        before = tuple(well_formed(turn) for turn in turns)
+        return cls(item, epoch, text, reasoning, truncated, True if reasoning else thinking, before)
 
 
 def make_record(
@@ -135,6 +141,7 @@ def make_record(
         grades=tuple(grades),
         run=run,
         rubric_hash=design.rubric_hash,
+        thinking=answer.thinking,
         checks=check_answer(answer.text, item.language, answer.truncated),
         criteria=dict(criteria) if criteria else None,
         definition=dict(design.definition) if design.definition else None,

@@ -307,6 +307,7 @@ ASKED = [
     ("sampling", {"temperature": 0.0}, "sampling of the answers .*temperature 1 in a .*; temperature 0 in b"),
     ("sampling", {"temperature": 1.0, "max_tokens": 50}, "max_tokens 50, temperature 1 in b"),
     ("sampling", {"temperature": 1.0, "top_p": 0.5}, "top_p 0.5"),
+    ("sampling", {"temperature": 1.0, "thinking": False}, "temperature 1, thinking false in b"),
     (
         "system",
         {"temperature": 1.0, "system_message": "Be kind."},

@@ -141,12 +141,13 @@ def test_the_models_own_tokenizer_counts_and_without_one_nothing_is_known(tiny: 
     assert output_judge({**served, "tokenizer": str(tiny)}, generation)("word " * 400) is True
     for args in (
         served,
-        {"pretrained": str(tiny), "think_end_token": "</think>"},
         {"pretrained": "no/such"},
         {},
     ):
         assert output_judge(args, generation)("word " * 400) is None
     assert output_judge({"pretrained": str(tiny)}, {})("word " * 400) is None
+    stripped = output_judge({"pretrained": str(tiny)}, generation, stripped=True)
+    assert [stripped("word " * 400), stripped("Yes.")] == [True, None]
 
 
 @pytest.mark.parametrize("truncated", [True, False, None])

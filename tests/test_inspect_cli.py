@@ -305,6 +305,29 @@ def test_a_record_names_the_settings_that_the_model_was_asked_with(tmp_path: Pat
     assert {name: getattr(Echo.asked, name) for name in record.run.sampling} == record.run.sampling
 
 
+@pytest.mark.parametrize("thinking", [True, False])
+def test_a_record_names_thinking_and_a_cut_thought_is_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thinking: bool
+) -> None:
+    async def cut(self: Echo, *call: Any, **options: Any) -> ModelOutput:
+        return ModelOutput.from_content(self.model_name, "«a»Let me see", "max_tokens")
+
+    monkeypatch.setattr(Echo, "generate", cut)
+    body = {"chat_template_kwargs": {"enable_thinking": thinking}, "min_p": 0.1}
+    task = anima_2_2(data="sample", judge="lexical", languages="en", reasoning_markers='[["«", "»"]]')
+    options: Any = {"limit": 1, "epochs": 1, "log_dir": str(tmp_path), "display": "none", "extra_body": body}
+    (log,) = inspect_eval(task, model="echo/x", **options)
+    (record,) = read_log(Path(log.location))
+    assert record.run.sampling == {
+        "temperature": 1.0,
+        "max_tokens": 2048,
+        "min_p": 0.1,
+        "thinking": thinking,
+        "reasoning_markers": [["«", "»"]],
+    }
+    assert (record.answer, record.reasoning, record.thinking) == ("Let me see", "a", True)
+
+
 @pytest.mark.parametrize("judge", ["lexical", "echo/judge"])
 def test_an_eval_without_a_readable_reply_says_so_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], judge: str

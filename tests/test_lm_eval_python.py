@@ -33,6 +33,7 @@ class Model(LM):  # type: ignore[misc]
         self.numbers = itertools.count()
         self.prompts: list[str] = []
         self.last = 10**9
+        self.words: Callable[[int], str] = "answer {}".format
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         answers = []
@@ -40,7 +41,7 @@ class Model(LM):  # type: ignore[misc]
             if number == self.last:
                 raise KeyboardInterrupt
             self.prompts.append(request.args[0])
-            answers.append(f"answer {next(self.numbers)}")
+            answers.append(self.words(next(self.numbers)))
             self.cache_hook.add_partial("generate_until", request.args, answers[-1])
         return answers
 
@@ -128,6 +129,26 @@ def test_a_model_known_by_name_is_asked_again_after_a_finished_run(run: Run, jud
     assert [record["answer"] for record in again] == ["answer 3", "answer 4", "answer 5"]
     assert {record["run"]["resumed"] for record in [*first, *again]} == {None}
     assert judge.calls == 2 * calls
+
+
+def test_a_cut_thought_is_no_answer_and_thinking_is_recorded(run: Run, model: Model, tiny: Path) -> None:
+    args = {"tokenizer": str(tiny), "think_end_token": "</think>", "enable_thinking": True}
+    cut = "word " * 400
+
+    def of(said: str, **changed: Any) -> tuple[Any, ...]:
+        model.words = lambda number: said
+        (record,) = run(epochs=1, args=args | changed, gen_kwargs={"max_gen_toks": 50})
+        found = tuple(record[name] for name in ("answer", "reasoning", "truncated", "thinking"))
+        return (*found, record["run"]["sampling"].get("thinking"))
+
+    assert of(cut) == ("", cut.strip(), True, True, True)
+    assert of("Yes.") == ("Yes.", None, None, True, True)
+    assert of(cut, enable_thinking=False) == (cut, None, True, False, False)
+    assert of("Yes.", enable_thinking=False) == ("Yes.", None, False, False, False)
+    assert of(cut, enable_thinking=None) == ("", cut.strip(), True, True, None)
+    assert of("(hm)Yes.", enable_thinking=None, think_end_token=None) == ("(hm)Yes.", None, False, None, None)
+    changed = {"enable_thinking": None, "think_end_token": None, "reasoning_markers": [["(", ")"]]}
+    assert of("(hm)Yes.", **changed) == ("Yes.", "hm", False, True, None)
 
 
 def test_an_interrupted_run_of_such_a_model_goes_on_and_says_so(

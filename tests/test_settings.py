@@ -122,7 +122,7 @@ def test_the_message_names_the_variable_that_was_wrong() -> None:
     [
         ({"temprature": 0}, r"unknown setting(?s:.*)'temprature'(?s:.*)temperature"),
         ("{temperature: 0}", "invalid JSON"),
-        ("[1]", "not a JSON object"),
+        ("[1]", r"judge_args(?s:.*)\[1\](?s:.*)a valid dictionary"),
         ({"max_connections": 0}, r"max_connections(?s:.*)greater than or equal to 1"),
         ({"temperature": float("inf")}, r"temperature(?s:.*)inf(?s:.*)a finite number"),
         ({"max_retries": -1}, r"max_retries(?s:.*)greater than or equal to 0"),
@@ -141,6 +141,16 @@ def test_the_message_names_the_variable_that_was_wrong() -> None:
 def test_invalid_judge_args_are_refused(args: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(judge_args=args)
+
+
+def test_reasoning_markers_are_pairs_of_texts() -> None:
+    pairs = (("<a>", "</a>"), ("«", "»"))
+    assert read(reasoning_markers=[list(pair) for pair in pairs]).reasoning_markers == pairs
+    environ = {"VALUE_RETENTION_REASONING_MARKERS": '[["<a>", "</a>"], ["«", "»"]]'}
+    assert read_settings({}, environ).reasoning_markers == pairs
+    for wrong in (["<a>"], [["<a>"]], [["", "</a>"]], "<a>"):
+        with pytest.raises(InputError, match="metadata key 'reasoning_markers'"):
+            read(reasoning_markers=wrong)
 
 
 def test_null_means_not_set() -> None:

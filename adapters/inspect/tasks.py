@@ -18,7 +18,14 @@ from typing import Any
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageUser, ContentReasoning, GenerateConfig, ModelOutput, model_roles
+from inspect_ai.model import (
+    ChatMessageUser,
+    ContentReasoning,
+    GenerateConfig,
+    ModelOutput,
+    get_model,
+    model_roles,
+)
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver, system_message
 
@@ -29,13 +36,14 @@ from value_retention.adapters.judges.journal import Journal, open_journal
 from value_retention.adapters.judges.run import Options, Tally, judge_answers, nothing_readable
 from value_retention.adapters.private import in_inspect_eval, inspect_sampling
 from value_retention.adapters.readers.own import CRITERIA, RECORD
-from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, read_settings
+from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, public_args, read_settings
+from value_retention.adapters.thinking import read_thinking
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import benchmark_of, find_benchmark
 from value_retention.tasks.data import Dataset, Item, load_for_run
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, criterion_texts, literal
-from value_retention.tasks.reasoning import split, truncated_by_reason
+from value_retention.tasks.reasoning import Pairs, split, truncated_by_reason
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
 from value_retention.tasks.scores import benchmark_scores, questions_of
 from value_retention.tasks.text import clean_logger, printable
@@ -51,6 +59,7 @@ def anima_2_2(
     languages: str | list[str] | None = None,
     judge: str | list[str] | None = None,
     judge_args: dict[str, Any] | str | None = None,
+    reasoning_markers: list[list[str]] | str | None = None,
     ceiling: bool = False,
 ) -> Task:
     """ANIMA 2.2: moral reasoning about animals, graded on 13 dimensions.
@@ -62,10 +71,11 @@ def anima_2_2(
         judge: Instead of ``--model-role grader=``: Inspect model names, ``lexical`` (not an LLM), or
             ``none``.
         judge_args: Settings of the judge (temperature, max_tokens, parse_retries, ...).
+        reasoning_markers: Pairs of texts that start and end reasoning, beside those that are known.
         ceiling: Show the model the criteria in a system prompt, for the highest score it can reach. Not a
             benchmark score.
     """
-    return _task("anima_2_2", data, languages, judge, judge_args, ceiling)
+    return _task("anima_2_2", data, languages, judge, judge_args, reasoning_markers, ceiling)
 
 
 @task
@@ -74,6 +84,7 @@ def moru_multi(
     languages: str | list[str] | None = None,
     judge: str | list[str] | None = None,
     judge_args: dict[str, Any] | str | None = None,
+    reasoning_markers: list[list[str]] | str | None = None,
     ceiling: bool = False,
 ) -> Task:
     """Multilingual MORU: moral reasoning under uncertainty in English, Malay and Hindi, on 16 dimensions.
@@ -85,10 +96,11 @@ def moru_multi(
         judge: Instead of ``--model-role grader=``: Inspect model names, ``lexical`` (not an LLM), or
             ``none``.
         judge_args: Settings of the judge (temperature, max_tokens, parse_retries, ...).
+        reasoning_markers: Pairs of texts that start and end reasoning, beside those that are known.
         ceiling: Show the model the criteria in a system prompt, for the highest score it can reach. Not a
             benchmark score.
     """
-    return _task("moru_multi", data, languages, judge, judge_args, ceiling)
+    return _task("moru_multi", data, languages, judge, judge_args, reasoning_markers, ceiling)
 
 
 @task
@@ -98,6 +110,7 @@ def benchmark(
     languages: str | list[str] | None = None,
     judge: str | list[str] | None = None,
     judge_args: dict[str, Any] | str | None = None,
+    reasoning_markers: list[list[str]] | str | None = None,
     ceiling: bool = False,
 ) -> Task:
     """A benchmark of your own, from its ``benchmark.yaml``.
@@ -108,9 +121,12 @@ def benchmark(
         languages: As for `anima_2_2`.
         judge: As for `anima_2_2`.
         judge_args: As for `anima_2_2`.
+        reasoning_markers: As for `anima_2_2`.
         ceiling: As for `anima_2_2`.
     """
-    return _task(str(Path(path).expanduser().resolve()), data, languages, judge, judge_args, ceiling)
+    return _task(
+        str(Path(path).expanduser().resolve()), data, languages, judge, judge_args, reasoning_markers, ceiling
+    )
 
 
 @task
@@ -119,6 +135,7 @@ def anima_2_2_ceiling(
     languages: str | list[str] | None = None,
     judge: str | list[str] | None = None,
     judge_args: dict[str, Any] | str | None = None,
+    reasoning_markers: list[list[str]] | str | None = None,
 ) -> Task:
     """ANIMA 2.2 with the criteria in the system prompt: the highest score that the model can reach.
 
@@ -127,8 +144,9 @@ def anima_2_2_ceiling(
         languages: As for `anima_2_2`.
         judge: As for `anima_2_2`.
         judge_args: As for `anima_2_2`.
+        reasoning_markers: As for `anima_2_2`.
     """
-    return _task("anima_2_2", data, languages, judge, judge_args, ceiling=True)
+    return _task("anima_2_2", data, languages, judge, judge_args, reasoning_markers, ceiling=True)
 
 
 @task
@@ -137,6 +155,7 @@ def moru_multi_ceiling(
     languages: str | list[str] | None = None,
     judge: str | list[str] | None = None,
     judge_args: dict[str, Any] | str | None = None,
+    reasoning_markers: list[list[str]] | str | None = None,
 ) -> Task:
     """Multilingual MORU with the criteria in the system prompt: the highest score that the model can reach.
 
@@ -145,8 +164,9 @@ def moru_multi_ceiling(
         languages: As for `moru_multi`.
         judge: As for `moru_multi`.
         judge_args: As for `moru_multi`.
+        reasoning_markers: As for `moru_multi`.
     """
-    return _task("moru_multi", data, languages, judge, judge_args, ceiling=True)
+    return _task("moru_multi", data, languages, judge, judge_args, reasoning_markers, ceiling=True)
 
 
 def _task(
@@ -155,11 +175,12 @@ def _task(
     languages: str | list[str] | None,
     judge: str | list[str] | None,
     judge_args: dict[str, Any] | str | None,
+    reasoning_markers: list[list[str]] | str | None,
     ceiling: bool,
 ) -> Task:
     show_input_errors_plainly()
     values = {"data": data, "languages": languages, "judge": judge, "judge_args": judge_args}
-    settings = read_settings(values, os.environ)
+    settings = read_settings(values | {"reasoning_markers": reasoning_markers}, os.environ)
     benchmark = find_benchmark(name, "-T path")
     dataset = load_for_run(benchmark, settings.data, settings.languages)
     # Inside an eval the roles are bound by now. A task made in Python may still get them from `eval()`.
@@ -182,6 +203,7 @@ def _task(
         )
         for item in dataset.items
     ]
+    markers = [list(pair) for pair in settings.reasoning_markers]
     setup = [require_judge(settings.judges is not None)]
     if ceiling:
         # `system_message` formats its text.
@@ -196,7 +218,7 @@ def _task(
             samples, name=f"{benchmark.name} ({'; '.join(notes)})" if notes else benchmark.name
         ),
         setup=setup,
-        solver=conversation() if any(item.turns for item in dataset.items) else generate(),
+        solver=conversation(markers) if any(item.turns for item in dataset.items) else generate(),
         # Plain values. The log keeps them, and `inspect score` makes the scorer from them.
         scorer=judged(
             name if benchmark.definition else benchmark.name,
@@ -205,6 +227,7 @@ def _task(
             None if settings.judges is None else list(settings.judges) or ["none"],
             settings.judge_args,
             ceiling,
+            markers,
         ),
         config=GenerateConfig(
             temperature=benchmark.sampling.temperature, max_tokens=benchmark.sampling.max_tokens
@@ -260,8 +283,9 @@ def require_judge(named: bool) -> Solver:
 
 
 @solver
-def conversation() -> Solver:
+def conversation(reasoning_markers: list[list[str]] | None = None) -> Solver:
     """Ask the question, then say the user's further turns, each after the model's answer."""
+    markers = read_settings({"reasoning_markers": reasoning_markers}, {}).reasoning_markers
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         state = await generate(state)
@@ -269,7 +293,9 @@ def conversation() -> Solver:
             if state.completed:
                 break
             # The model does not get its reasoning back, as in lm-eval and as the judge sees the conversation.
-            state.messages[-1].content = split(state.messages[-1].text)[0]
+            thoughts, written = _written(state.output)
+            thinking, truncated = _sampling().get("thinking"), _truncated(state.output)
+            state.messages[-1].content = split(written, thoughts, thinking, truncated, markers)[0]
             state.messages.append(ChatMessageUser(content=text))
             state = await generate(state)
         return state
@@ -322,6 +348,7 @@ def judged(
     judge: list[str] | None = None,
     judge_args: dict[str, Any] | None = None,
     ceiling: bool = False,
+    reasoning_markers: list[list[str]] | None = None,
 ) -> Scorer:
     """Judge an answer on every dimension of its item.
 
@@ -335,10 +362,11 @@ def judged(
         judge: Names. By default, the models with the role ``grader``.
         judge_args: As for the tasks.
         ceiling: Whether the model was shown the criteria.
+        reasoning_markers: As for the tasks.
     """
     show_input_errors_plainly()
     values = {"data": data, "languages": languages, "judge": judge, "judge_args": judge_args}
-    settings = read_settings(values, {})
+    settings = read_settings(values | {"reasoning_markers": reasoning_markers}, {})
     dataset = _read.pop((benchmark, settings.data, settings.languages), None) or load_for_run(
         find_benchmark(benchmark, "scorer"), settings.data, settings.languages
     )
@@ -350,10 +378,10 @@ def judged(
         item = items.get(str(state.sample_id))
         if item is None or item.question != state.input_text:
             raise _other_data(state)
-        answer = Answer.of(
-            item, state.epoch, written, thoughts, _truncated(state.output), _turns(state, item)
-        )
-        run = _run_info(state, ceiling)
+        turns, truncated = _turns(state, item), _truncated(state.output)
+        run = _run_info(state, ceiling, settings.reasoning_markers)
+        thinking, markers = run.sampling.get("thinking"), settings.reasoning_markers
+        answer = Answer.of(item, state.epoch, written, thoughts, truncated, turns, thinking, markers)
         options = Options.of(settings.judge_args, journal=panel.journal)
         (record,) = await judge_answers(dataset, [answer], panel.judges(), run, options)
         panel.warn(options.tally)
@@ -433,11 +461,12 @@ class _Panel:
 
 
 def _written(output: ModelOutput) -> tuple[list[str], str]:
-    """The reasoning that Inspect has split off, and the answer."""
+    """The reasoning that Inspect has split off, and the answer. Reasoning that a service keeps to itself is empty."""
     content = output.message.content if output.choices else ""
-    if isinstance(content, str):
-        return [], output.completion
-    return [c.reasoning for c in content if isinstance(c, ContentReasoning)], output.completion
+    parts = [] if isinstance(content, str) else content
+    thoughts = [part.reasoning for part in parts if isinstance(part, ContentReasoning)]
+    hidden = output.usage is not None and output.usage.reasoning_tokens
+    return thoughts or ([""] if hidden else []), output.completion
 
 
 def _turns(state: TaskState, item: Item) -> list[str]:
@@ -452,23 +481,31 @@ def _turns(state: TaskState, item: Item) -> list[str]:
             found=f"{len(said) // 2} answers",
             expected=f"{1 + len(item.turns)} answers",
         )
-    return [split(m.text)[0] if m.role == "assistant" else m.text for m in said[:-1]]
+    return [message.text for message in said[:-1]]
 
 
 def _truncated(output: ModelOutput) -> bool | None:
     return truncated_by_reason(output.stop_reason) if output.choices else None
 
 
-def _run_info(state: TaskState, ceiling: bool) -> RunInfo:
-    sampling = inspect_sampling().model_dump(include=set(SAMPLING_ARGS), exclude_none=True)
+def _run_info(state: TaskState, ceiling: bool, markers: Pairs) -> RunInfo:
     return RunInfo(
         harness="inspect_ai",
         harness_version=INSPECT_VERSION,
         model=str(state.model),
         model_args={},
-        sampling=sampling | ({"ceiling": True} if ceiling else {}),
+        sampling=_sampling()
+        | ({"ceiling": True} if ceiling else {})
+        | ({"reasoning_markers": [list(pair) for pair in markers]} if markers else {}),
         identity=_identity(str(state.model)),
     )
+
+
+def _sampling() -> dict[str, Any]:
+    """How the evaluated model is asked. What Inspect passes on to its service as it is counts too."""
+    config = inspect_sampling().model_dump(include={*SAMPLING_ARGS, "extra_body"}, exclude_none=True)
+    thinking, others = read_thinking(config | public_args(config.pop("extra_body", {})))
+    return others | read_thinking(get_model().model_args)[0] | thinking
 
 
 @cache

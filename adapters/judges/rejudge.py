@@ -144,6 +144,7 @@ def answers_of(records: Sequence[AnswerRecord], dataset: Dataset) -> list[Answer
             r.answer,
             r.reasoning,
             r.checks.truncated if r.checks else None,
+            r.thinking,
             r.turns or (),
         )
         for r in records

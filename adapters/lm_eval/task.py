@@ -24,12 +24,14 @@ from value_retention.adapters.lm_eval.sampling import engine_of, recorded_values
 from value_retention.adapters.lm_eval.truncation import output_judge
 from value_retention.adapters.lm_eval.turns import Talk, converse, require_template
 from value_retention.adapters.settings import TRANSPORT_ARGS, public_args, read_settings
+from value_retention.adapters.thinking import read_thinking
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.benchmark import Benchmark, packaged, read_benchmark
 from value_retention.tasks.data import Dataset, load_for_run
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.languages import is_english, language_tag
 from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, item_calls
+from value_retention.tasks.reasoning import split
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats, texts_once
 from value_retention.tasks.scores import aggregate_metric, metric_values, question_scores
 from value_retention.tasks.text import clean_logger
@@ -218,8 +220,11 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             context, *others = instance.args
             instance.arguments = (context, request_values(given, engine, model), *others[1:])
         system = kwargs.get("system_instruction")
+        thinking, other = read_thinking(given)
         self._sampling = {
-            **recorded_values(given, engine),
+            **recorded_values(other, engine),
+            **read_thinking(model)[0],
+            **thinking,
             "apply_chat_template": bool(kwargs.get("apply_chat_template")),
             **({"system_instruction": system} if system else {}),
             **({"ceiling": True} if self.ceiling else {}),
@@ -246,13 +251,22 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         assert self.store is not None
         self._filtered = True
         self.store.collect(self._requests)
-        truncated = output_judge(public_args(self._metadata), self.config.generation_kwargs or {})
+        model = public_args(self._metadata)
+        # Who tells lm-eval how reasoning ends expects some.
+        thinking = self._sampling.get("thinking", True if model.get("think_end_token") else None)
+        stripped = bool(thinking and model.get("think_end_token"))
+        truncated = output_judge(model, self.config.generation_kwargs or {}, stripped)
+        markers = self.settings.reasoning_markers
         asked = [(i, epoch, text) for i in self._requests for epoch, text in enumerate(i.resps, start=1)]
         talks = [Talk(self.items[instance.doc["id"]], text) for instance, _, text in asked]
         if any(talk.item.turns for talk in talks):
-            converse(talks, *self._chat, self._requests[0].args[1], self.store)
+
+            def answer_of(text: str) -> str:
+                return split(text, (), thinking, truncated(text), markers)[0]
+
+            converse(talks, *self._chat, self._requests[0].args[1], self.store, answer_of)
         answers = [
-            Answer.of(talk.item, epoch, talk.text, truncated=truncated(talk.text), turns=talk.turns)
+            Answer.of(talk.item, epoch, talk.text, (), truncated(talk.text), talk.turns, thinking, markers)
             for talk, (_, epoch, _) in zip(talks, asked, strict=True)
         ]
         records, tally = self._judge(answers)
@@ -267,12 +281,13 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         assert self.identity is not None
         args = self.settings.judge_args
         names = (self.settings.judges or ()) if self._judging else ()
+        markers = [list(pair) for pair in self.settings.reasoning_markers]
         run = RunInfo(
             harness="lm_eval",
             harness_version=version("lm_eval"),
             model=self._model,
             model_args=public_args(self._metadata),
-            sampling=dict(self._sampling),
+            sampling=self._sampling | ({"reasoning_markers": markers} if markers else {}),
             identity=self.identity.text,
             resumed=self.store.resumed,
             asked=self._asked,

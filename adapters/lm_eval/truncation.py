@@ -21,24 +21,29 @@ def truncated_by_length(count: int, limit: int) -> bool | None:
 
 
 def output_judge(
-    model_args: Mapping[str, Any], generation: Mapping[str, Any]
+    model_args: Mapping[str, Any], generation: Mapping[str, Any], stripped: bool = False
 ) -> Callable[[str], bool | None]:
     """A function from an lm-eval output to whether the limit cut it.
 
     lm-eval's ``generate_until`` returns no finish reason, so the model's own tokenizer counts. It is the one that the
-    model arguments name (``tokenizer``, or ``pretrained`` of a local model). Without one, and where lm-eval removes
-    the reasoning itself, everything is unknown.
+    model arguments name (``tokenizer``, or ``pretrained`` of a local model). Without one everything is unknown.
 
     Args:
         model_args: lm-eval's model arguments.
         generation: Its generation settings.
+        stripped: Whether lm-eval removes reasoning (``think_end_token``). A text that fills the limit was then cut
+            before the reasoning ended. Of any other nothing is known.
     """
     limit = next((generation[name] for name in _LIMITS if generation.get(name) is not None), None)
-    hidden = model_args.get("enable_thinking") or model_args.get("think_end_token")
-    tokenizer = tokenizer_of(model_args) if isinstance(limit, int) and not hidden else None
+    tokenizer = tokenizer_of(model_args) if isinstance(limit, int) else None
     if tokenizer is None or not isinstance(limit, int):
         return lambda _: None
-    return lambda text: truncated_by_length(len(tokenizer.encode(text, add_special_tokens=False)), limit)
+
+    def truncated(text: str) -> bool | None:
+        found = truncated_by_length(len(tokenizer.encode(text, add_special_tokens=False)), limit)
+        return (found or None) if stripped else found
+
+    return truncated
 
 
 def tokenizer_of(model_args: Mapping[str, Any]) -> Any:

@@ -12,7 +12,6 @@ from typing import Any
 from value_retention.adapters.lm_eval.answers import AnswerStore
 from value_retention.tasks.data import Item
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.reasoning import split
 
 
 @dataclass
@@ -51,6 +50,7 @@ def converse(
     system: str | None,
     settings: Mapping[str, Any],
     store: AnswerStore,
+    answer_of: Callable[[str], str],
 ) -> None:
     """Say the further turns of every item, and leave the last answer in each talk.
 
@@ -60,6 +60,7 @@ def converse(
         system: The system prompt.
         settings: Generation settings of a request.
         store: Where answers are kept, and found again.
+        answer_of: From an output to the answer in it.
     """
     from lm_eval.api.instance import Instance
 
@@ -68,8 +69,8 @@ def converse(
         going = [talk for talk in talks if number < len(talk.item.turns)]
         instances = []
         for index, talk in enumerate(going):
-            answer, _ = split(talk.text)
-            talk.turns = (*(talk.turns or (talk.item.question,)), answer, talk.item.turns[number])
+            said = talk.turns or (talk.item.question,)
+            talk.turns = (*said, answer_of(talk.text), talk.item.turns[number])
             messages = [{"role": "system", "content": system}] if system else []
             messages += [
                 {"role": "assistant" if n % 2 else "user", "content": text}
