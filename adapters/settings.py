@@ -13,9 +13,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.text import redacted
 
+LEXICAL = "lexical"
+"""Name of the offline judge, the only one that is not an Inspect model's."""
+
 CHOICES = (
     "judge=PROVIDER/MODEL (any Inspect model name, such as openai/gpt-5-mini; separate the judges of a panel "
-    "by commas), judge=lexical (offline, not an LLM, for trying things out), or judge=none (save the answers "
+    f"by commas), judge={LEXICAL} (offline, not an LLM, for trying things out), or judge=none (save the answers "
     "and judge them later with `value-retention judge`)"
 )
 

@@ -14,7 +14,7 @@ from helpers import ANIMA_2_2, MORU, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from value_retention.adapters.judges.client import LexicalJudge
+from value_retention.adapters.judges.client import make_judges
 from value_retention.adapters.judges.lexical import lexical_reply, on_scale
 from value_retention.adapters.judges.run import judge_batch
 from value_retention.analysis.judges.agreement import judge_agreement
@@ -314,7 +314,7 @@ def test_the_offline_judge_gives_the_best_or_the_worst_grade(scale: Scale) -> No
 def test_the_offline_judge_reads_the_rubric_of_the_question(tmp_path: Path) -> None:
     dataset = read(tmp_path)
     answers = [Answer.of(item, 1, "No, that is wrong.") for item in dataset.items]
-    records = judge_batch(dataset, answers, [LexicalJudge()], RUN)
+    records = judge_batch(dataset, answers, make_judges(["lexical"], {}), RUN)
     assert [record.overall for record in records] == [1.0, 0.0]
 
 

@@ -51,7 +51,7 @@ class _Judge:
     def __init__(self, judges: Judges, info: JudgeInfo) -> None:
         self.judges, self.info, self.settings = judges, info, canonical_json(info.settings)
 
-    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
+    async def ask(self, prompt: str, about: object) -> Reply:
         self.judges.asked += 1
         if self.judges.fails(self.judges.asked):
             return Reply(None, "BadRequestError: 400")
@@ -597,9 +597,9 @@ def _good(model: str, question: int, epoch: int) -> bool:
     return (question * 7 + epoch * 3) % 10 < (9 if model == "a" else 2)
 
 
-async def _by_answer(self: _Judge, prompt: str, answer: str, indicators: str) -> Reply:
+async def _by_answer(self: _Judge, prompt: str, about: dict[str, Any]) -> Reply:
     self.judges.asked += 1
-    return Reply("GRADE: C" if "good" in answer else "GRADE: I", input_tokens=100, output_tokens=10)
+    return Reply("GRADE: C" if "good" in about["answer"] else "GRADE: I", input_tokens=100, output_tokens=10)
 
 
 def test_judging_stops_when_a_large_loss_is_shown(
@@ -650,7 +650,7 @@ def test_a_small_difference_is_judged_to_the_end(
     assert all("nothing yet" in line for line in looks)
 
 
-async def _by_hash(self: _Judge, prompt: str, answer: str, indicators: str) -> Reply:
+async def _by_hash(self: _Judge, prompt: str, about: dict[str, Any]) -> Reply:
     digest = hashlib.sha256(prompt.encode()).digest()[0]
     return Reply("GRADE: C" if digest < 128 else "GRADE: I")
 
@@ -664,7 +664,7 @@ def test_the_baseline_is_the_first_run_named(two: tuple[Path, Path], judges: Jud
 def test_judging_until_a_verdict_stops_where_nothing_is_readable(
     two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    async def unclear(self: object, prompt: str, answer: str, indicators: str) -> Reply:
+    async def unclear(self: object, prompt: str, about: dict[str, Any]) -> Reply:
         return Reply("I cannot say.")
 
     monkeypatch.setattr(_Judge, "ask", unclear)

@@ -25,7 +25,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.model._model import init_model_usage, model_usage
 
-from value_retention.adapters.judges.client import LexicalJudge, ModelJudge, describe, make_judges
+from value_retention.adapters.judges.client import Judge, describe, make_judges
 from value_retention.adapters.judges.journal import Reply
 from value_retention.tasks.errors import InputError
 
@@ -83,19 +83,19 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-def judge(*turns: Any, **args: Any) -> ModelJudge:
+def judge(*turns: Any, in_eval: bool = False, **args: Any) -> Judge:
     model = get_model("script/x", memoize=False, config=GenerateConfig(**args.pop("config", {})))
     assert isinstance(model.api, Script)
     model.api.turns, model.api.configs = turns, []
-    return ModelJudge(model, args, "script/x")
+    return Judge(model.api, model.config, args, "script/x", model if in_eval else None)
 
 
-def ask(of: ModelJudge) -> Reply:
-    return asyncio.run(of.ask("prompt", "answer", ""))
+def ask(of: Judge) -> Reply:
+    return asyncio.run(of.ask("prompt"))
 
 
-def calls(of: ModelJudge) -> int:
-    return len(of.model.api.configs)
+def calls(of: Judge) -> int:
+    return len(of.api.configs)
 
 
 def test_a_reply_comes_with_what_it_cost() -> None:
@@ -112,10 +112,8 @@ def test_a_reply_comes_with_what_it_cost() -> None:
 def test_a_reply_says_why_the_judge_stopped(reason: Any, in_eval: bool) -> None:
     output = ModelOutput.from_content("script", "GRADE: C", stop_reason=reason)
     output.usage = ModelUsage(input_tokens=5, output_tokens=3, total_tokens=8)
-    asked = judge(output)
-    asked = ModelJudge(asked.model, {}, "script/x", in_eval=in_eval)
-    reply = ask(asked)
-    assert (reply.text, reply.stop_reason) == ("GRADE: C", reason)
+    reply = ask(judge(output, in_eval=in_eval))
+    assert (reply.text, reply.stop_reason) == ("GRADE: C", None if reason == "unknown" else reason)
 
 
 def test_a_judges_own_thoughts_are_not_its_reply() -> None:
@@ -177,8 +175,8 @@ def test_at_most_the_users_number_of_calls_is_in_flight() -> None:
         open_calls[0] -= 1
         return "GRADE: C"
 
-    async def many(of: ModelJudge) -> None:
-        await asyncio.gather(*(of.ask("prompt", "answer", "") for _ in range(100)))
+    async def many(of: Judge) -> None:
+        await asyncio.gather(*(of.ask("prompt") for _ in range(100)))
 
     asyncio.run(many(judge(slow, max_connections=3)))
     assert open_calls[1] == 3
@@ -256,9 +254,8 @@ def test_an_empty_reply_is_requested_again_and_kept_if_it_stays_empty(waits: lis
 def test_a_refusal_is_a_failure_and_no_reply(
     output: ModelOutput, error: str, in_eval: bool, waits: list[float]
 ) -> None:
-    refusing = judge("GRADE: C", output)
+    refusing = judge("GRADE: C", output, in_eval=in_eval)
     ask(refusing)
-    refusing = ModelJudge(refusing.model, {}, "script/x", in_eval=in_eval)
     reply = ask(refusing)
     assert (reply.text, reply.error, reply.refused, calls(refusing)) == (None, error, True, 2)
 
@@ -305,9 +302,8 @@ def test_inside_an_eval_the_providers_words_are_shown_and_not_the_request(waits:
     async def returned() -> Any:
         return Returned(ServiceError(400))
 
-    failing = judge(returned)
     for in_eval in (False, True):
-        reply = ask(ModelJudge(failing.model, {}, "script/x", in_eval=in_eval))
+        reply = ask(judge(returned, in_eval=in_eval))
         assert (reply.error, reply.refused) == ("ServiceError: status 400 and a second line", True)
 
 
@@ -320,10 +316,12 @@ def test_what_a_server_says_in_place_of_a_reply_is_shown(
         with scripted_server("--replies", replies) as server:
             for variable, value in (server.environment | {"OPENAI_BASE_URL": server.url}).items():
                 monkeypatch.setenv(variable, value)
-            own = ModelJudge(get_model(name, memoize=False), {"max_retries": 0}, name, in_eval=in_eval)
+            model = get_model(name, memoize=False)
+            args = {"max_retries": 0}
+            own = Judge(model.api, model.config, args, name, model if in_eval else None)
 
             async def many() -> list[Reply]:
-                return [await own.ask(f"[BEGIN DATA] {n} [END DATA]", "", "") for n in range(6)]
+                return [await own.ask(f"[BEGIN DATA] {n} [END DATA]") for n in range(6)]
 
             return asyncio.run(many())
 
@@ -359,7 +357,7 @@ def test_scoring_settings_are_recorded_and_sent_and_others_are_not() -> None:
     assert one.info.settings == {"seed": 9, "temperature": 0.5, "max_tokens": 77, "parse_retries": 2}
     assert one.connections == 3
     ask(one)
-    sent = one.model.api.configs[0]
+    sent = one.api.configs[0]
     assert (sent.temperature, sent.max_tokens, sent.seed) == (0.5, 77, 9)
     assert judge("x").info.settings == {}
 
@@ -375,8 +373,7 @@ def test_calls_inside_an_eval_count_as_usage_and_leave_no_event_in_the_samples_t
     usage = ModelUsage(input_tokens=7, output_tokens=1, total_tokens=8)
     reply = ModelOutput.from_content("script", "GRADE: C")
     reply.usage = usage
-    asked = judge(reply)
-    inside = ModelJudge(asked.model, {}, "script/x", in_eval=True)
+    inside = judge(reply, in_eval=True)
     heard: list[Any] = []
     sample = Transcript()
     sample._subscribe(heard.append)
@@ -385,7 +382,7 @@ def test_calls_inside_an_eval_count_as_usage_and_leave_no_event_in_the_samples_t
         init_transcript(sample)
         init_model_usage()
         async with anyio.create_task_group() as group:
-            group.start_soon(inside.ask, "prompt", "answer", "")
+            group.start_soon(inside.ask, "prompt")
         # A scorer's own calls, say, are logged as ever.
         assert transcript() is sample
         assert model_usage()["script/x"].total_tokens == 8
@@ -398,7 +395,6 @@ def test_calls_inside_an_eval_count_as_usage_and_leave_no_event_in_the_samples_t
 
 def test_lexical_is_marked_as_not_an_llm() -> None:
     (lexical,) = make_judges(["lexical"], {})
-    assert isinstance(lexical, LexicalJudge)
     assert (lexical.info.name, lexical.info.is_llm) == ("lexical", False)
     assert describe([lexical.info]) == "lexical (not an LLM)"
     assert describe([]).startswith("none")

@@ -13,7 +13,7 @@ import anyio
 import pytest
 from helpers import ANIMA_2_2, RUN, journal_counts, undated
 
-from value_retention.adapters.judges.client import LexicalJudge
+from value_retention.adapters.judges.client import make_judges
 from value_retention.adapters.judges.journal import Journal, Reply
 from value_retention.adapters.judges.run import Options, judge_answers, nothing_readable, run_async
 from value_retention.tasks.answers import Answer
@@ -35,7 +35,7 @@ class Judge:
         self.asked: list[str] = []
         self.open = self.most_open = 0
 
-    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
+    async def ask(self, prompt: str, about: object) -> Reply:
         times = self.asked.count(prompt)
         self.asked.append(prompt)
         self.open += 1
@@ -348,8 +348,9 @@ def test_another_answer_epoch_or_judge_is_another_call(
 
 
 def test_the_lexical_judge_runs_through_the_same_path(dataset: Dataset, answers: list[Answer]) -> None:
-    records, _ = run(dataset, answers, [LexicalJudge()])
-    assert {judge.is_llm for record in records for judge in record.judges} == {False}
+    records, _ = run(dataset, answers, [*make_judges(["lexical"], {"temperature": 0.5}), Judge("a", fair)])
+    assert [(judge.name, judge.is_llm) for judge in records[0].judges] == [("lexical", False), ("a", True)]
+    assert records[0].judges[0].settings == {"version": "1"}
     assert {record.status for record in records} == {"scored"}
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
+
 import pytest
 from helpers import ANIMA_2_2, MORU
 from hypothesis import given
 from hypothesis import strategies as st
+from inspect_ai.model import ChatMessageUser, get_model
 
 from value_retention.adapters.judges.lexical import indicator_phrases, lexical_reply
 from value_retention.tasks.data import load
@@ -66,3 +71,18 @@ def test_every_sample_dimension_has_phrases_to_look_for() -> None:
     for benchmark in (ANIMA_2_2, MORU):
         for dimension in load(benchmark, "sample").dimensions.values():
             assert indicator_phrases(dimension.indicators), dimension.name
+
+
+def test_to_inspect_it_is_a_model_that_reads_a_messages_metadata() -> None:
+    about = {"answer": "No harm.", "indicators": '"harm"', "scale": ANIMA_2_2.scale}
+    message = ChatMessageUser(content="unread", metadata=about)
+    output = asyncio.run(get_model("lexical/lexical", memoize=False).generate([message]))
+    assert output.completion == lexical_reply("No harm.", '"harm"')
+
+
+def test_it_imports_no_package_that_extends_inspect_and_no_provider() -> None:
+    code = (
+        "import sys; from value_retention.adapters.judges.client import make_judges; make_judges(['lexical'], {});"
+        "print([name for name in ('inspect_evals', 'openai', 'anthropic', 'transformers') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -63,7 +63,7 @@ class Judge:
         self.cut: Callable[[int], bool] = lambda number: False
         self.text = "GRADE: C"
 
-    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
+    async def ask(self, prompt: str, about: object) -> Reply:
         self.calls += 1
         if self.down:
             return Reply(None, "ServiceError: down")

@@ -30,8 +30,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver, system_message
 
 from value_retention.adapters.identity import model_identity
-from value_retention.adapters.judges import lexical
-from value_retention.adapters.judges.client import Judge, LexicalJudge, ModelJudge, make_judges
+from value_retention.adapters.judges.client import Judge, make_judges
 from value_retention.adapters.judges.journal import Journal, open_journal
 from value_retention.adapters.judges.run import Options, Tally, judge_answers, nothing_readable
 from value_retention.adapters.private import in_inspect_eval, inspect_sampling
@@ -208,8 +207,8 @@ def _task(
     if ceiling:
         # `system_message` formats its text.
         setup.append(system_message(literal(ceiling_system_prompt(dataset))))
-    panel = [LexicalJudge().info] if lexical.NAME in (settings.judges or ()) else []
-    notes = caveats(dataset.info, panel, len(dataset))
+    judges = make_judges(settings.judges or (), settings.judge_args)
+    notes = caveats(dataset.info, [judge.info for judge in judges], len(dataset))
     notes += [CEILING_NOTE] if ceiling else []
     return Task(
         name=benchmark.task_name if benchmark.definition else None,
@@ -441,7 +440,7 @@ class _Panel:
         bound = role if isinstance(role, list) else [role]
         if [id(model) for model in bound] != [id(model) for model in self._bound]:
             self._bound = bound
-            self._judges = [ModelJudge(model, self._args, in_eval=True) for model in bound]
+            self._judges = [Judge(m.api, m.config, self._args, str(m), m) for m in bound]
         return self._judges
 
     def warn(self, tally: Tally) -> None:

@@ -1,4 +1,4 @@
-"""Judges: any model that Inspect can reach, or the offline lexical judge. Failures are replies, not errors."""
+"""Judges: any model that Inspect can reach, or the offline one of `lexical`. Failures are replies, not errors."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 
-from value_retention.adapters.judges import lexical
 from value_retention.adapters.judges.connections import Connections
 from value_retention.adapters.judges.journal import Reply
 from value_retention.adapters.private import leave_inspect_transcript
-from value_retention.adapters.settings import CHOICES, SCORING_ARGS
+from value_retention.adapters.settings import CHOICES, LEXICAL, SCORING_ARGS
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import CUT, JudgeInfo, canonical_json, well_formed
 from value_retention.tasks.text import printable, redacted, without_keys
@@ -43,66 +42,33 @@ CANNOT_SCORE = {
 """Settings of a judge model that cannot change a grade. All others are recorded (headers may hold secrets)."""
 
 
-class Judge(Protocol):
-    """Something that grades one rendered prompt."""
-
-    info: JudgeInfo
-    settings: str
-    """Canonical JSON of the settings that can change a grade."""
-    connections: int
-    """Calls in flight at most."""
-
-    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
-        """Return one reply.
-
-        A failure of the judge does not raise: `Reply.error` holds it.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close the connections, in the event loop that used them."""
-        ...
-
-
-class LexicalJudge:
-    """The offline judge (see `lexical`)."""
-
-    def __init__(self) -> None:
-        self.info = JudgeInfo(lexical.NAME, {"version": lexical.VERSION}, is_llm=False)
-        self.settings = canonical_json(self.info.settings)
-        self.connections = 1
-
-    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
-        """Look for the indicators in the answer."""
-        return Reply(lexical.lexical_reply(answer, indicators))
-
-    async def close(self) -> None:
-        """Do nothing: there is no connection."""
-
-
-class ModelJudge:
-    """A model reached through Inspect. Retries are bounded, back off, obey Retry-After, and are counted.
+class Judge:
+    """A model that grades one rendered prompt per call. Retries are bounded, back off, obey Retry-After, are counted.
 
     Args:
-        model: An Inspect ``Model``.
+        api: An Inspect ``ModelAPI``. One that is not an LLM has a `JudgeInfo` of its own (``judge_info``).
+        config: The model's own settings, a ``GenerateConfig``.
         args: Judge settings (see `settings.SCORING_ARGS`, `settings.TRANSPORT_ARGS`).
-        name: The name in records; the model's own by default.
-        in_eval: Inside an Inspect eval, calls go through ``Model``, which counts them as the eval's usage and
-            limits how many are in flight. Elsewhere they go to the provider's ``ModelAPI`` directly, which
-            takes a fifth of the time, and the limit is ours.
+        name: The name in records.
+        model: Inside an Inspect eval, its ``Model``: calls go through it, which counts them as the eval's usage and
+            limits how many are in flight. Elsewhere they go to the API directly, which takes a fifth of the time,
+            and the limit is ours.
+
+    Attributes:
+        info: Name and settings, as records have them.
+        settings: Canonical JSON of the settings that can change a grade.
+        connections: Calls in flight at most.
     """
 
-    def __init__(
-        self, model: Any, args: Mapping[str, Any], name: str | None = None, in_eval: bool = False
-    ) -> None:
+    def __init__(self, api: Any, config: Any, args: Mapping[str, Any], name: str, model: Any = None) -> None:
         from inspect_ai.model import GenerateConfig
 
-        own = model.config.model_dump(mode="json", exclude_none=True)
+        own = config.model_dump(mode="json", exclude_none=True)
         scoring = {key: value for key, value in own.items() if key not in CANNOT_SCORE}
         scoring |= {key: args[key] for key in SCORING_ARGS if key in args}
-        self.model = model
-        self.info = JudgeInfo(name or str(model), scoring)
-        self.settings = canonical_json(scoring)
+        self.api, self.model = api, model
+        self.info: JudgeInfo = getattr(api, "judge_info", JudgeInfo(name, scoring))
+        self.settings = canonical_json(self.info.settings)
         fixed = args.get("max_connections") or own.get("max_connections")
         self._pool = Connections(None if fixed is None else int(fixed))
         self.connections = self._pool.most
@@ -111,29 +77,35 @@ class ModelJudge:
         generation = {key: value for key, value in scoring.items() if key != "parse_retries"}
         # Retries are ours: Inspect's own back off without end by default and do not wait for Retry-After.
         self.config = GenerateConfig(**generation, max_retries=0)
-        self.in_eval = in_eval
-        if in_eval:
+        if model:
             # Without a limit of the judge's own, the eval's --max-connections applies.
             self.config.max_connections = fixed
             # A call in Inspect's batch mode may wait for a day.
             self.config.attempt_timeout = None if own.get("batch") else self.timeout
         else:
             # What `Model` would do before it calls its provider.
-            self.config = model.config.merge(self.config)
+            self.config = config.merge(self.config)
             if self.config.max_tokens is None:
-                self.config.max_tokens = (
-                    model.api.max_tokens_for_config(self.config) or model.api.max_tokens()
-                )
+                self.config.max_tokens = api.max_tokens_for_config(self.config) or api.max_tokens()
         self.failed_in_a_row = 0
         self.down: str | None = None
         self.replies = 0
 
-    async def ask(self, prompt: str, answer: str, indicators: str) -> Reply:
+    async def ask(self, prompt: str, about: Mapping[str, Any] | None = None) -> Reply:
         """Send the prompt until a reply comes or the retries are spent.
+
+        A failure of the judge does not raise: `Reply.error` holds it.
 
         A rate limit uses up a retry only if no other call had a reply since the last attempt: a provider that
         is merely busy loses no grade, and one that answers 429 to everything is given up.
+
+        Args:
+            prompt: The judge prompt.
+            about: What it asks about (answer, indicators, scale): the message's metadata, which are not sent.
         """
+        from inspect_ai.model import ChatMessageUser
+
+        message = ChatMessageUser(content=prompt, metadata=dict(about or {}))
         start = 0.0
         retries = spent = 0
         replies = self.replies
@@ -142,7 +114,7 @@ class ModelJudge:
                 if self.down:
                     return Reply(None, f"judge is down: {self.down}", requested=False)
                 start = start or time.monotonic()
-                output, failure = await self._once(prompt, retries)
+                output, failure = await self._once(message, retries)
             if failure is None or failure.wait is None:
                 break
             busy = failure.rate_limited and self.replies > replies
@@ -171,12 +143,12 @@ class ModelJudge:
 
     async def close(self) -> None:
         """Close the connections, in the event loop that used them."""
-        await self.model.api.aclose()
+        await self.api.aclose()
 
     def _slot(self) -> AbstractAsyncContextManager[Any]:
-        return nullcontext() if self.in_eval else self._pool.slots
+        return nullcontext() if self.model else self._pool.slots
 
-    async def _once(self, prompt: str, retries: int) -> tuple[Any, _Failure | None]:
+    async def _once(self, message: Any, retries: int) -> tuple[Any, _Failure | None]:
         """Make one request. Returns the output, the failure, or both.
 
         An empty reply is a fault of the service unless the token limit caused it: it is requested again, and kept
@@ -184,7 +156,7 @@ class ModelJudge:
         """
         decreases, start = self._pool.decreases, time.monotonic()
         try:
-            output = await self._generate(prompt)
+            output = await self._generate(message)
         except Exception as caught:
             failure = self._failure(_root(caught), retries)
             if failure.rate_limited or isinstance(caught, TimeoutError):
@@ -199,24 +171,22 @@ class ModelJudge:
             return output, _Failure("empty reply", _backoff(retries))
         return output, None
 
-    def _stop_reason(self, output: Any) -> Any:
+    def _stop_reason(self, output: Any) -> str | None:
         """Why the judge stopped. One that said nothing and used up its tokens was cut, whatever its service says."""
         usage, limit = output.usage, self.config.max_tokens
         spent = max(usage.output_tokens, usage.reasoning_tokens or 0) if usage else 0
         used_up = limit is not None and spent >= limit and not output.completion.strip()
-        return "max_tokens" if used_up else output.stop_reason
+        reason = "max_tokens" if used_up else output.stop_reason
+        return None if reason == "unknown" else reason
 
-    async def _generate(self, prompt: str) -> Any:
-        if self.in_eval:
+    async def _generate(self, message: Any) -> Any:
+        if self.model:
             # The record holds each reply. Writing thousands of prompts into the log twice takes a third of an
             # eval's time.
             leave_inspect_transcript()
-            return await self.model.generate(prompt, config=self.config)
-        from inspect_ai.model import ChatMessageUser
-
-        message = ChatMessageUser(content=prompt)
+            return await self.model.generate([message], config=self.config)
         with anyio.fail_after(self.timeout):
-            result = await self.model.api.generate([message], [], "none", self.config)
+            result = await self.api.generate([message], [], "none", self.config)
         output, call = result if isinstance(result, tuple) else (result, None)
         if isinstance(output, Exception):
             raise output
@@ -230,7 +200,7 @@ class ModelJudge:
         if status is None and (sent := _error_sent(error)):
             status, said = sent
             text = f"error in place of a reply: {_shown(said)}"
-        decision = self.model.api.should_retry(error) if isinstance(error, Exception) else False
+        decision = self.api.should_retry(error) if isinstance(error, Exception) else False
         limited = status == 429 or getattr(decision, "kind", None) == "rate_limit"
         wait: float | None = _backoff(retries)
         if (asked := getattr(decision, "retry_after", None)) is not None:
@@ -286,13 +256,15 @@ def _refusal(output: Any) -> str | None:
 
     Inspect makes an output of an error that is a refusal: with the error's text, and without id and usage.
     """
-    details = getattr(output.choices[0], "stop_details", None)
-    said = _shown(output.error or (details and details.explanation) or output.completion or "no reason given")
     if output.stop_reason == "content_filter":
-        return f"stopped by the content filter: {said}"
-    if output.stop_reason == "model_length" and output.usage is None and output.response_id is None:
-        return f"prompt too long for the judge: {said}"
-    return None
+        what = "stopped by the content filter"
+    elif output.stop_reason == "model_length" and output.usage is None and output.response_id is None:
+        what = "prompt too long for the judge"
+    else:
+        return None
+    details = getattr(output.choices[0], "stop_details", None)
+    said = output.error or (details and details.explanation) or output.completion or "no reason given"
+    return f"{what}: {_shown(said)}"
 
 
 def _error_sent(error: BaseException) -> tuple[int | None, object] | None:
@@ -342,10 +314,7 @@ def make_judges(names: Sequence[str], args: Mapping[str, Any], single_loop: bool
     Raises:
         InputError: unknown judge, or a provider whose package or key is missing.
     """
-    return [
-        LexicalJudge() if name == lexical.NAME else ModelJudge(_model(name, args, single_loop), args, name)
-        for name in names
-    ]
+    return [Judge(*_model(name, args, single_loop), args, name) for name in names]
 
 
 _OPENAI = ("openai", "openai-api")
@@ -353,7 +322,15 @@ _SDK_RETRIES = (*_OPENAI, "anthropic")
 """Providers whose SDK retries by itself, uncounted, by default."""
 
 
-def _model(name: str, args: Mapping[str, Any], single_loop: bool) -> Any:
+def _model(name: str, args: Mapping[str, Any], single_loop: bool) -> tuple[Any, Any]:
+    """The model's ``ModelAPI`` and ``GenerateConfig``."""
+    if name == LEXICAL:
+        from inspect_ai.model import GenerateConfig
+
+        from value_retention.adapters.judges.lexical import Lexical
+
+        # Without a `Model`, which would import every package that extends Inspect.
+        return Lexical(LEXICAL), GenerateConfig()
     if "/" not in name:
         raise InputError("unknown judge", where="judge", found=repr(name), expected=CHOICES)
     from inspect_ai.model import get_model
@@ -368,7 +345,7 @@ def _model(name: str, args: Mapping[str, Any], single_loop: bool) -> Any:
 
             # A quarter less CPU per call than the default client. `attempt_timeout` is the only time limit.
             own["http_client"] = DefaultAioHttpClient(timeout=None)
-        return get_model(name, base_url=args.get("base_url"), memoize=False, **own)
+        model = get_model(name, base_url=args.get("base_url"), memoize=False, **own)
     # Inspect raises ValueError, PrerequisiteError, ImportError, or a provider's own type.
     except Exception as error:
         message = str(getattr(error, "message", None) or error) or type(error).__name__
@@ -379,6 +356,7 @@ def _model(name: str, args: Mapping[str, Any], single_loop: bool) -> Any:
             expected=CHOICES,
             hint="check the provider's name, its Python package, and its key in the environment",
         ) from error
+    return model.api, model.config
 
 
 def describe(judges: Sequence[JudgeInfo]) -> str:

@@ -16,7 +16,6 @@ import anyio
 
 from value_retention.adapters.judges.client import Judge
 from value_retention.adapters.judges.journal import CallKey, Journal, Reply
-from value_retention.adapters.judges.lexical import on_scale
 from value_retention.adapters.settings import REPEAT
 from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.benchmark import benchmark_of
@@ -262,11 +261,7 @@ async def _reply(
     while reply is None or _is_open(reply, scale, len(replies), most):
         if options.spending and not options.spending.allows(judge.info.name, prompt):
             return None
-        indicators = indicators_of(answer.item, dataset.dimensions[request.call.dimension])
-        reply = await judge.ask(prompt, answer.text, indicators)
-        if reply.text is not None and not judge.info.is_llm:
-            reply = replace(reply, text=on_scale(reply.text, scale))
-        reply = replace(reply, at=time.time())
+        reply = replace(await judge.ask(prompt, _about(request.call, answer, dataset)), at=time.time())
         options.tally.asked += reply.requested
         options.tally.retries += reply.retries
         if options.spending:
@@ -278,6 +273,12 @@ async def _reply(
         if reply.text is None:
             break
     return reply
+
+
+def _about(call: JudgeCall, answer: Answer, dataset: Dataset) -> dict[str, Any]:
+    """What a judge prompt asks about, for a judge that does not read words."""
+    indicators = indicators_of(answer.item, dataset.dimensions[call.dimension])
+    return {"answer": answer.text, "indicators": indicators, "scale": dataset.benchmark.judge.scale}
 
 
 def _requests(
@@ -327,7 +328,7 @@ def _grade(call: JudgeCall, judge: Judge, reply: Reply, scale: Scale, attempts: 
         scale=scale.name,
         criterion=call.criterion,
         at=date_of(reply.at) if judge.info.is_llm and reply.at else None,
-        served=dict(reply.served) if reply.served else None,
+        served=dict(reply.served) if judge.info.is_llm and reply.served else None,
     )
 
 

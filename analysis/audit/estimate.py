@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from value_retention.adapters.settings import LEXICAL
 from value_retention.analysis.audit.spec import Audit
 from value_retention.analysis.planning.plan import estimate_tokens, plan
 from value_retention.tasks.data import Dataset
@@ -51,7 +52,7 @@ def estimate(
         unanswered: Models without finished answers.
         unjudged: Models whose answers are not judged.
     """
-    paid = [name for name in audit.judge if name != "lexical"]
+    paid = [name for name in audit.judge if name != LEXICAL]
     plans = []
     for dataset in datasets:
         epochs = audit.epochs or dataset.benchmark.epochs

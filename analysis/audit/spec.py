@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from value_retention.adapters.settings import LEXICAL
 from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.yaml_file import Strict, problem_text
@@ -215,7 +216,7 @@ class Audit(Strict):
     @property
     def paid(self) -> bool:
         """Whether the judge is asked over a network or on a GPU, and not the phrase matcher."""
-        return any(name != "lexical" for name in self.judge)
+        return any(name != LEXICAL for name in self.judge)
 
     @property
     def usd(self) -> Price | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from value_retention.adapters.judges.client import LexicalJudge
+from value_retention.adapters.judges.client import make_judges
 from value_retention.adapters.judges.lexical import indicator_phrases, on_scale
 from value_retention.adapters.judges.run import judge_batch
+from value_retention.adapters.settings import LEXICAL
 from value_retention.analysis.planning.plan import conversation
 from value_retention.tasks.answers import Answer
 from value_retention.tasks.data import Dataset, Item
@@ -37,7 +38,7 @@ def trial(dataset: Dataset) -> list[AnswerRecord]:
         Answer.of(item, epoch, text, turns=conversation(item, PLAIN))
         for epoch, (item, text) in enumerate(zip(items, texts, strict=True), 1)
     ]
-    return judge_batch(dataset, answers, [LexicalJudge()], RunInfo("check", "", "invented answers"))
+    return judge_batch(dataset, answers, make_judges([LEXICAL], {}), RunInfo("check", "", "invented answers"))
 
 
 def _fitting(dataset: Dataset, item: Item) -> str:

@@ -231,8 +231,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     Raises:
         InputError: no judge, judge=none, or a duplicate or unknown judge.
     """
-    from value_retention.adapters.judges.lexical import NAME
-    from value_retention.adapters.settings import ENVIRONMENT, names_of, read_settings
+    from value_retention.adapters.settings import ENVIRONMENT, LEXICAL, names_of, read_settings
     from value_retention.tasks.errors import InputError
 
     if given["fill"]:
@@ -257,7 +256,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         what = "judge=none does not judge"
     elif twice := sorted({name for name in names if names.count(name) > 1}):
         what, found = "duplicate judge", ", ".join(twice)
-    elif unknown := [name for name in names if name != NAME and "/" not in name]:
+    elif unknown := [name for name in names if name != LEXICAL and "/" not in name]:
         what, found = "unknown judge", ", ".join(unknown)
     if what is not None:
         raise InputError(what, where=where, found=found, expected=JUDGES)
@@ -377,11 +376,11 @@ def _budget(given: dict[str, Any], panels: Sequence[Panel]) -> Budget:
     Raises:
         InputError: a judge without a price.
     """
-    from value_retention.adapters.judges.lexical import NAME
+    from value_retention.adapters.settings import LEXICAL
     from value_retention.analysis.planning.spending import Budget, price_given, read_prices
     from value_retention.tasks.errors import InputError
 
-    names = {name for panel in panels for name in panel[0] if name != NAME}
+    names = {name for panel in panels for name in panel[0] if name != LEXICAL}
     prices = read_prices(given["prices"])[0] if given["prices"] else {}
     if (price := price_given(given["price_in"], given["price_out"])) is not None:
         prices |= dict.fromkeys(names, price)
