@@ -203,7 +203,7 @@ def journal() -> None:
 def journal_growth(most: int = 1_000_000, sample: int = 2_535) -> None:
     """Time to save and to find the grades of one run, in a journal that grows to a million grades."""
     reply = Reply("Step by step. " * 20 + "GRADE: C", None, 0, 1.0, 900, 300, "id")
-    call = CallKey("1", 1, "Care", (), "judge", "{}", "")
+    call = CallKey("moru", "1", 1, "Care", (), "judge", "{}", "")
     with tempfile.TemporaryDirectory() as folder:
         book = Journal(Path(folder) / "journal.sqlite")
         connection = sqlite3.connect(book.path)

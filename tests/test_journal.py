@@ -24,7 +24,7 @@ from value_retention.adapters.judges.journal import CallKey, Journal, Reply
 path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 journal = Journal(path)
 for n in range(count):
-    call = CallKey(f"{name}{n}", 1, "Care", (), "judge", "{}", "p")
+    call = CallKey("b", f"{name}{n}", 1, "Care", (), "judge", "{}", "p")
     journal.add_reply(call, 1, Reply(f"reply {n} of {name} " + "x" * 2000))
     journal.add_answer(name, n, f"answer {n}")
     print(n, flush=True)
@@ -33,6 +33,7 @@ for n in range(count):
 
 def call(item: str = "1", **changes: Any) -> CallKey:
     values: dict[str, Any] = {
+        "benchmark": "b",
         "epoch": 1,
         "dimension": "Care",
         "variables": (("animal", "hen"),),
@@ -99,6 +100,7 @@ def test_any_text_can_be_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        {"benchmark": "c"},
         {"item": "2"},
         {"epoch": 2},
         {"dimension": "Scope"},

@@ -331,19 +331,21 @@ def test_a_failed_call_is_repeated_next_time(dataset: Dataset, answers: list[Ans
     assert sum(record.grades_missing for record in records) == 0
 
 
-def test_another_answer_epoch_or_judge_is_another_call(
+def test_another_answer_epoch_judge_or_benchmark_is_another_call(
     dataset: Dataset, answers: list[Answer], tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path / "j.sqlite")
     first = answers[0]
     run(dataset, [first], [Judge("a", fair)], journal=journal)
-    for name, answer in [
-        ("b", first),
-        ("a", Answer.of(first.item, 2, first.text)),
-        ("a", Answer.of(first.item, 1, "other")),
+    other = replace(dataset, benchmark=replace(dataset.benchmark, name="other"))
+    for name, of, answer in [
+        ("b", dataset, first),
+        ("a", other, first),
+        ("a", dataset, Answer.of(first.item, 2, first.text)),
+        ("a", dataset, Answer.of(first.item, 1, "other")),
     ]:
         judge = Judge(name, fair)
-        run(dataset, [answer], [judge], journal=journal)
+        run(of, [answer], [judge], journal=journal)
         assert judge.asked, (name, answer)
 
 

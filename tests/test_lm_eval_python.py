@@ -26,7 +26,7 @@ Run = Callable[..., list[dict[str, Any]]]
 
 
 class Model(LM):  # type: ignore[misc]
-    """Numbers its answers, and is interrupted before request number `last`."""
+    """Numbers its answers, is interrupted before request number `last`, and may report a copy of the prompt."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,6 +34,8 @@ class Model(LM):  # type: ignore[misc]
         self.prompts: list[str] = []
         self.last = 10**9
         self.words: Callable[[int], str] = "answer {}".format
+        self.copies = False
+        self.unreported = ""
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         answers = []
@@ -42,7 +44,9 @@ class Model(LM):  # type: ignore[misc]
                 raise KeyboardInterrupt
             self.prompts.append(request.args[0])
             answers.append(self.words(next(self.numbers)))
-            self.cache_hook.add_partial("generate_until", request.args, answers[-1])
+            prompt = "".join(list(request.args[0])) if self.copies else request.args[0]
+            if answers[-1] != self.unreported:
+                self.cache_hook.add_partial("generate_until", (prompt, {}), answers[-1])
         return answers
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
@@ -164,6 +168,44 @@ def test_an_interrupted_run_of_such_a_model_goes_on_and_says_so(
     assert "seconds ago" in told[0]
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert [text for text in warnings if told[0] in text and '"resume": false' in text]
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_two_tasks_that_ask_one_question_have_answers_of_their_own(
+    run: Run, model: Model, copies: bool, tmp_path: Path
+) -> None:
+    """Interrupted, too: what the model reported is kept, where it says which request it answers."""
+    own = "task: copy\nclass: !function value_retention.adapters.lm_eval.task.JudgedTask\ndataset_path: anima_2_2\n"
+    (tmp_path / "copy.yaml").write_text(own, "utf-8")
+    metadata = {"judge": "none", "data": "sample", "epochs": 3, "languages": "en"}
+
+    def answers() -> dict[str, list[str]]:
+        paths = [str(ROOT / "tasks"), str(tmp_path)]
+        tasks = TaskManager(include_path=paths, include_defaults=False, metadata=metadata)
+        names = ["anima_2_2", "copy"]
+        results = lm_eval.simple_evaluate(model, tasks=names, task_manager=tasks, limit=1, bootstrap_iters=0)
+        found = {name: results["samples"][name][0]["filtered_resps"][0] for name in names}
+        return {name: [json.loads(text)["answer"] for text in texts] for name, texts in found.items()}
+
+    model.copies = copies
+    model.last = 4
+    with pytest.raises(KeyboardInterrupt):
+        answers()
+    kept = 0 if copies else 4
+    model.last = 10**9
+    first = 4 - kept
+    assert answers() == {
+        "anima_2_2": [f"answer {first + n}" for n in range(3)],
+        "copy": [f"answer {first + 3 + n}" for n in range(3)],
+    }
+    assert len(set(model.prompts)) == 1
+    assert len(model.prompts) == 4 + 6 - kept
+
+
+def test_an_answer_that_the_model_did_not_report_takes_no_others_place(run: Run, model: Model) -> None:
+    """lm-eval's API models report no answer for a request that got no text."""
+    model.unreported = "answer 0"
+    assert sorted(record["answer"] for record in run()) == ["answer 0", "answer 1", "answer 2"]
 
 
 def test_without_resume_no_saved_answer_is_used(run: Run, model: Model) -> None:

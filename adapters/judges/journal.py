@@ -1,8 +1,9 @@
 """The journal: answers, judge replies and records of all runs, on disk as they arrive, in one SQLite file.
 
-Every row has a key that says which call it is: the tested model's identity, its sampling settings and the prompt;
-or the judge, its settings and the judge prompt. A call whose row exists is not made again, whichever command,
-harness or number of connections asks for it. Rows are looked up by key, so the size of the journal does not matter.
+Every row has a key that says which call it is: the task, the tested model's identity, its sampling settings and the
+prompt; or the benchmark, the judge, its settings and the judge prompt. A call whose row exists is not made again,
+whichever command, harness or number of connections asks for it. Rows are looked up by key, so the size of the journal
+does not matter.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class Reply:
 class CallKey:
     """Everything that a judge's reply depends on. Calls with equal keys are the same call."""
 
+    benchmark: str
     item: str
     epoch: int
     dimension: str
@@ -100,6 +102,7 @@ class CallKey:
     def digest(self) -> str:
         """SHA-256 of the key."""
         return digest(
+            self.benchmark,
             self.item,
             self.epoch,
             self.dimension,

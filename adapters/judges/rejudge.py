@@ -165,6 +165,7 @@ def _replies_in(
             if grade.is_gap or grade.rationale is None or grade.judge not in settings:
                 continue
             key = CallKey(
+                benchmark=record.benchmark,
                 item=record.item,
                 epoch=record.epoch,
                 dimension=grade.dimension,

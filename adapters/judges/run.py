@@ -288,6 +288,7 @@ def _requests(
     for index, answer in enumerate(answers):
         for position, call in enumerate(judge_calls(dataset, answer.item, answer.text, answer.turns)):
             key = CallKey(
+                benchmark=dataset.benchmark.name,
                 item=answer.item.id,
                 epoch=answer.epoch,
                 dimension=call.dimension,

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -34,21 +34,20 @@ class AnswerStore:
             its name only. Else None.
     """
 
-    def __init__(
-        self, journal: Journal, run: JournalRun, identity: Identity, sampling: object, lock: Lock
-    ) -> None:
+    def __init__(self, journal: Journal, run: JournalRun, certain: bool, lock: Lock) -> None:
         self.journal = journal
         self.run = run
         self.resumed: str | None = None
-        self._about = (identity, sampling)
         self._lock = lock
-        self._certain = identity.certain
-        self._calls = digest(identity.digest, sampling, run.generation)
+        self._certain = certain
         self._keys: list[tuple[str, range]] = []
         """Key and numbers of each request."""
         self._open: dict[str, deque[int]] = {}
         """Numbers of the answers that are still to come."""
-        self._heard: dict[str, int] = {}
+        self._heard: Counter[tuple[str, str]] = Counter()
+        """How often a text arrived, by key and text."""
+        self._asked: set[int] = set()
+        """``id`` of each request's prompt."""
 
     @classmethod
     def open(
@@ -81,14 +80,14 @@ class AnswerStore:
         lock = journal.lock(name, answers_of) if first else Lock(":memory:", name)
         about = {**about, "process": shard[0], "processes": shard[1]} if shard[1] > 1 else about
         run = journal.start(answers_of, about, identity.certain, resume)
-        store = cls(journal, run, identity, sampling, lock)
+        store = cls(journal, run, identity.certain, lock)
         _listen()
         _open_stores.append(store)
         return store
 
     def follow_up(self) -> AnswerStore:
         """A store for the next turn of conversations: the same run, and answers of its own."""
-        store = AnswerStore(self.journal, self.run, *self._about, self._lock)
+        store = AnswerStore(self.journal, self.run, self._certain, self._lock)
         _open_stores.append(store)
         return store
 
@@ -98,6 +97,7 @@ class AnswerStore:
         saved, total, oldest = 0, 0, time.time()
         for instance in instances:
             key = self._key(instance.args[0])
+            self._asked.add(id(instance.args[0]))
             first = taken.get(key, 0) + 1  # two questions with one text have different answers
             numbers = range(first, first + instance.repeats)
             taken[key] = numbers[-1]
@@ -130,8 +130,12 @@ class AnswerStore:
         """Save an answer that arrived."""
         key = self._key(prompt)
         if isinstance(text, str) and self._open.get(key):
-            self._heard[key] = self._heard.get(key, 0) + 1
+            self._heard[key, text] += 1
             self._save(key, text)
+
+    def asked(self, prompt: object, itself: bool) -> bool:
+        """Whether a request has this prompt: the object itself, or its text."""
+        return id(prompt) in self._asked if itself else self._key(prompt) in self._open
 
     def collect(self, instances: Sequence[Any]) -> None:
         """Give each request its answers in the order of the journal. Save those that no hook reported.
@@ -142,8 +146,8 @@ class AnswerStore:
             _open_stores.remove(self)
         for instance, (key, _) in zip(instances, self._keys, strict=True):
             for text in instance.resps[: instance.repeats]:
-                if self._heard.get(key, 0) > 0:
-                    self._heard[key] -= 1
+                if self._heard[key, text] > 0:
+                    self._heard[key, text] -= 1
                 elif self._open[key]:
                     self._save(key, text)
         for instance, (key, numbers) in zip(instances, self._keys, strict=True):
@@ -153,8 +157,8 @@ class AnswerStore:
             instance.repeats = len(instance.resps)
 
     def _key(self, prompt: object) -> str:
-        """Key of the answers to a prompt. Chat requests hold theirs in a field."""
-        return digest(self._calls, str(getattr(prompt, "prompt", prompt)))
+        """Key of the answers to a prompt in this task. Chat requests hold theirs in a field."""
+        return digest(self.run.answers_of, self.run.generation, str(getattr(prompt, "prompt", prompt)))
 
     def _save(self, key: str, text: object) -> None:
         self.journal.add_answer(key, self._open[key].popleft(), _text(text), self.run.id)
@@ -237,7 +241,7 @@ def _listen() -> None:
     def add_partial(self: Any, attr: str, req: Any, res: Any) -> None:
         if attr == "generate_until":
             try:
-                for store in _open_stores:
+                if store := _asker(req[0]):
                     store.heard(req[0], res)
             except InputError as error:
                 # lm-eval takes any `Exception` for a failed request and asks again, at full price.
@@ -246,6 +250,18 @@ def _listen() -> None:
 
     add_partial.heard_by_value_retention = True  # type: ignore[attr-defined]
     CacheHook.add_partial = add_partial
+
+
+def _asker(prompt: object) -> AnswerStore | None:
+    """The store that waits for the answer to a prompt.
+
+    Two tasks may ask one question. Models pass on the request's own prompt, which tells them apart. Where a model
+    passes a copy, None: `AnswerStore.collect` saves each task's own answers.
+    """
+    for itself in (True, False):
+        if stores := [store for store in _open_stores if store.asked(prompt, itself)]:
+            return stores[0] if len(stores) == 1 else None
+    return None
 
 
 def _text(answer: object) -> str:
