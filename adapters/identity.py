@@ -1,4 +1,4 @@
-"""Which model answers: a fingerprint of local files, a commit on the hub, or what a server says of itself.
+"""Which model answers: the content of local files, a commit on the hub, or what a server says of itself.
 
 A name is not enough. A checkpoint is trained on in place, a server restarts with other weights under the same
 name and port, and a branch on the hub moves. Saved answers may be used only for the model that gave them.
@@ -16,12 +16,12 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from value_retention.adapters.hashes import sha256_of
 from value_retention.tasks.text import redacted
 
 ENGINES = ("vllm", "sglang", "llamacpp")
@@ -37,13 +37,13 @@ _NOT_THE_MODEL = re.compile(
 )
 """Model arguments for speed and connections. Any other argument is part of the identity."""
 
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".ckpt", ".h5", ".msgpack", ".onnx", ".npz")
 _NOT_READ = re.compile(
     r"^(\..*|optimizer.*|scheduler.*|scaler.*|rng_state.*|trainer_state\.json|training_args\.bin|events\.out.*|"
     r".*\.(md|log|jsonl|csv|parquet|eval|sqlite.*|lock|tmp|png|pdf))$"
 )
 """Files of a checkpoint folder that no engine reads: logs, documentation, and the state of training."""
-_HASHED_BYTES = 64 << 20
+_LISTED_BYTES = 64 << 20
+"""Longest list of models that is read from a server."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DATED = re.compile(r"(20\d\d-?[01]\d-?[0-3]\d|[-@]\d{4})$")
 _TIMEOUT = 5
@@ -78,7 +78,7 @@ class _Part:
 
 
 def model_identity(model_args: Mapping[str, Any]) -> Identity:
-    """Identify the tested model. Weights are never read: a folder takes milliseconds.
+    """Identify the tested model. The files of a folder are read once, and again when they change (see `hashes`).
 
     Call this once the model is loaded: a branch on the hub is resolved to the commit in the local cache, which
     is then the loaded one.
@@ -130,26 +130,17 @@ def _loaded(name: object, revision: object = None, subfolder: str = "", gguf: st
 
 
 def _files(path: Path, subfolder: str = "") -> _Part:
-    """Files by content if they are small, else by name, size and time. The folder's own name does not count."""
+    """Files by name and content, weights too. The folder's own name does not count: a copy is the same model."""
     try:
         folders = [path, path / "additional_chat_templates", *([path / subfolder] if subfolder else [])]
         files = [file for folder in folders if folder.is_dir() for file in sorted(folder.iterdir())]
         files = [file for file in files if file.is_file() and not _NOT_READ.match(file.name)]
-        content = [_file(file) for file in files or [path]]
-        changed = max((file.stat().st_mtime for file in files or [path]), default=0.0)
+        files = files or [path] * path.is_file()
+        content = [[file.name, found] for file, found in zip(files, sha256_of(files), strict=True)]
     except OSError:
         return _Part(f"{path.name} (files not readable)", ["path", str(path)], certain=False)
     digest = hashlib.sha256(json.dumps(content).encode("utf-8", "surrogatepass")).hexdigest()
-    when = datetime.fromtimestamp(changed, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    text = f"{path.resolve().name} (files {digest[:12]}, last changed {when} UTC)"
-    return _Part(text, ["files", digest], certain=bool(files) or path.is_file())
-
-
-def _file(file: Path) -> list[str | int]:
-    stat = file.stat()
-    if file.suffix in _WEIGHTS or stat.st_size > _HASHED_BYTES or not file.is_file():
-        return [file.name, stat.st_size, stat.st_mtime_ns]
-    return [file.name, hashlib.sha256(file.read_bytes()).hexdigest()]
+    return _Part(f"files {digest[:12]}", ["files", digest], certain=bool(files))
 
 
 def _on_the_hub(name: str, revision: str, gguf: str = "") -> _Part:
@@ -246,7 +237,7 @@ def _models(address: str, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         for header, value in headers.items():
             request.add_unredirected_header(str(header), str(value))
         with urllib.request.urlopen(request, timeout=_TIMEOUT, context=_tls(args)) as reply:
-            listed = json.loads(reply.read(_HASHED_BYTES))["data"]
+            listed = json.loads(reply.read(_LISTED_BYTES))["data"]
         return [entry for entry in listed if isinstance(entry, dict)]
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from value_retention.adapters import hashes
 from value_retention.adapters.identity import Identity, is_private, model_identity
 from value_retention.adapters.lm_eval.sampling import OFF, engine_of, recorded_values, request_values
 
@@ -75,9 +79,9 @@ def test_a_moved_or_copied_checkpoint_is_the_same_model(checkpoint: Path, tmp_pa
     before = identity(pretrained=str(checkpoint))
     copied = shutil.copytree(checkpoint, tmp_path / "elsewhere" / "copy")
     moved = checkpoint.rename(tmp_path / "moved")
+    os.utime(copied / "model.safetensors")
     for folder in (copied, moved):
-        assert identity(pretrained=str(folder)).digest == before.digest
-        assert str(folder.parent) not in identity(pretrained=str(folder)).text
+        assert identity(pretrained=str(folder)) == before
 
 
 def test_files_that_no_engine_reads_do_not_count(checkpoint: Path) -> None:
@@ -106,19 +110,141 @@ def test_an_adapter_a_tokenizer_and_a_precision_count_and_the_batch_size_does_no
     assert of(batch_size=8, device="cuda", gpu_memory_utilization=0.5, num_concurrent=16) == of()
     before = of(peft=str(adapter))
     assert before.certain
-    assert "peft adapter" in before.text
+    assert "; peft files " in before.text
     train(adapter)
     assert of(peft=str(adapter)).digest != before.digest
     assert not of(peft="org/not-in-the-cache").certain
 
 
-def test_sixteen_gigabytes_of_weights_are_not_read(checkpoint: Path) -> None:
-    for number in range(4):
-        with (checkpoint / f"model-{number}.safetensors").open("wb") as file:
-            file.truncate(4 << 30)
-    start = time.perf_counter()
-    assert identity(pretrained=str(checkpoint)).certain
-    assert time.perf_counter() - start < 0.5
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Names of the files that were read; files count as settled at once, and no process has seen any."""
+    names: list[str] = []
+    digest = hashlib.file_digest
+
+    def watch(file: Any, kind: str) -> Any:
+        names.append(Path(file.name).name)
+        return digest(file, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", watch)
+    monkeypatch.setattr(hashes, "SETTLED", -1.0)
+    monkeypatch.setattr(hashes, "_seen", {})
+    monkeypatch.setenv("VALUE_RETENTION_JOURNAL_DIR", str(tmp_path / "journal"))
+    return names
+
+
+def as_before(file: Path, content: bytes) -> None:
+    """Other content of the same size, with the time of modification set back."""
+    times = file.stat()
+    time.sleep(0.02)  # more than a tick of the file system's clock
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (times.st_size, times.st_mtime_ns)
+
+
+def test_one_byte_counts_although_size_and_time_are_the_same(checkpoint: Path, reads: list[str]) -> None:
+    before = identity(pretrained=str(checkpoint))
+    as_before(checkpoint / "model.safetensors", b"weightz")
+    assert identity(pretrained=str(checkpoint)).digest != before.digest
+    as_before(checkpoint / "model.safetensors", b"weights")
+    assert identity(pretrained=str(checkpoint)) == before
+
+
+def test_files_are_read_once_and_after_a_change_only_the_changed_one(
+    checkpoint: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def another_process() -> Identity:
+        reads.clear()
+        monkeypatch.setattr(hashes, "_seen", {})
+        return identity(pretrained=str(checkpoint))
+
+    before = identity(pretrained=str(checkpoint))
+    assert sorted(reads) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert (another_process(), reads) == (before, [])
+    as_before(checkpoint / "model.safetensors", b"weightz")
+    assert (another_process() == before, reads) == (False, ["model.safetensors"])
+
+
+def test_a_file_that_has_just_changed_is_read_again(
+    checkpoint: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may change again before the file system's clock ticks."""
+    monkeypatch.setattr(hashes, "SETTLED", 60.0)
+    for _ in range(2):
+        reads.clear()
+        identity(pretrained=str(checkpoint))
+        assert len(reads) == 3
+
+
+@pytest.mark.parametrize("damage", ["hash", "cut", "bytes", "folder", "unwritable"])
+def test_a_damaged_or_missing_cache_changes_no_identity(
+    checkpoint: Path, reads: list[str], damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = identity(pretrained=str(checkpoint))
+    cache = tmp_path / "journal" / hashes.FILE
+    lines = cache.read_text().splitlines()
+    if damage == "hash":
+        cache.write_text(
+            "".join(f"{line[:70]}{'0' if line[70] != '0' else '1'}{line[71:]}\n" for line in lines)
+        )
+    elif damage == "cut":
+        cache.write_text("\n".join(lines)[:-3])
+    elif damage == "bytes":
+        cache.write_bytes(b"\xff\x00 a b\n\n" + bytes(100))
+    elif damage == "folder":
+        cache.unlink()
+        cache.mkdir()
+    else:
+        monkeypatch.setenv("VALUE_RETENTION_JOURNAL_DIR", "/dev/null/nowhere")
+    monkeypatch.setattr(hashes, "_seen", {})
+    reads.clear()
+    assert identity(pretrained=str(checkpoint)) == before
+    assert len(reads) == (1 if damage == "cut" else 3)
+    reads.clear()
+    assert identity(pretrained=str(checkpoint)) == before
+    assert not reads
+
+
+def test_processes_that_write_the_cache_at_once_lose_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    for number in range(20):
+        (checkpoint / f"shard-{number}.safetensors").write_bytes(bytes([number]))
+    code = (
+        "import sys; from value_retention.adapters import hashes; hashes.SETTLED = -1;"
+        "from value_retention.adapters.identity import model_identity;"
+        "print(model_identity({'pretrained': sys.argv[1]}).digest)"
+    )
+    here = os.environ | {"VALUE_RETENTION_JOURNAL_DIR": str(tmp_path / "journal")}
+    command = [sys.executable, "-c", code, str(checkpoint)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, env=here, text=True) for _ in range(4)]
+    assert len({process.communicate()[0] for process in started}) == 1
+    lines = (tmp_path / "journal" / hashes.FILE).read_text().splitlines()
+    assert len(set(lines)) == 23
+    assert all(len(line.split()) == 3 for line in lines)
+
+
+def test_links_into_the_hubs_cache_are_followed(checkpoint: Path, tmp_path: Path, reads: list[str]) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / COMMIT
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate(sorted(checkpoint.iterdir())):
+        shutil.copy(file, blobs / f"{number}")
+        (snapshot / file.name).symlink_to(Path("..", "..", "blobs", f"{number}"))
+    linked = identity(pretrained=str(snapshot))
+    assert linked == identity(pretrained=str(checkpoint))
+    as_before((snapshot / "model.safetensors").resolve(), b"weightz")
+    assert identity(pretrained=str(snapshot)).digest != linked.digest
+
+
+def test_a_long_read_is_announced(
+    checkpoint: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hashes, "SAID", 5.0)
+    with caplog.at_level("INFO", "lm_eval.value_retention"):
+        identity(pretrained=str(checkpoint))
+        identity(pretrained=str(checkpoint))
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "value_retention: reading 0.0 GB to know the model by its files"
+    ]
 
 
 def test_an_empty_folder_and_an_object_are_uncertain(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -507,7 +507,6 @@ def _sampling() -> dict[str, Any]:
     return others | read_thinking(get_model().model_args)[0] | thinking
 
 
-@cache
 def _identity(model: str) -> str:
     """Which files answered, for ``hf/FOLDER`` and the like. Empty if the name tells no more than itself."""
     engine, _, name = model.partition("/")

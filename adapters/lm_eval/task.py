@@ -213,7 +213,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         """Find out which model answers, and set the sampling values that its engine leaves open."""
         model = public_args(self._metadata)
         self.identity = identity = model_identity(model)
-        logger.info("%s: model: %s", self.task_name, identity.text)
+        logger.info("%s: model: %s (%s)", self.task_name, self._model, identity.text)
         engine = engine_of(model, identity.served_by)
         given = self.config.generation_kwargs or {}
         for instance in self._requests:
