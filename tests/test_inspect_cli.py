@@ -12,6 +12,7 @@ from helpers import BIN, JUDGE, MODEL, Server, assert_plain_refusal, one, run, s
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, get_model, modelapi
+from test_definition import write
 
 from value_retention.adapters.inspect import tasks as inspect_tasks
 from value_retention.adapters.inspect.tasks import _Panel, anima_2_2, moru_multi
@@ -31,6 +32,27 @@ def free_port() -> str:
 SECOND = "openai-api/scripted/second"
 INSPECT = BIN / "inspect"
 TO_MODEL = ("--model", MODEL, "--display", "plain")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [anima_2_2, moru_multi, inspect_tasks.anima_2_2_ceiling, inspect_tasks.moru_multi_ceiling, "own"],
+)
+def test_a_tasks_rows_are_read_once(make: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    loads: list[str] = []
+    load = inspect_tasks.load_for_run
+
+    def counted(benchmark: Any, data: str, languages: Any) -> Any:
+        loads.append(benchmark.name)
+        return load(benchmark, data, languages)
+
+    monkeypatch.setattr(inspect_tasks, "load_for_run", counted)
+    if make == "own":
+        inspect_tasks.benchmark(str(write(tmp_path)), judge="lexical")
+    else:
+        make(data="sample", languages=["en"], judge="lexical")
+    assert len(loads) == 1
+    assert not inspect_tasks._read
 
 
 def figures(log: EvalLog) -> dict[str, float]:

@@ -220,7 +220,7 @@ def _task(
         solver=conversation(markers) if any(item.turns for item in dataset.items) else generate(),
         # Plain values. The log keeps them, and `inspect score` makes the scorer from them.
         scorer=judged(
-            name if benchmark.definition else benchmark.name,
+            name,
             settings.data,
             None if settings.languages is None else list(settings.languages),
             None if settings.judges is None else list(settings.judges) or ["none"],
@@ -355,7 +355,7 @@ def judged(
     the item lacks the dimension or no grade could be read. The metadata holds the record.
 
     Args:
-        benchmark: Name of a benchmark of this package, or the path of a definition.
+        benchmark: Name of a benchmark or task of this package, or the path of a definition.
         data: As for the tasks.
         languages: As for the tasks.
         judge: Names. By default, the models with the role ``grader``.
