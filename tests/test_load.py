@@ -14,6 +14,7 @@ from value_retention.tasks.data import Dataset, english_cluster, load
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import is_english
 from value_retention.tasks.prompts import item_calls
+from value_retention.tasks.record import caveats
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,57 @@ def moru() -> Dataset:
 
 def by_id(dataset: Dataset) -> dict[str, Any]:
     return {item.id: item for item in dataset.items}
+
+
+# -- where rows come from ---------------------------------------------------------------------------------
+
+
+def test_a_folder_is_not_the_published_rows_and_may_be_a_part(tmp_path: Path) -> None:
+    info = load(ANIMA_2_2, str(write_anima(tmp_path, *anima_rows()))).info
+    assert (info.source, info.published, info.size, info.rows) == ("folder", False, ANIMA_2_2.size, 2)
+    assert caveats(info) == ["2 of 114 questions", "rows not checked against the published ones"]
+
+
+def snapshot(cache: Path, repo: str, commit: str) -> Path:
+    return cache / f"datasets--{repo.replace('/', '--')}" / "snapshots" / commit
+
+
+@pytest.mark.parametrize("way", ["cache", "snapshot", "link"])
+def test_a_snapshot_of_the_pinned_commit_is_the_published_rows(tmp_path: Path, way: str) -> None:
+    write_anima(tmp_path / "rows", *anima_rows())
+    repo, commit = str(ANIMA_2_2.questions.repo), ANIMA_2_2.questions.revision
+    place = snapshot(tmp_path / "hub", repo, commit)
+    place.parent.mkdir(parents=True)
+    (tmp_path / "rows" / "anima").rename(place)
+    data = {"cache": tmp_path / "hub", "snapshot": place, "link": tmp_path / "rows"}[way]
+    if way == "link":
+        (data / "anima").symlink_to(place)
+    info = load(ANIMA_2_2, str(data), ["en"]).info
+    assert (info.source, info.revision, info.published) == ("hub", commit, True)
+    assert (info.size, info.rows, caveats(info), caveats(info, asked=1)) == (2, 2, [], ["1 of 2 questions"])
+
+
+def test_a_snapshot_of_another_commit_is_a_folder(tmp_path: Path) -> None:
+    write_anima(tmp_path / "rows", *anima_rows())
+    place = snapshot(tmp_path / "hub", str(ANIMA_2_2.questions.repo), "0" * 40)
+    place.parent.mkdir(parents=True)
+    (tmp_path / "rows" / "anima").rename(place)
+    (tmp_path / "rows" / "anima").symlink_to(place)
+    info = load(ANIMA_2_2, str(tmp_path / "rows")).info
+    assert (info.source, info.published) == ("folder", False)
+
+
+def test_two_repositories_count_only_if_both_are_snapshots(tmp_path: Path) -> None:
+    write_moru(tmp_path, *moru_rows())
+    for name, table, published in (
+        ("moru-benchmark", MORU.questions, False),
+        ("moru-benchmark-dimensions", MORU.dimensions, True),
+    ):
+        place = snapshot(tmp_path / "hub", str(table.repo), table.revision)
+        place.parent.mkdir(parents=True)
+        (tmp_path / name).rename(place)
+        (tmp_path / name).symlink_to(place)
+        assert load(MORU, str(tmp_path)).info.published is published
 
 
 # -- the sample rows, quirk by quirk as tasks/sample/README.md lists them ---------------------------------

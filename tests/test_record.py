@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 
 import pytest
-from helpers import ANIMA_2_2, RUN, dataset_of, grade
+from helpers import ANIMA_2_2, ROOT, RUN, dataset_of, grade
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,10 +16,13 @@ from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.data import Dimension
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import (
+    AnswerChecks,
     AnswerRecord,
     DataInfo,
     DroppedRow,
+    GradeRecord,
     JudgeInfo,
+    RunInfo,
     canonical_json,
     caveats,
     text_hash,
@@ -140,3 +144,12 @@ def test_a_part_and_unchecked_rows_are_named() -> None:
     assert (caveats(own), caveats(own, asked=3)) == ([], ["3 of 12 questions"])
     sample = DataInfo("sample", "sample", "h", is_benchmark=False, rows=30)
     assert caveats(sample, asked=3) == ["sample items, not a benchmark"]
+
+
+def test_the_documentation_names_every_field() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text("utf-8")
+    section = page[page.index("## The record") : page.index("## The way of one answer")]
+    named = {name.rpartition(".")[2] for name in re.findall(r"`([a-z_.\[\]]+)`", section)}
+    for kind in (AnswerRecord, DataInfo, GradeRecord, RunInfo, AnswerChecks):
+        missing = {field.name for field in dataclasses.fields(kind)} - named
+        assert not missing - {"run", "checks", "data"}, kind
