@@ -116,11 +116,15 @@ def test_canonical_json_is_one_text_for_equal_values() -> None:
 def test_json_keeps_the_order_of_the_fields() -> None:
     fields = [field.name for field in dataclasses.fields(AnswerRecord)]
     value = json.loads(record().to_json())
-    assert list(value) == [n for n in fields if n not in ("criteria", "definition", "turns")]
+    assert list(value) == [n for n in fields if n not in ("thinking", "criteria", "definition", "turns")]
     optional = ("error", "stop_reason", "criterion", "at", "served", "raw", "scale")
     assert not [name for name in optional if name in value["grades"][0]]
     whole = dataclasses.replace(
-        record(), definition={"name": "x"}, turns=("Q?", "A.", "Sure?"), criteria={"0": "Care"}
+        record(),
+        thinking=True,
+        definition={"name": "x"},
+        turns=("Q?", "A.", "Sure?"),
+        criteria={"0": "Care"},
     )
     assert list(json.loads(whole.to_json())) == fields
 
@@ -152,4 +156,4 @@ def test_the_documentation_names_every_field() -> None:
     named = {name.rpartition(".")[2] for name in re.findall(r"`([a-z_.\[\]]+)`", section)}
     for kind in (AnswerRecord, DataInfo, GradeRecord, RunInfo, AnswerChecks):
         missing = {field.name for field in dataclasses.fields(kind)} - named
-        assert not missing - {"run", "checks", "data"}, kind
+        assert not missing - {"run", "checks", "data", "grades"}, kind
