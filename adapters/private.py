@@ -25,7 +25,10 @@ lm_eval 0.4.13:
   tasks; where it gets one (``discover_plugin_task_paths``), nothing is patched.
 - ``config.evaluate_config.EvaluatorConfig.process_tasks`` (patched there). lm-eval makes its tasks after it has loaded
   the model: a wrong judge or folder would cost that time.
-- ``_cli.harness.HarnessCLI.execute`` (patched there). A task cannot set the command's exit status.
+- ``evaluator_utils.stderr_for_metric`` and ``api.metrics.pooled_sample_stderr`` (replaced in
+  `adapters/lm_eval/errors.py`). lm-eval has no place for the standard error of a metric's own.
+- ``_cli.harness.HarnessCLI.execute`` (patched in `adapters/lm_eval/discovery.py`). A task cannot set the command's
+  exit status.
 """
 
 from __future__ import annotations

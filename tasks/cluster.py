@@ -12,6 +12,7 @@ Epochs never appear here: they were averaged away before (they are repeats of on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,21 @@ def cluster_table(sums: Floats, sizes: Floats) -> ClusterTable:
         estimate = np.where(total > 0, sums.sum(axis=0) / total, np.nan)
         influence = (sums - estimate * sizes) / total
     return ClusterTable(sums, sizes, estimate, influence, (sizes > 0).sum(axis=0))
+
+
+def table_of(clusters: Sequence[str], values: Floats) -> ClusterTable:
+    """The table of values of questions.
+
+    Args:
+        clusters: Cluster of each of the n questions.
+        values: Shape (n, columns). NaN where a question does not carry a column.
+    """
+    row = np.unique(clusters, return_inverse=True)[1]
+    known = np.isfinite(values)
+    sums, sizes = (np.zeros((len(set(clusters)), values.shape[1])) for _ in range(2))
+    np.add.at(sums, row, np.where(known, values, 0.0))
+    np.add.at(sizes, row, known)
+    return cluster_table(sums, sizes)
 
 
 def take(table: ClusterTable, columns: NDArray[np.int64]) -> ClusterTable:

@@ -5,6 +5,7 @@ Both harnesses and the readers of logs reduce with these functions. A missing va
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,6 +14,9 @@ from value_retention.tasks.languages import UNDETERMINED, is_english
 from value_retention.tasks.record import AnswerRecord, GradeRecord, Status
 
 T = TypeVar("T")
+
+SHARES = ("unscored", "missing_grades")
+"""Metrics that are not scores: the share of answers without a score, and of grades that are missing."""
 
 
 def mean(values: Iterable[float]) -> float | None:
@@ -83,6 +87,7 @@ def derived(
 class QuestionScores:
     """One question over its epochs. Scores are in [0, 1], or None if no epoch has one."""
 
+    cluster: str
     language: str
     overall: float | None
     dimensions: dict[str, float | None]
@@ -97,6 +102,7 @@ def question_scores(epochs: Sequence[AnswerRecord]) -> QuestionScores:
     """Reduce the epochs of one item to the mean of the epochs that have a score."""
     first = epochs[0]
     return QuestionScores(
+        cluster=first.cluster,
         language=first.language,
         overall=mean_of(record.overall for record in epochs),
         dimensions={
@@ -156,6 +162,37 @@ def aggregate_metric(name: str, values: Sequence[Any], weights: Mapping[str, flo
     return mean_of(values)
 
 
+def metric_error(
+    name: str, values: Sequence[Any], clusters: Sequence[str], weights: Mapping[str, float]
+) -> float | None:
+    """Cluster standard error of a metric that is a mean of scores (see `cluster.standard_error`).
+
+    Args:
+        name: Metric name, as in `metric_values`.
+        values: One value per question, as in `aggregate_metric`.
+        clusters: Cluster of each question.
+        weights: Weight of every dimension.
+
+    Returns:
+        None for the shares of missing scores and grades, and for fewer than two clusters with a score.
+    """
+    if name in SHARES or not values:
+        return None
+    import numpy as np
+
+    from value_retention.tasks.cluster import combine, standard_error, table_of
+
+    if name == "dimension_normalized_avg":
+        names = list(dict.fromkeys(dim for question in values for dim in question))
+        rows = [[question.get(dim) for dim in names] for question in values]
+        parts = table_of(clusters, np.array(rows, dtype=np.float64))
+        table = combine(parts, np.array([weights[dim] for dim in names]))
+    else:
+        table = table_of(clusters, np.array([[value] for value in values], dtype=np.float64))
+    error = float(standard_error(table)[0])
+    return error if math.isfinite(error) else None
+
+
 def benchmark_scores(questions: Sequence[QuestionScores], weighted: bool) -> dict[str, float | None]:
     """Every metric of a benchmark over its questions, by name.
 
@@ -169,7 +206,7 @@ def benchmark_scores(questions: Sequence[QuestionScores], weighted: bool) -> dic
         for name, value in metric_values(question, weighted).items():
             columns.setdefault(name, []).append(value)
     # Keeps the counts last even if a dimension first occurs in a later question.
-    order = sorted(columns, key=lambda name: name in ("unscored", "missing_grades"))
+    order = sorted(columns, key=lambda name: name in SHARES)
     return {name: aggregate_metric(name, columns[name], weights) for name in order}
 
 

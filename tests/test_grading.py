@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from inspect_ai.scorer import SampleScore, Score
 from inspect_evals.anima.metrics import avg_by_dimension, dimension_normalized_avg, overall_mean
 from inspect_evals.anima.types import AnimaDimension
 from inspect_evals.moru.metrics import overall_mean as moru_overall_mean
+from scipy.stats import sem
+from statsmodels.regression.linear_model import OLS
 
 from value_retention.tasks.answers import Answer, Design, make_record
 from value_retention.tasks.data import Dataset, Dimension, Item
@@ -25,6 +28,7 @@ from value_retention.tasks.scores import (
     aggregate_metric,
     benchmark_scores,
     dimension_scores,
+    metric_error,
     metric_values,
     overall_score,
     question_scores,
@@ -281,3 +285,117 @@ def test_metric_values_name_every_part_of_a_question() -> None:
         "unscored": 0.0,
         "missing_grades": [1, 4],
     }
+
+
+# -- standard errors --------------------------------------------------------------------------------------
+
+
+def clustered_error(
+    sizes: list[int], name: str = "overall_mean"
+) -> tuple[float | None, list[float], list[str]]:
+    """Error of a metric over questions in clusters of these sizes, with the values and clusters."""
+    rng = np.random.default_rng(sum(sizes))
+    clusters = [f"c{number}" for number, size in enumerate(sizes) for _ in range(size)]
+    values = [*map(float, rng.random(len(clusters)).round(3))]
+    return metric_error(name, values, clusters, WEIGHTS), values, clusters
+
+
+def test_the_error_of_equal_clusters_is_that_of_a_regression_with_clusters() -> None:
+    error, values, clusters = clustered_error([3] * 7)
+    fit = OLS(values, np.ones(len(values))).fit(
+        cov_type="cluster", cov_kwds={"groups": np.unique(clusters, return_inverse=True)[1]}
+    )
+    assert error == pytest.approx(fit.bse[0])
+    means = np.reshape(values, (7, 3)).mean(axis=1)
+    assert error == pytest.approx(sem(means))
+    alone = metric_error("Care", values, [*map(str, range(len(values)))], {})
+    assert alone == pytest.approx(sem(values))
+    assert alone != pytest.approx(error)
+
+
+def test_the_error_of_unequal_clusters_by_hand() -> None:
+    error, values, clusters = clustered_error([4, 2, 1, 1])
+    n, mean = len(values), np.mean(values)
+    squares = [
+        sum(value - mean for value, c in zip(values, clusters, strict=True) if c == cluster) ** 2
+        / (1 - clusters.count(cluster) / n)
+        for cluster in set(clusters)
+    ]
+    assert error == pytest.approx(math.sqrt(sum(squares)) / n)
+
+
+def test_questions_without_a_score_leave_the_error_as_it_is() -> None:
+    error, values, clusters = clustered_error([2, 2, 1])
+    assert metric_error("overall_mean", [*values, None], [*clusters, "new"], {}) == error
+
+
+def test_the_error_of_the_normalized_average_is_that_of_its_weighted_mean() -> None:
+    """Where each question has all dimensions, it is a mean over questions."""
+    values = [{"Care": a, "Scope": b} for a, b in ((0.1, 0.9), (0.4, 0.2), (1.0, 0.7), (0.3, 0.3))]
+    error = metric_error("dimension_normalized_avg", values, ["a", "b", "c", "d"], WEIGHTS)
+    assert error == pytest.approx(sem([(v["Care"] + 3 * v["Scope"]) / 4 for v in values]))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "clusters"),
+    [
+        ("overall_mean", [], []),
+        ("overall_mean", [0.5], ["a"]),
+        ("overall_mean", [0.5, 0.7], ["a", "a"]),
+        ("overall_mean", [0.5, None], ["a", "b"]),
+        ("dimension_normalized_avg", [{"Care": None}, {"Care": None}], ["a", "b"]),
+        ("unscored", [0.0, 1.0], ["a", "b"]),
+        ("missing_grades", [[0, 1], [1, 1]], ["a", "b"]),
+    ],
+)
+def test_what_has_no_error_has_none_and_not_nan(name: str, values: list[Any], clusters: list[str]) -> None:
+    assert metric_error(name, values, clusters, WEIGHTS) is None
+
+
+# -- reasoning --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "answer", "reasoning"),
+    [
+        ("Plain.\n", "Plain.\n", None),
+        ("", "", None),
+        ("<think>hm</think>Yes.", "Yes.", "hm"),
+        ("<think>\nhm\n</think>\n\nYes.\n", "Yes.", "hm"),
+        ("hm</think>\nYes.", "Yes.", "hm"),
+        ("<think>never ends", "", "never ends"),
+        ("<think>a</think>One.<think>b</think>Two.", "One.Two.", "a\n\nb"),
+        ("<think>a</think>b</think>Yes.", "Yes.", "a\n\nb"),
+        ("Use the <think> tag.", "Use the <think> tag.", None),
+        ("<thinking>Yes.", "<thinking>Yes.", None),
+        ("<think></think>Yes.", "Yes.", ""),
+        ("<think>all of it</think>", "", "all of it"),
+        ('<think signature="x">hm</think>Yes.', "Yes.", "hm"),
+    ],
+)
+def test_what_comes_before_the_end_of_thinking_is_kept_apart(
+    written: str, answer: str, reasoning: str | None
+) -> None:
+    assert split_reasoning(written) == (answer, reasoning)
+
+
+def test_thoughts_that_the_harness_took_out_come_first() -> None:
+    assert split_reasoning("Yes.", ["first"]) == ("Yes.", "first")
+    assert split_reasoning("b</think>Yes.", ["first"]) == ("Yes.", "first\n\nb")
+
+
+@given(
+    st.lists(st.sampled_from(["<think>", "</think>", "<think", ">", "a", " ", "\n"]), max_size=12).map(
+        "".join
+    )
+)
+def test_splitting_ends_and_leaves_no_thought(text: str) -> None:
+    answer, reasoning = split_reasoning(text)
+    assert "</think>" not in answer
+    assert not answer.lstrip().startswith("<think>")
+    if reasoning is not None:
+        assert split_reasoning(answer) in [(answer, None), ("", answer.strip())]
+
+
+def test_a_model_that_only_opens_thoughts_takes_no_time() -> None:
+    assert split_reasoning("<think>" * 20_000)[0] == ""

@@ -20,7 +20,7 @@ from value_retention.adapters.judges.run import Tally
 from value_retention.adapters.readers.inspect import read_log
 from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.errors import InputError
-from value_retention.tasks.scores import benchmark_scores, questions_of
+from value_retention.tasks.scores import benchmark_scores, metric_error, questions_of
 
 
 def free_port() -> str:
@@ -66,7 +66,11 @@ def assert_figures_are_the_records(path: Path) -> None:
     records = list(read_log(path))
     expected = benchmark_scores(questions_of(records), packaged()[records[0].benchmark].weighted)
     known = {name: value for name, value in expected.items() if value is not None}
-    assert figures(read_eval_log(path)) == pytest.approx(known, abs=1e-12)
+    questions = questions_of(records)
+    overall, clusters = [q.overall for q in questions], [q.cluster for q in questions]
+    error = metric_error("overall_mean", overall, clusters, {})
+    assert error
+    assert figures(read_eval_log(path)) == pytest.approx(known | {"stderr": error}, abs=1e-12)
     assert any(0 < value < 1 for value in known.values())
 
 

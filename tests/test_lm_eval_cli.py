@@ -30,7 +30,7 @@ from helpers import (
 
 from value_retention.adapters.identity import model_identity
 from value_retention.tasks.benchmark import packaged
-from value_retention.tasks.scores import benchmark_scores, questions_of
+from value_retention.tasks.scores import benchmark_scores, metric_error, questions_of
 
 pytestmark = pytest.mark.slow
 
@@ -41,8 +41,13 @@ def assert_figures_are_the_records(folder: Path, task: str) -> None:
     expected = benchmark_scores(questions_of(of), packaged()[of[0].benchmark].weighted)
     shown = figures(results(folder), task)
     known = {name: value for name, value in expected.items() if value is not None}
-    assert {name: value for name, value in shown.items() if value == value and name != "sample_len"} == (
+    assert {name: value for name, value in shown.items() if name != "sample_len"} == (
         pytest.approx(known, abs=1e-12)
+    )
+    questions = questions_of(of)
+    overall, clusters = [q.overall for q in questions], [q.cluster for q in questions]
+    assert results(folder)["results"][task]["overall_mean_stderr,none"] == pytest.approx(
+        metric_error("overall_mean", overall, clusters, {})
     )
     assert any(0 < value < 1 for value in known.values()), "figures that could not tell right from wrong"
 
@@ -88,6 +93,14 @@ def test_the_group_is_the_mean_of_its_languages(chat: Path) -> None:
     assert group["english_mean"] == parts[0]["english_mean"]
     assert group["non_english_mean"] == pytest.approx(sum(p["non_english_mean"] for p in parts[1:]) / 2)
     assert "english_mean" not in parts[1]
+
+
+def test_a_groups_error_takes_the_languages_of_a_question_for_one_cluster(chat: Path) -> None:
+    questions = [q for task in ("moru_en", "moru_ms", "moru_hi") for q in questions_of(records(chat, task))]
+    overall, clusters = [q.overall for q in questions], [q.cluster for q in questions]
+    shown = results(chat)["groups"]["moru_multi"]["overall_mean_stderr,none"]
+    assert shown == pytest.approx(metric_error("overall_mean", overall, clusters, {}))
+    assert shown > 0
 
 
 def test_a_record_names_model_sampling_judge_and_data(chat: Path, tiny: Path) -> None:

@@ -41,11 +41,18 @@ def private_names(source: str) -> Iterator[str]:
 
 
 def patched_names(source: str) -> Iterator[str]:
-    """Attributes of classes that a file replaces."""
-    for node in ast.walk(ast.parse(source)):
+    """Attributes of classes and of other packages' modules that a file replaces."""
+    nodes = list(ast.walk(ast.parse(source)))
+    modules = {
+        alias.asname or alias.name
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] not in OURS
+        for alias in node.names
+    }
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             owner = ast.unparse(node.value).split(".")[-1]
-            if owner[:1].isupper():
+            if owner[:1].isupper() or owner in modules:
                 yield f"{owner}.{node.attr}"
 
 
@@ -62,6 +69,7 @@ def patched_names(source: str) -> Iterator[str]:
 def test_each_form_of_use_is_seen(line: str) -> None:
     assert list(private_names(line))
     assert list(patched_names("manager.TaskManager.__init__ = CacheHook.add_partial = None"))
+    assert list(patched_names("from lm_eval.api import metrics\nmetrics.mean = None"))
 
 
 def test_public_names_and_our_own_are_not_counted() -> None:

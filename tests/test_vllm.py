@@ -244,4 +244,4 @@ def headline(folder: Path) -> dict[str, float]:
     assert log.status == "success"
     assert log.results is not None
     (score,) = log.results.scores
-    return {name: metric.value for name, metric in score.metrics.items()}
+    return {name: metric.value for name, metric in score.metrics.items() if name != "stderr"}

@@ -44,7 +44,7 @@ from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, criterion_texts, literal
 from value_retention.tasks.reasoning import Pairs, split, truncated_by_reason
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
-from value_retention.tasks.scores import benchmark_scores, questions_of
+from value_retention.tasks.scores import benchmark_scores, metric_error, questions_of
 from value_retention.tasks.text import clean_logger, printable
 
 logger = clean_logger(__name__)
@@ -314,7 +314,13 @@ def scores_by_name() -> Metric:
             return {"not_judged": 1.0}
         _unread[records[0].benchmark, records[0].run.model] = nothing_readable(records)
         weighted = benchmark_of(records[0]).weighted
-        figures = benchmark_scores(questions_of(records), weighted)
+        questions = questions_of(records)
+        overall, clusters = [q.overall for q in questions], [q.cluster for q in questions]
+        figures = {
+            "overall_mean": None,  # first, with its error
+            "stderr": metric_error("overall_mean", overall, clusters, {}),
+            **benchmark_scores(questions, weighted),
+        }
         return {name: value for name, value in figures.items() if value is not None}
 
     return compute

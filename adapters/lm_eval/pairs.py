@@ -3,25 +3,27 @@
     lm_eval --model hf --model_args pretrained=out/sft-dolly-merged --tasks value_pairs --apply_chat_template \
         --metadata '{"pairs": "pairs.jsonl"}'
 
-The figures are those of ``value_retention.train.probe``; docs/probe.md says what they mean. lm-eval's standard errors
-treat pairs as independent.
+The figures are those of ``value_retention.train.probe``; docs/probe.md says what they mean. Standard errors are
+those of clusters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 from lm_eval.api.instance import Instance
-from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
+from value_retention.adapters.lm_eval.errors import clustered, with_error
 from value_retention.adapters.lm_eval.truncation import tokenizer_of
 from value_retention.adapters.settings import public_args
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.pairs import read_pairs
+from value_retention.tasks.scores import aggregate_metric
 
 METRICS = ("share", "margin", "pmi_share", "pmi_margin")
 NEUTRAL = ({"role": "user", "content": ""},)
@@ -144,11 +146,12 @@ class PairsTask(ConfigurableTask):  # type: ignore[misc]
         found = [total / count for (total, _), count in zip(results, self._tokens[doc["id"]], strict=True)]
         margin = found[0] - found[1]
         pmi = margin - (found[2] - found[3])
-        return dict(zip(METRICS, (float(margin > 0), margin, float(pmi > 0), pmi), strict=True))
+        values = zip(METRICS, (float(margin > 0), margin, float(pmi > 0), pmi), strict=True)
+        return {name: clustered(value, doc["cluster"]) for name, value in values}
 
-    def aggregation(self) -> dict[str, Callable[[list[Any]], float]]:
-        """The mean, for each metric."""
-        return dict.fromkeys(METRICS, mean)
+    def aggregation(self) -> dict[str, Callable[[list[Any]], float | None]]:
+        """The mean, for each metric, with its standard error."""
+        return {name: with_error(partial(aggregate_metric, name, weights={}), name, {}) for name in METRICS}
 
     def higher_is_better(self) -> dict[str, bool]:
         """Higher is closer to the run that the chosen answers are from."""

@@ -6,6 +6,7 @@ judging is one concurrent batch. Everything that affects a score is in `value_re
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -20,6 +21,7 @@ from value_retention.adapters.identity import Identity, model_identity
 from value_retention.adapters.judges.client import describe, make_judges
 from value_retention.adapters.judges.run import Options, Tally, judge_batch, nothing_readable
 from value_retention.adapters.lm_eval.answers import AnswerStore
+from value_retention.adapters.lm_eval.errors import clustered, with_error
 from value_retention.adapters.lm_eval.sampling import engine_of, recorded_values, request_values
 from value_retention.adapters.lm_eval.truncation import output_judge
 from value_retention.adapters.lm_eval.turns import Talk, converse, require_template
@@ -345,8 +347,9 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
             return {"not_judged": 1.0}
         question = question_scores([AnswerRecord.from_json(text) for text in results[0]])
         values = metric_values(question, self.loaded.benchmark.weighted)
+        cluster = f"{self.benchmark.name}/{question.cluster}"
         # Each document has each metric, None if it does not contribute: ranks must agree on the keys.
-        return {name: values.get(name) for name in self._metric_names()}
+        return {name: clustered(values.get(name), cluster) for name in self._metric_names()}
 
     def _metric_names(self) -> list[str]:
         if not self.settings.judges:
@@ -361,20 +364,22 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         names += [name for name in self.loaded.dimensions if name in carried]
         return [*names, "unscored", "missing_grades"]
 
-    def aggregation(self) -> dict[str, Callable[[list[Any]], float]]:
-        """Aggregation functions by metric. They return NaN only if nothing could be scored."""
+    def aggregation(self) -> dict[str, Callable[[list[Any]], float | None]]:
+        """Aggregation functions by metric, with standard errors. They return None if nothing could be scored."""
         if self._predict_only:
             return {"bypass": lambda _: 999.0}
         return {name: self._aggregate(name) for name in self._metric_names()}
 
-    def _aggregate(self, name: str) -> Callable[[list[Any]], float]:
+    def _aggregate(self, name: str) -> Callable[[list[Any]], float | None]:
         weights = {dimension.name: dimension.weight for dimension in self.loaded.dimensions.values()}
+        # A group multiplies the means of its tasks by their sizes.
+        grouped = self.language is not None and name.endswith("_mean")
 
-        def aggregate(values: list[Any]) -> float:
+        def aggregate(values: list[Any]) -> float | None:
             value = aggregate_metric(name, values, weights)
-            return float("nan") if value is None else value
+            return math.nan if value is None and grouped else value
 
-        return aggregate
+        return with_error(aggregate, name, weights)
 
     def higher_is_better(self) -> dict[str, bool]:
         """True for each metric except the counts of missing scores."""
