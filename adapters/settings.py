@@ -245,7 +245,7 @@ def _refuse_misspelt(values: Mapping[str, Any]) -> None:
         name = str(key)
         if name in KEYS:
             continue
-        close = difflib.get_close_matches(name.lower(), KEYS, n=1, cutoff=0.8)
+        close = difflib.get_close_matches(name.lower(), KEYS, n=1, cutoff=0.85)
         # No model argument starts with "judge".
         close = close or (["judge_args"] if name.lower().startswith("judge") else [])
         if close:

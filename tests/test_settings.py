@@ -56,6 +56,7 @@ def test_other_keys_are_ignored() -> None:
         revision="main",
         dtype="auto",
         date="",
+        reasoning_parser="qwen3",
     )
 
 
