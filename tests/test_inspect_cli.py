@@ -12,7 +12,7 @@ from helpers import BIN, JUDGE, MODEL, Server, assert_plain_refusal, one, run, s
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, get_model, modelapi
-from test_definition import write
+from test_benchmark import write
 
 from value_retention.adapters.inspect import tasks as inspect_tasks
 from value_retention.adapters.inspect.tasks import _Panel, anima_2_2, moru_multi

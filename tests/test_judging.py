@@ -337,7 +337,7 @@ def test_another_answer_epoch_judge_or_benchmark_is_another_call(
     journal = Journal(tmp_path / "j.sqlite")
     first = answers[0]
     run(dataset, [first], [Judge("a", fair)], journal=journal)
-    other = replace(dataset, benchmark=replace(dataset.benchmark, name="other"))
+    other = replace(dataset, benchmark=dataset.benchmark.model_copy(update={"name": "other"}))
     for name, of, answer in [
         ("b", dataset, first),
         ("a", other, first),

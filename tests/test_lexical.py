@@ -74,7 +74,7 @@ def test_every_sample_dimension_has_phrases_to_look_for() -> None:
 
 
 def test_to_inspect_it_is_a_model_that_reads_a_messages_metadata() -> None:
-    about = {"answer": "No harm.", "indicators": '"harm"', "scale": ANIMA_2_2.scale}
+    about = {"answer": "No harm.", "indicators": '"harm"', "scale": ANIMA_2_2.judge.scale}
     message = ChatMessageUser(content="unread", metadata=about)
     output = asyncio.run(get_model("lexical/lexical", memoize=False).generate([message]))
     assert output.completion == lexical_reply("No harm.", '"harm"')
