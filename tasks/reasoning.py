@@ -111,9 +111,8 @@ def _pattern(pairs: Pairs) -> re.Pattern[str]:
     """Every marker as a group: ``s3`` is the start of the fourth pair, ``e3`` its end."""
     groups = []
     for n, (start, end) in enumerate(pairs):
-        sentence = (
-            "(?=[A-Z])" if start == "analysis" else ""
-        )  # the word is a marker only where one follows at once
+        # The bare word is a marker only where a sentence follows at once.
+        sentence = "(?=[A-Z])" if start == "analysis" else ""
         groups += [f"(?P<s{n}>{re.escape(start)}{sentence})", f"(?P<e{n}>{re.escape(end)})"]
     first = re.escape("".join({"<"} | {marker[0] for pair in pairs for marker in pair}))
     return re.compile(f"(?=[{first}]){_BEFORE}(?:{'|'.join(groups)}){_AFTER}")
