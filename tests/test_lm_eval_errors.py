@@ -11,7 +11,7 @@ from lm_eval import evaluator_utils
 from lm_eval.api import metrics
 from scipy.stats import sem
 
-from value_retention.adapters.lm_eval.errors import MISSING, clustered, with_error
+from value_retention.adapters.lm_eval.errors import MISSING, with_cluster, with_error
 from value_retention.tasks.scores import aggregate_metric
 
 SCORES = {"a": 0.5, "b": 0.1, "c": 0.9}
@@ -26,7 +26,7 @@ AGGREGATE = with_error(mean, "overall_mean", {})
 
 def error(scores: dict[str, float]) -> float:
     found: float = evaluator_utils.stderr_for_metric(metric=AGGREGATE, bootstrap_iters=10)(
-        [clustered(value, cluster) for cluster, value in scores.items()]
+        [with_cluster(value, cluster) for cluster, value in scores.items()]
     )
     return found
 
@@ -38,10 +38,10 @@ def test_the_error_is_that_of_the_clusters_and_is_plain_json() -> None:
 
 
 def test_a_value_keeps_its_cluster_on_its_way_to_another_process() -> None:
-    value = pickle.loads(pickle.dumps(clustered({"Care": 0.5, "Scope": None}, "a")))
+    value = pickle.loads(pickle.dumps(with_cluster({"Care": 0.5, "Scope": None}, "a")))
     assert value == {"Care": 0.5, "Scope": None}
     assert value["Care"].cluster == "a"
-    assert clustered([1, 2], "a") == [1, 2]
+    assert with_cluster([1, 2], "a") == [1, 2]
 
 
 def test_languages_of_one_question_are_one_cluster_in_a_group() -> None:

@@ -32,15 +32,15 @@ class _Error(float):
     again: Callable[[list[Any]], float | str]
 
 
-def clustered(value: Any, cluster: str) -> Any:
+def with_cluster(value: Any, cluster: str) -> Any:
     """One question's value of a metric, with the cluster of the question. Counts and None as they are."""
     if isinstance(value, dict):
-        return {name: clustered(part, cluster) for name, part in value.items()}
+        return {name: with_cluster(part, cluster) for name, part in value.items()}
     if not isinstance(value, int | float):
         return value
-    known = Clustered(value)
-    known.cluster = cluster
-    return known
+    clustered = Clustered(value)
+    clustered.cluster = cluster
+    return clustered
 
 
 def with_error(aggregate: Aggregate, name: str, weights: Mapping[str, float]) -> Aggregate:
@@ -54,12 +54,12 @@ def with_error(aggregate: Aggregate, name: str, weights: Mapping[str, float]) ->
 
     def standard_error(values: list[Any]) -> float | str:
         known = [value for value in values if _cluster(value) is not None]
-        error = metric_error(name, known, [str(_cluster(value)) for value in known], weights)
-        if error is None:
+        size = metric_error(name, known, [str(_cluster(value)) for value in known], weights)
+        if size is None:
             return MISSING
-        found = _Error(error)
-        found.values, found.again = known, standard_error
-        return found
+        error = _Error(size)
+        error.values, error.again = known, standard_error
+        return error
 
     aggregate.standard_error = standard_error  # type: ignore[attr-defined]
     return aggregate

@@ -18,7 +18,7 @@ import datasets
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
-from value_retention.adapters.lm_eval.errors import clustered, with_error
+from value_retention.adapters.lm_eval.errors import with_cluster, with_error
 from value_retention.adapters.lm_eval.truncation import tokenizer_of
 from value_retention.adapters.settings import public_args
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
@@ -147,7 +147,7 @@ class PairsTask(ConfigurableTask):  # type: ignore[misc]
         margin = found[0] - found[1]
         pmi = margin - (found[2] - found[3])
         values = zip(METRICS, (float(margin > 0), margin, float(pmi > 0), pmi), strict=True)
-        return {name: clustered(value, doc["cluster"]) for name, value in values}
+        return {name: with_cluster(value, doc["cluster"]) for name, value in values}
 
     def aggregation(self) -> dict[str, Callable[[list[Any]], float | None]]:
         """The mean, for each metric, with its standard error."""

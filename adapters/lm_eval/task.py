@@ -21,7 +21,7 @@ from value_retention.adapters.identity import Identity, model_identity
 from value_retention.adapters.judges.client import describe, make_judges
 from value_retention.adapters.judges.run import Options, Tally, judge_batch, nothing_readable
 from value_retention.adapters.lm_eval.answers import AnswerStore
-from value_retention.adapters.lm_eval.errors import clustered, with_error
+from value_retention.adapters.lm_eval.errors import with_cluster, with_error
 from value_retention.adapters.lm_eval.sampling import engine_of, recorded_values, request_values
 from value_retention.adapters.lm_eval.truncation import output_judge
 from value_retention.adapters.lm_eval.turns import Talk, converse, require_template
@@ -349,7 +349,7 @@ class JudgedTask(ConfigurableTask):  # type: ignore[misc]
         values = metric_values(question, self.loaded.benchmark.weighted)
         cluster = f"{self.benchmark.name}/{question.cluster}"
         # Each document has each metric, None if it does not contribute: ranks must agree on the keys.
-        return {name: clustered(values.get(name), cluster) for name in self._metric_names()}
+        return {name: with_cluster(values.get(name), cluster) for name in self._metric_names()}
 
     def _metric_names(self) -> list[str]:
         if not self.settings.judges:
