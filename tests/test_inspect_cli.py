@@ -362,6 +362,8 @@ def test_an_eval_without_a_readable_reply_says_so_at_the_end(
     options: Any = {"limit": 2, "epochs": 1, "log_dir": str(tmp_path), "display": "none"}
     (log,) = inspect_eval(anima_2_2(data="sample", judge=judge, languages="en"), model="echo/x", **options)
     assert (log.status, len(list(read_log(Path(log.location))))) == ("success", 2)
+    ceiling = inspect_tasks.anima_2_2_ceiling(data="sample", judge="lexical", languages="en")
+    inspect_eval(ceiling, model="echo/x", **options)  # its replies are readable
     capsys.readouterr()
     inspect_tasks._say_unread()
     said = capsys.readouterr().err

@@ -312,7 +312,8 @@ def scores_by_name() -> Metric:
             return {}
         if records[0].status == "not_judged":
             return {"not_judged": 1.0}
-        _unread[records[0].benchmark, records[0].run.model] = nothing_readable(records)
+        ceiling = " (ceiling test)" if records[0].run.sampling.get("ceiling") else ""
+        _unread[records[0].benchmark + ceiling, records[0].run.model] = nothing_readable(records)
         weighted = benchmark_of(records[0]).weighted
         questions = questions_of(records)
         overall, clusters = [q.overall for q in questions], [q.cluster for q in questions]
@@ -327,7 +328,7 @@ def scores_by_name() -> Metric:
 
 
 _unread: dict[tuple[str, str], str | None] = {}
-"""What `nothing_readable` says of each benchmark and model. Metrics are computed more than once: the last counts."""
+"""What `nothing_readable` says of each task and model. Metrics are computed more than once: the last counts."""
 
 
 @atexit.register
