@@ -360,6 +360,17 @@ def undated(records: Iterable[AnswerRecord]) -> list[str]:
     ]
 
 
+def but_run(records: list[AnswerRecord]) -> dict[tuple[str, int], str]:
+    """Item and epoch to the record's bytes without what only the harness, the server or the clock tells."""
+    same = [
+        replace(record, run=records[0].run, checks=replace(record.checks, truncated=None))
+        for record in records
+        if record.checks
+    ]
+    texts = [json.dumps(json.loads(text) | {"run": None}) for text in undated(same)]
+    return {(r.item, r.epoch): text for r, text in zip(same, texts, strict=True)}
+
+
 def journal_counts(path: Path) -> dict[str, int]:
     """Number of answers and of replies in a journal."""
     connection = sqlite3.connect(path)

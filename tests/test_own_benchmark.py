@@ -21,6 +21,7 @@ from helpers import (
     MODEL,
     ROOT,
     Server,
+    but_run,
     finish,
     lm_eval,
     metadata,
@@ -112,11 +113,6 @@ def runs(folder: Path, server: Server) -> Path:
 def inspect_records(runs: Path, name: str) -> list[AnswerRecord]:
     found = [list(read_log(log)) for log in (runs / "inspect").glob("*.eval")]
     return next(of for of in found if of[0].benchmark == name)
-
-
-def but_run(of: list[AnswerRecord]) -> dict[tuple[str, int], dict[str, Any]]:
-    without = {"run": None, "truncated": None}
-    return {(record.item, record.epoch): record.to_dict() | without for record in of}
 
 
 @pytest.mark.parametrize(("name", "questions"), [("kindness_under_pressure", 8), ("writing", WRITING)])

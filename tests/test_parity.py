@@ -6,7 +6,6 @@ markers, grades, right-to-left text and thoughts; the figures must agree to 1e-9
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from helpers import (
     MORU,
     REAL,
     Server,
+    but_run,
     figures,
     finish,
     lm_eval,
@@ -84,8 +84,10 @@ def moru_upstream(server: Server, data: Path, epochs: int, out: Path) -> list[An
 OURS = ["value_retention/anima_2_2", "value_retention/moru_multi"]
 
 
-def ours_in_inspect(server: Server, tasks: list[str], data: Path, epochs: int, out: Path) -> list[Any]:
-    return inspect(server, tasks, epochs, out / "inspect", "-T", f"data={data}")
+def ours_in_inspect(
+    server: Server, tasks: list[str], data: Path, epochs: int, out: Path, *more: str
+) -> list[Any]:
+    return inspect(server, tasks, epochs, out / "inspect", "-T", f"data={data}", *more)
 
 
 def together(out: Path, *commands: tuple[Server, list[Any]]) -> list[str]:
@@ -116,15 +118,6 @@ def lm_records(out: Path, benchmark: str) -> list[AnswerRecord]:
 def inspect_records(out: Path, benchmark: str) -> list[AnswerRecord]:
     logs = (read_log(file) for file in sorted((out / "inspect").glob("*.eval")))
     return [record for records in logs for record in records if record.benchmark == benchmark]
-
-
-def but_run(records: list[AnswerRecord]) -> dict[tuple[str, int], str]:
-    """Item and epoch to the record's bytes without what only the harness tells."""
-    without = {"run": None, "truncated": None}
-    return {
-        (record.item, record.epoch): json.dumps(record.to_dict() | without, ensure_ascii=False)
-        for record in records
-    }
 
 
 def upstream(log: EvalLog) -> dict[str, float]:
@@ -261,14 +254,13 @@ def test_sample_rows_through_both_harnesses_and_upstream(data: Path, server: Ser
 def test_the_ceiling_test_sends_the_same_messages_through_both_harnesses(data: Path, tmp_path: Path) -> None:
     with ExitStack() as stack:
         servers = [stack.enter_context(scripted_server()) for _ in range(2)]
-        tasks = [f"{task}_ceiling" for task in OURS]
         together(
             tmp_path,
             (
                 servers[0],
                 ours_in_lm_eval(servers[0], "anima_2_2_ceiling,moru_multi_ceiling", data, 1, tmp_path),
             ),
-            (servers[1], ours_in_inspect(servers[1], tasks, data, 1, tmp_path)),
+            (servers[1], ours_in_inspect(servers[1], OURS, data, 1, tmp_path, "-T", "ceiling=true")),
         )
         lm_eval_asked, inspect_asked = (sorted(server.asked()) for server in servers)
     assert lm_eval_asked == inspect_asked

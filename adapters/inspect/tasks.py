@@ -128,46 +128,6 @@ def benchmark(
     )
 
 
-@task
-def anima_2_2_ceiling(
-    data: str | None = None,
-    languages: str | list[str] | None = None,
-    judge: str | list[str] | None = None,
-    judge_args: dict[str, Any] | str | None = None,
-    reasoning_markers: list[list[str]] | str | None = None,
-) -> Task:
-    """ANIMA 2.2 with the criteria in the system prompt: the highest score that the model can reach.
-
-    Args:
-        data: As for `anima_2_2`.
-        languages: As for `anima_2_2`.
-        judge: As for `anima_2_2`.
-        judge_args: As for `anima_2_2`.
-        reasoning_markers: As for `anima_2_2`.
-    """
-    return _task("anima_2_2", data, languages, judge, judge_args, reasoning_markers, ceiling=True)
-
-
-@task
-def moru_multi_ceiling(
-    data: str | None = None,
-    languages: str | list[str] | None = None,
-    judge: str | list[str] | None = None,
-    judge_args: dict[str, Any] | str | None = None,
-    reasoning_markers: list[list[str]] | str | None = None,
-) -> Task:
-    """Multilingual MORU with the criteria in the system prompt: the highest score that the model can reach.
-
-    Args:
-        data: As for `moru_multi`.
-        languages: As for `moru_multi`.
-        judge: As for `moru_multi`.
-        judge_args: As for `moru_multi`.
-        reasoning_markers: As for `moru_multi`.
-    """
-    return _task("moru_multi", data, languages, judge, judge_args, reasoning_markers, ceiling=True)
-
-
 def _task(
     name: str,
     data: str | None,
@@ -538,4 +498,4 @@ def _explanation(record: AnswerRecord) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["anima_2_2", "anima_2_2_ceiling", "benchmark", "moru_multi", "moru_multi_ceiling"]
+__all__ = ["anima_2_2", "benchmark", "moru_multi"]

@@ -174,7 +174,7 @@ def is_our_task(spec: EvalSpec) -> bool:
     """Whether an eval is one of ours, or of the same benchmarks in Inspect Evals."""
     names = {benchmark.task_name for benchmark in packaged().values()}
     return (
-        spec.task.rpartition("/")[2].removesuffix("_ceiling") in names
+        spec.task.rpartition("/")[2] in names
         or any(scorer.name.rpartition("/")[2] == "judged" for scorer in spec.scorers or ())
         or upstream_benchmark(spec.task) is not None
     )

@@ -78,6 +78,6 @@ def _read(path: str) -> list[Run]:
             "not a ceiling test alone",
             where=f"--ceiling {path}",
             found=f"ordinary answers in {', '.join(other)}" if other else "no path",
-            expected="NAME=PATH, with the path of a run of anima_2_2_ceiling or moru_multi_ceiling",
+            expected="NAME=PATH, with the path of a ceiling test (docs/running.md)",
         )
     return runs
