@@ -36,8 +36,8 @@ MARKERS: Pairs = (
 is part of it."""
 
 MOST_BLOCKS = 30
-"""``<think>`` blocks that Inspect's slow pattern is asked to remove. In a text with more, all is reasoning up to the
-last ``</think>``."""
+"""Starts or ends of ``<think>`` blocks that Inspect's slow pattern is asked to remove. In a text with more, all is
+reasoning up to the last ``</think>``."""
 
 _THINK_END = "</think>"
 _THINK_START = re.compile(r"\A\s*<think(?:\s[^>]*)?>")
@@ -90,7 +90,8 @@ def _signs(pairs: Pairs) -> set[str]:
 def _without_think(text: str) -> tuple[str, list[str]]:
     found = []
     # Without a closing tag there is no block. Inspect's pattern is slow on texts that only repeat the opening tag.
-    few = text.count("<think") + text.count("<summary>") <= MOST_BLOCKS
+    starts, ends = text.count("<think") + text.count("<summary>"), text.count(_THINK_END)
+    few = max(starts, ends) <= MOST_BLOCKS
     while few and _THINK_END in text:
         text, thought = upstream.take_thought(text)
         if thought is None:
@@ -126,8 +127,8 @@ def _without_blocks(text: str, pairs: Pairs) -> tuple[str, list[str]]:
     within: Counter[str] = Counter()  # ends that belong to starts in the answer
     for mark in _pattern(pairs).finditer(text):
         group = str(mark.lastgroup)
-        end = pairs[int(group[1:])][1]
-        if group[0] == "s":
+        start, end = pairs[int(group[1:])]
+        if group[0] == "s" and not start == end == opened:
             if opened is None and mark.start() <= word:
                 opened, position = end, mark.end()
             elif opened is None:

@@ -117,6 +117,12 @@ def test_a_block_that_never_ends_is_all_reasoning(pair: tuple[str, str], text: s
     assert split(f"{pair[0]}We{text}", markers=(PAIRS[1],)) == ("", f"We{text}".strip())
 
 
+def test_a_marker_may_start_and_end_reasoning() -> None:
+    markers = (("***", "***"),)
+    assert split("***hm***Yes, ***all*** of it.", markers=markers) == ("Yes, ***all*** of it.", "hm")
+    assert split("***hm", markers=markers) == ("", "hm")
+
+
 @given(WORDS, st.sampled_from([start for start, _ in PAIRS if start != "analysis"]))
 def test_text_without_blocks_is_unchanged(text: str, start: str) -> None:
     assume(not has_marker(text))
@@ -132,10 +138,13 @@ def test_a_cut_output_of_a_model_that_thinks_is_all_reasoning_unless_reasoning_h
         assert split("Let me see", (), thinking, truncated) == ("Let me see", None)
 
 
+THINK_UNITS = ("<think>", "<think", "</think>", "<think></think>", "<summary>", "x")
+
+
 @pytest.mark.parametrize(
     ("unit", "end"),
     [
-        *((unit, "</think>Yes.") for unit in ("<think>", "<think", "<think></think>", "<summary>", "x")),
+        *((unit, "</think>Yes.") for unit in THINK_UNITS),
         *((unit, "</thinking>Yes.") for unit in ("<thinking>", "</thinking>", "<thinking></thinking>", " ")),
         *((unit, "assistantfinalYes.") for unit in ("analysis", "assistantfinal", "<|end|>")),
         *((unit, "") for unit in ("<think>", "[THINK]")),
