@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -305,6 +306,29 @@ def test_inside_an_eval_the_providers_words_are_shown_and_not_the_request(waits:
     for in_eval in (False, True):
         reply = ask(judge(returned, in_eval=in_eval))
         assert (reply.error, reply.refused) == ("ServiceError: status 400 and a second line", True)
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (None, ""),
+        ({"detail": "text too long"}, " - {'detail': 'text too long'}"),
+        ("<h1>too large</h1>", " - <h1>too large</h1>"),
+        ({"message": "in the error's own text"}, ""),
+        ("a second line", ""),
+    ],
+)
+def test_what_a_service_sent_is_shown_where_its_client_leaves_it_out(body: object, shown: str) -> None:
+    error = ServiceError(422)
+    error.body = body  # type: ignore[attr-defined]
+    assert ask(judge(error)).error == f"ServiceError: status 422 and a second line{shown}"
+
+
+def test_a_page_in_place_of_a_reply_is_shown(waits: list[float]) -> None:
+    error = ask(
+        judge(json.JSONDecodeError("Expecting value", "<h1>Please log in</h1>", 0), max_retries=0)
+    ).error
+    assert error == "JSONDecodeError: Expecting value: line 1 column 1 (char 0) - <h1>Please log in</h1>"
 
 
 @pytest.mark.parametrize("in_eval", [False, True])

@@ -195,7 +195,7 @@ class Judge:
         return output
 
     def _failure(self, error: BaseException, retries: int) -> _Failure:
-        text = f"{type(error).__name__}: {_shown(error)}"
+        text = f"{type(error).__name__}: {_shown(_with_words(error))}"
         status = getattr(error, "status_code", None)
         if status is None and (sent := _error_sent(error)):
             status, said = sent
@@ -244,6 +244,16 @@ def _root(error: BaseException) -> BaseException:
     inner = attempt.exception() if attempt is not None else None
     error = inner if inner is not None else error
     return error.__cause__ if hasattr(error, "provider_message") and error.__cause__ else error
+
+
+def _with_words(error: BaseException) -> str:
+    """An error's message, and what the service sent where that is not in it: a page, say, or ``{"detail": ...}``."""
+    said = str(error)
+    sent = getattr(error, "body", None) or getattr(
+        error, "doc", None
+    )  # of an SDK's error, of a JSONDecodeError
+    known = not sent or str(sent) in said or (isinstance(sent, dict) and "message" in sent)
+    return said if known else f"{said} - {sent}"
 
 
 def _shown(said: object) -> str:
