@@ -303,13 +303,14 @@ def test_a_mistake_is_refused_when_the_task_is_made(
 
 
 class Echo(ModelAPI):
-    """A model that keeps the settings of the last call."""
+    """A model that keeps the settings of the last call. A filter stops the one with the name ``filtered``."""
 
     asked: GenerateConfig
 
     async def generate(self, *call: Any, **options: Any) -> ModelOutput:
         Echo.asked = options.get("config") or call[3]
-        return ModelOutput.from_content(self.model_name, "An answer.")
+        reason: Any = "content_filter" if self.model_name == "filtered" else "stop"
+        return ModelOutput.from_content(self.model_name, "An answer.", reason)
 
 
 @modelapi(name="echo")
@@ -351,8 +352,8 @@ def test_a_record_names_thinking_and_a_cut_thought_is_no_answer(
     assert (record.answer, record.reasoning, record.thinking) == ("Let me see", "a", True)
 
 
-@pytest.mark.parametrize("judge", ["lexical", "echo/judge"])
-def test_an_eval_without_a_readable_reply_says_so_at_the_end(
+@pytest.mark.parametrize("judge", ["lexical", "echo/judge", "echo/filtered"])
+def test_an_eval_without_a_readable_grade_says_so_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], judge: str
 ) -> None:
     monkeypatch.setattr(inspect_tasks, "_unread", {})
@@ -366,6 +367,8 @@ def test_an_eval_without_a_readable_reply_says_so_at_the_end(
     said = capsys.readouterr().err
     if judge == "lexical":
         assert said == ""
+    elif judge == "echo/filtered":
+        assert "judge calls failed (stopped by the content filter: An answer.). To repeat them" in said
     else:
         assert "echo/x: no judge reply has a readable grade (0 of " in said
         assert '"An answer.". Why it is not read: it has no `GRADE:`' in said

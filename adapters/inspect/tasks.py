@@ -273,7 +273,8 @@ def scores_by_name() -> Metric:
         if records[0].status == "not_judged":
             return {"not_judged": 1.0}
         ceiling = " (ceiling test)" if records[0].run.sampling.get("ceiling") else ""
-        _unread[records[0].benchmark + ceiling, records[0].run.model] = nothing_readable(records)
+        said = nothing_readable(records) or _all_failed(records)
+        _unread[records[0].benchmark + ceiling, records[0].run.model] = said
         weighted = benchmark_of(records[0]).weighted
         questions = questions_of(records)
         overall, clusters = [q.overall for q in questions], [q.cluster for q in questions]
@@ -288,12 +289,21 @@ def scores_by_name() -> Metric:
 
 
 _unread: dict[tuple[str, str], str | None] = {}
-"""What `nothing_readable` says of each task and model. Metrics are computed more than once: the last counts."""
+"""Why no grade of each task and model was readable. Metrics are computed more than once: the last counts."""
+
+
+def _all_failed(records: Sequence[AnswerRecord]) -> str | None:
+    """What to say of an eval in which every judge call failed. None for any other."""
+    grades = [grade for record in records for grade in record.grades]
+    if not grades or any(grade.outcome != "judge_error" for grade in grades):
+        return None
+    why = f"all {len(grades)} judge calls failed ({grades[-1].error})"
+    return f"no grade: {why}. To repeat them: `value-retention judge LOG --fill`"
 
 
 @atexit.register
 def _say_unread() -> None:
-    """Say at the end of the command where no judge reply was readable.
+    """Say at the end of the command where no grade was readable.
 
     A scorer cannot set the exit status. A metric that raised would not either, and the log would lose its figures.
     """
