@@ -8,7 +8,15 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.text import redacted
@@ -45,6 +53,13 @@ def _panel(value: object) -> list[str]:
     if not names or "none" in names or len(set(names)) != len(names):
         raise ValueError(CHOICES)
     return names
+
+
+def _pairs(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return read(value)
+    except ValidationError:
+        raise ValueError('pairs of texts that start and end reasoning: [["<plan>", "</plan>"]]') from None
 
 
 class _Checked(BaseModel):
@@ -116,7 +131,7 @@ class Settings(_Checked):
     epochs: Annotated[Positive, BeforeValidator(str)] | None = None
     languages: Annotated[tuple[str, ...], BeforeValidator(names_of)] | None = None
     resume: bool = True
-    reasoning_markers: tuple[tuple[Mark, Mark], ...] = ()
+    reasoning_markers: Annotated[tuple[tuple[Mark, Mark], ...], WrapValidator(_pairs)] = ()
 
     def require_judge(self) -> Settings:
         """Return these settings if they name a judge.

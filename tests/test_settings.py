@@ -149,9 +149,22 @@ def test_reasoning_markers_are_pairs_of_texts() -> None:
     assert read(reasoning_markers=[list(pair) for pair in pairs]).reasoning_markers == pairs
     environ = {"VALUE_RETENTION_REASONING_MARKERS": '[["<a>", "</a>"], ["«", "»"]]'}
     assert read_settings({}, environ).reasoning_markers == pairs
-    for wrong in (["<a>"], [["<a>"]], [["", "</a>"]], "<a>"):
-        with pytest.raises(InputError, match="metadata key 'reasoning_markers'"):
+    for wrong in (
+        ["<a>"],
+        [["<a>"]],
+        [["", "</a>"]],
+        [["<a>", "</a>", "b"]],
+        [[1, 2]],
+        '"<a>"',
+        {"<a>": "</a>"},
+    ):
+        with pytest.raises(InputError, match="metadata key 'reasoning_markers'") as caught:
             read(reasoning_markers=wrong)
+        assert 'expected: pairs of texts that start and end reasoning: [["<plan>", "</plan>"]]' in str(
+            caught.value
+        )
+    with pytest.raises(InputError, match="invalid JSON"):
+        read(reasoning_markers="<a>")
 
 
 def test_null_means_not_set() -> None:
