@@ -73,7 +73,8 @@ class Answer:
     truncated: bool | None = None
     """Whether the token limit cut the output. None if unknown."""
     thinking: bool | None = None
-    """Whether the model thought first: the output has reasoning, or the settings say so. None if nothing tells."""
+    """Whether the model thought first: the output has reasoning, the service counted some, or the settings say so.
+    None if nothing tells."""
     turns: tuple[str, ...] = ()
     """The conversation before the answer, from the question on. Empty for a question alone."""
 

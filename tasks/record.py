@@ -259,7 +259,8 @@ class AnswerRecord:
     """SHA-256 of the judge prompt without question, answer and dimension. ``unknown`` if a log of another eval does
     not tell."""
     thinking: bool | None = None
-    """Whether the model thought first: its output has reasoning, or the settings say so. None if nothing tells."""
+    """Whether the model thought first: its output has reasoning, its service counted some, or the settings say so. None
+    if nothing tells."""
     checks: AnswerChecks | None = None
     """Checks of the answer's form, made when the record is."""
     criteria: dict[str, str] | None = None

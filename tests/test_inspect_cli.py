@@ -11,7 +11,7 @@ import pytest
 from helpers import BIN, JUDGE, MODEL, Server, assert_plain_refusal, one, run, scripted_server
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, read_eval_log
-from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, get_model, modelapi
+from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, get_model, modelapi
 from test_benchmark import write
 
 from value_retention.adapters.inspect import tasks as inspect_tasks
@@ -303,14 +303,18 @@ def test_a_mistake_is_refused_when_the_task_is_made(
 
 
 class Echo(ModelAPI):
-    """A model that keeps the settings of the last call. A filter stops the one with the name ``filtered``."""
+    """A model that keeps the settings of the last call. A filter stops ``filtered``; ``private`` keeps its
+    reasoning to itself."""
 
     asked: GenerateConfig
 
     async def generate(self, *call: Any, **options: Any) -> ModelOutput:
         Echo.asked = options.get("config") or call[3]
         reason: Any = "content_filter" if self.model_name == "filtered" else "stop"
-        return ModelOutput.from_content(self.model_name, "An answer.", reason)
+        output = ModelOutput.from_content(self.model_name, "An answer.", reason)
+        if self.model_name == "private":
+            output.usage = ModelUsage(output_tokens=9, reasoning_tokens=7)
+        return output
 
 
 @modelapi(name="echo")
@@ -372,6 +376,14 @@ def test_an_eval_without_a_readable_grade_says_so_at_the_end(
     else:
         assert "echo/x: no judge reply has a readable grade (0 of " in said
         assert '"An answer.". Why it is not read: it has no `GRADE:`' in said
+
+
+def test_a_model_that_keeps_its_reasoning_to_itself_thought(tmp_path: Path) -> None:
+    task, options = anima_2_2(data="sample", judge="none", languages="en"), {"limit": 1, "epochs": 1}
+    for model, reasoning, thinking in (("echo/private", "", True), ("echo/x", None, None)):
+        (log,) = inspect_eval(task, model=model, log_dir=str(tmp_path / model), display="none", **options)
+        (record,) = read_log(Path(log.location))
+        assert (record.answer, record.reasoning, record.thinking) == ("An answer.", reasoning, thinking)
 
 
 def test_each_reason_for_missing_grades_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

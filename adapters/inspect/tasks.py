@@ -356,7 +356,8 @@ def judged(
             raise _other_data(state)
         turns, truncated = _turns(state, item), _truncated(state.output)
         run = _run_info(state, ceiling, settings.reasoning_markers)
-        thinking, markers = run.sampling.get("thinking"), settings.reasoning_markers
+        thinking = True if _reasoned(state.output) else run.sampling.get("thinking")
+        markers = settings.reasoning_markers
         answer = Answer.of(item, state.epoch, written, thoughts, truncated, turns, thinking, markers)
         options = Options.of(settings.judge_args, journal=panel.journal)
         (record,) = await judge_answers(dataset, [answer], panel.judges(), run, options)
@@ -441,8 +442,12 @@ def _written(output: ModelOutput) -> tuple[list[str], str]:
     content = output.message.content if output.choices else ""
     parts = [] if isinstance(content, str) else content
     thoughts = [part.reasoning for part in parts if isinstance(part, ContentReasoning)]
-    hidden = output.usage is not None and output.usage.reasoning_tokens
-    return thoughts or ([""] if hidden else []), output.completion
+    return thoughts or ([""] if _reasoned(output) else []), output.completion
+
+
+def _reasoned(output: ModelOutput) -> bool:
+    """Whether the service counted tokens of reasoning, shown or not."""
+    return bool(output.usage and output.usage.reasoning_tokens)
 
 
 def _turns(state: TaskState, item: Item) -> list[str]:
