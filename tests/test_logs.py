@@ -11,7 +11,10 @@ from inspect_ai.log import (
     EvalDataset,
     EvalError,
     EvalLog,
+    EvalMetric,
+    EvalResults,
     EvalSample,
+    EvalScore,
     EvalSpec,
     ProvenanceData,
     edit_score,
@@ -23,6 +26,7 @@ from inspect_ai.scorer import Score, ScoreEdit
 
 from value_retention.adapters.readers.inspect import read_log
 from value_retention.analysis.cli import cli
+from value_retention.analysis.runs.capability import read_capability
 from value_retention.analysis.runs.load import load_runs
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import AnswerRecord, DroppedRow
@@ -179,3 +183,33 @@ def test_logs_of_two_tasks_are_two_runs(tmp_path: Path) -> None:
     for name in ("a", "b"):
         written(log_of({1: "C"}, task_id=name), tmp_path / f"{name}.eval")
     assert len(load_runs([tmp_path])) == 2
+
+
+def test_invalidated_samples_of_another_task_do_not_count(tmp_path: Path) -> None:
+    log = log_of({1: "C", 2: "I", 3: "C"})
+    log.results = EvalResults(
+        scores=[
+            EvalScore(
+                name="model_graded_qa",
+                scorer="model_graded_qa",
+                metrics={"accuracy": EvalMetric(name="accuracy", value=2 / 3)},
+            )
+        ]
+    )
+    invalid = invalidate_samples(log, ["2-1", "2-2", "3-1"], PERSON)
+    path = written(invalid, tmp_path / "b" / "b.eval")
+    # An earlier attempt at the task, and the invalidated one as a copy.
+    written(
+        log_of({1: "I"}, status="error", created="2026-01-01T03:04:05+00:00"), path.parent / "a" / "a.eval"
+    )
+    written(invalid, path.parent / "copy.json")
+    found = read_capability("tuned", [path.parent])
+    (metric,) = found.tasks["kindqa"].metrics
+    assert metric.sums.tolist() == [1.0, 1.0]
+    assert found.left_out == (
+        "kindqa, sample 2 epoch 1 (invalidated by kim: endpoint down), "
+        "3 epoch 1 (invalidated by kim: endpoint down) and 1 more",
+    )
+    all_of_it = invalidate_samples(log, [s.uuid for s in log.samples or () if s.uuid], PERSON)
+    with pytest.raises(InputError, match="all samples of the log are left out"):
+        read_capability("tuned", [written(all_of_it, path)])

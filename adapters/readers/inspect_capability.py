@@ -1,15 +1,18 @@
-"""Other tasks in Inspect logs: the scores per sample, with the mean over epochs that Inspect takes."""
+"""Other tasks in Inspect logs: the scores per sample, with the mean over epochs that Inspect takes.
+
+Samples that were invalidated do not count, and are named.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from value_retention.adapters.readers.capability import SampleMetric, TaskSamples, is_figure, mean_of
-from value_retention.adapters.readers.inspect import open_log
+from value_retention.adapters.readers.capability import Floats, SampleMetric, TaskSamples, is_figure, mean_of
+from value_retention.adapters.readers.inspect import open_log, why_left_out
 from value_retention.adapters.readers.log_state import asked, log_aspects
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.record import canonical_json, text_hash
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 SPREADS = {"stderr", "std", "var", "bootstrap_stderr", "bootstrap_std"}
 """Metrics that are not a score."""
 
+LISTED = 2
+"""Samples left out that a line names before it only counts them."""
+
 LETTERS = {"C", "I", "P", "N"}
 """Inspect's grades as text: correct, incorrect, partial, no answer."""
 
@@ -28,7 +34,7 @@ def read_task_log(path: Path) -> TaskSamples:
     """One task of one run, from an Inspect log.
 
     Raises:
-        InputError: an unreadable log, or an eval that did not finish.
+        InputError: an unreadable log, an eval that did not finish, or one whose samples were all invalidated.
     """
     log = open_log(path)
     if log.status != "success" or log.results is None or not log.samples:
@@ -39,10 +45,22 @@ def read_task_log(path: Path) -> TaskSamples:
             expected="a finished eval, with its samples in the log",
             hint="`inspect eval-retry` finishes it",
         )
-    groups: dict[str, list[EvalSample]] = {}
-    for sample in log.samples:
-        groups.setdefault(text_hash(canonical_json([str(sample.id), asked(sample)])), []).append(sample)
+    valid = [sample for sample in log.samples if sample.invalidation is None]
+    invalid = [
+        f"{s.id} epoch {s.epoch} ({why_left_out(s)})" for s in log.samples if s.invalidation is not None
+    ]
+    if not valid:
+        raise InputError(
+            "all samples of the log are left out",
+            where=str(path),
+            found=f"{len(invalid)} samples, the first is {invalid[0]}",
+            expected="samples that were not invalidated",
+        )
+    groups = _grouped(valid)
     metrics, left_out = _metrics(log, groups)
+    if invalid:
+        more = f" and {len(invalid) - LISTED} more" if len(invalid) > LISTED else ""
+        left_out.insert(0, f"sample {', '.join(invalid[:LISTED])}{more}")
     return TaskSamples(
         task=log.eval.task.rpartition("/")[2],
         files=(str(path),),
@@ -55,8 +73,42 @@ def read_task_log(path: Path) -> TaskSamples:
     )
 
 
+def _grouped(samples: Iterable[EvalSample]) -> dict[str, list[EvalSample]]:
+    """The epochs of each sample, by the hash of its id and input."""
+    groups: dict[str, list[EvalSample]] = {}
+    for sample in samples:
+        groups.setdefault(text_hash(canonical_json([str(sample.id), asked(sample)])), []).append(sample)
+    return groups
+
+
 def _metrics(log: EvalLog, groups: Mapping[str, list[EvalSample]]) -> tuple[list[SampleMetric], list[str]]:
     """Usable metrics, the log's headline first, and the others with the reason."""
+    found, unreadable = _values(groups)
+    # The log's figures are over all samples, unless they were computed again after some were invalidated.
+    everything = _grouped(log.samples or ())
+    reported, _ = _values(everything)
+    metrics, left_out = [], [f"{_name(*place)}: no number per sample" for place in sorted(unreadable)]
+    headline = log.results.headline if log.results else None
+
+    def later(place: tuple[str, str]) -> bool:
+        return headline is None or place[0] != headline.scorer or place[1] not in ("", headline.score)
+
+    for place in sorted(found, key=later):
+        if place in unreadable:
+            continue
+        sums, whole = _means(found[place], groups), _means(reported[place], everything)
+        figures = _reported(log, *place)
+        if any(is_figure(mean_of(values, np.ones(len(values))), figures) for values in (whole, sums)):
+            metrics.append(SampleMetric(_name(*place), sums, np.ones(len(sums))))
+        else:
+            left_out.append(f"{_name(*place)}: not a mean over samples that the log reports")
+    return metrics, left_out
+
+
+def _values(
+    groups: Mapping[str, list[EvalSample]],
+) -> tuple[dict[tuple[str, str], dict[str, list[float]]], set[tuple[str, str]]]:
+    """The numbers of each scorer and part, by sample, and the scorers and parts that hold something else."""
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     unreadable: set[tuple[str, str]] = set()
     for key, samples in groups.items():
@@ -69,24 +121,13 @@ def _metrics(log: EvalLog, groups: Mapping[str, list[EvalSample]]) -> tuple[list
                         unreadable.add((scorer, part))
                     else:
                         found.setdefault((scorer, part), {}).setdefault(key, []).append(number)
-    metrics, left_out = [], [f"{_name(*place)}: no number per sample" for place in sorted(unreadable)]
-    headline = log.results.headline if log.results else None
+    return found, unreadable
 
-    def later(place: tuple[str, str]) -> bool:
-        return headline is None or place[0] != headline.scorer or place[1] not in ("", headline.score)
 
-    for place in sorted(found, key=later):
-        by_key = found[place]
-        if place in unreadable:
-            continue
-        means = [np.array(by_key.get(key, [np.nan])) for key in groups]
-        sums = np.array([v[np.isfinite(v)].mean() if np.isfinite(v).any() else np.nan for v in means])
-        sizes = np.ones(len(sums))
-        if is_figure(mean_of(sums, sizes), _reported(log, *place)):
-            metrics.append(SampleMetric(_name(*place), sums, sizes))
-        else:
-            left_out.append(f"{_name(*place)}: not a mean over samples that the log reports")
-    return metrics, left_out
+def _means(values: Mapping[str, list[float]], keys: Iterable[str]) -> Floats:
+    """Mean over epochs of each sample; NaN where none has a value."""
+    own = [np.array(values.get(key, [np.nan])) for key in keys]
+    return np.array([v[np.isfinite(v)].mean() if np.isfinite(v).any() else np.nan for v in own])
 
 
 def _name(scorer: str, part: str) -> str:

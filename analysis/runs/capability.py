@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from value_retention.adapters.readers.capability import TaskGroup, TaskSamples
-from value_retention.adapters.readers.inspect import is_our_task, open_log
+from value_retention.adapters.readers.inspect import current_logs, is_our_task, open_log
 from value_retention.adapters.readers.inspect_capability import read_task_log
 from value_retention.adapters.readers.lm_eval_capability import groups_of, read_task, results_beside
 from value_retention.adapters.readers.own import has_records, is_samples_file, run_key
@@ -98,8 +98,9 @@ def task_files(place: Path) -> list[Path]:
     if place.is_file() and place.suffix == ".json" and place.name.startswith("results_"):
         files = sorted(place.parent.glob(f"samples_*_{run_key(place)}.jsonl"))
     logs = [f for f in files if f.suffix == ".eval" or is_json_log(f, place)]
+    current = current_logs(logs) if len(logs) > 1 else logs
     return [f for f in files if is_samples_file(f) and not has_records(f)] + [
-        f for f in logs if not _is_ours(f)
+        f for f in current if not _is_ours(f)
     ]
 
 
