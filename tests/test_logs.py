@@ -213,3 +213,36 @@ def test_invalidated_samples_of_another_task_do_not_count(tmp_path: Path) -> Non
     all_of_it = invalidate_samples(log, [s.uuid for s in log.samples or () if s.uuid], PERSON)
     with pytest.raises(InputError, match="all samples of the log are left out"):
         read_capability("tuned", [written(all_of_it, path)])
+
+
+def test_an_edit_of_anything_but_the_value_changes_no_record(tmp_path: Path, sample_log: EvalLog) -> None:
+    before = read(sample_log, tmp_path)
+    assert sample_log.samples
+    sample = sample_log.samples[0]
+    assert sample.scores
+    (name,) = sample.scores
+    note = ScoreEdit(answer="Other.", explanation="Other.", metadata={"note": 1}, provenance=PERSON)
+    edit_score(sample_log, sample.id, name, note, recompute_metrics=False, epoch=sample.epoch)
+    assert read(sample_log, tmp_path) == before
+    changed = before[0].to_dict() | {"item": "other"}
+    edit = ScoreEdit(metadata={"record": changed}, provenance=PERSON)
+    edit_score(sample_log, sample.id, name, edit, recompute_metrics=False, epoch=sample.epoch)
+    with pytest.raises(InputError, match=r"(?s)was edited.*edited by kim: endpoint down"):
+        read(sample_log, tmp_path)
+    other = log_of({1: "C"})
+    other.results = None
+    edit_score(other, 1, "model_graded_qa", note, recompute_metrics=False, epoch=1)
+    (first, _) = read(other, tmp_path)
+    assert (first.answer, first.grades[0].rationale, first.grades[0].error) == (
+        "An answer.",
+        "Because.",
+        None,
+    )
+
+
+def test_a_log_whose_samples_were_all_invalidated_says_so(tmp_path: Path) -> None:
+    log = invalidate_samples(log_of({1: "C"}), ["1-1", "1-2"], PERSON)
+    with pytest.raises(
+        InputError, match=r"left out: 1 epoch 1 \(invalidated by kim: endpoint down\) and 5 more"
+    ):
+        read(log, tmp_path)

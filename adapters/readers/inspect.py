@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from value_retention.adapters.readers.judged import judged_records, judged_score
-from value_retention.adapters.readers.own import CRITERIA, record_in
+from value_retention.adapters.readers.own import CRITERIA, record_in, restore
 from value_retention.adapters.readers.upstream import upstream_benchmark, upstream_records
 from value_retention.tasks.benchmark import packaged
 from value_retention.tasks.errors import InputError
@@ -28,15 +28,16 @@ class NoRecordsError(InputError):
         path: The file.
         status: The eval's status; ``success`` if it finished.
         ours: Whether the log is of one of our tasks or of the upstream evals.
-        about: Task, status and number of samples.
+        about: Task, status, number of samples, and why samples were left out.
     """
 
-    def __init__(self, log: EvalLog, path: Path) -> None:
+    def __init__(self, log: EvalLog, path: Path, left_out: Sequence[DroppedRow] = ()) -> None:
         self.path = str(path)
         self.status, self.ours = log.status, is_our_task(log.eval)
-        self.about = (
-            f"eval {log.eval.task}, status {log.status}, {len(log.samples or ())} samples with a score"
-        )
+        out = f"; left out: {left_out[0].row} ({left_out[0].reason})" if left_out else ""
+        more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        scored = f"{len(log.samples or ())} samples with a score"
+        self.about = f"eval {log.eval.task}, status {log.status}, {scored}{out}{more}"
         upstream = ", ".join(f"inspect_evals/{name}" for b in packaged().values() for name in b.inspect_evals)
         super().__init__(
             "no records in the Inspect log",
@@ -84,7 +85,7 @@ def read_log(path: Path, score: str | None = None) -> Iterator[AnswerRecord]:
             run = replace(record.run, asked=len(set(ids)) if ids else None, left_out=left_out)
         yield replace(record, run=run)
     if before is None:
-        raise NoRecordsError(log, path)
+        raise NoRecordsError(log, path, left_out)
 
 
 def _own_records(log: EvalLog, path: str) -> Iterator[AnswerRecord]:
@@ -181,7 +182,7 @@ def is_our_task(spec: EvalSpec) -> bool:
 
 
 def open_log(path: Path, events: bool = False, header: bool = False) -> EvalLog:
-    """Read an Inspect log, without the parts that no reader here uses.
+    """Read an Inspect log, without the parts that no reader here uses. Of edited scores, only the value is as edited.
 
     Args:
         path: The log.
@@ -194,7 +195,7 @@ def open_log(path: Path, events: bool = False, header: bool = False) -> EvalLog:
     from inspect_ai.log import read_eval_log
 
     try:
-        return read_eval_log(
+        log = read_eval_log(
             path,
             header_only=header,
             resolve_attachments="core" if events else False,
@@ -209,3 +210,7 @@ def open_log(path: Path, events: bool = False, header: bool = False) -> EvalLog:
             expected="a complete .eval or .json log",
             hint="`inspect log recover` repairs the log of an interrupted eval",
         ) from error
+    for sample in log.samples or ():
+        for score in (sample.scores or {}).values():
+            restore(score)
+    return log

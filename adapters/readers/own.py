@@ -96,12 +96,26 @@ def record_in(scores: Any, where: str) -> AnswerRecord | None:
 
 
 def edit_of(score: Any) -> str | None:
-    """Who edited the value of an Inspect score, and why. None if nobody did."""
-    edits = [edit for edit in score.history if edit.provenance and edit.value != "UNCHANGED"]
+    """Who edited what an Inspect score rests on, and why: its value, or a part of the scorer's metadata. None if nobody
+    did."""
+    edits = [edit for edit in score.history if edit.provenance and _changes(edit, score.metadata or {})]
     if not edits:
         return None
     by = edits[-1].provenance
     return f"edited by {by.author}: {by.reason or 'no reason given'}"
+
+
+def _changes(edit: Any, scored: dict[str, Any]) -> bool:
+    given = edit.metadata if isinstance(edit.metadata, dict) else {}
+    return edit.value != "UNCHANGED" or any(given.get(key, value) != value for key, value in scored.items())
+
+
+def restore(score: Any) -> None:
+    """Set answer, explanation and metadata of an Inspect score to what its scorer left: the judge was asked about that
+    answer and gave that reply. `edit_score` keeps them first in the history. The value stays as edited."""
+    if score.history and score.history[0].provenance is None:
+        first = score.history[0]
+        score.answer, score.explanation, score.metadata = first.answer, first.explanation, first.metadata
 
 
 def refuse_edited(score: Any, where: str) -> None:
