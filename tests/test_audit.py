@@ -196,6 +196,7 @@ def test_options_take_the_place_of_a_file(tmp_path: Path, monkeypatch: pytest.Mo
     more = ["--judge", "lexical", "--margin", "5", "--data", "sample", "--epochs", "2", "--dry-run"]
     done = audit(*options, *more)
     assert done.exit_code == 0, done.output
+    assert done.output.startswith("anima_2_2: sample items, not a benchmark\nmoru: sample items")
     assert "3 models: at most 396 answers" in done.output  # 30 and 36 questions
     commands = [line for line in done.output.splitlines() if " lm_eval run " in line]
     assert [Path(line.split()[-1]).name for line in commands] == [

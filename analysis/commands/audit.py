@@ -124,6 +124,7 @@ def _run(audit: Audit, folder: Path, dry_run: bool, yes: bool) -> int:
     from value_retention.analysis.audit.estimate import estimate, lines
     from value_retention.analysis.audit.run import Progress, locked, run_command
     from value_retention.analysis.audit.steps import answer_steps, free_folder, judge_step, ungraded
+    from value_retention.analysis.planning.plan import caveat_lines
 
     datasets = check_audit(audit)
     folder = folder.resolve()
@@ -135,7 +136,8 @@ def _run(audit: Audit, folder: Path, dry_run: bool, yes: bool) -> int:
         left = [step for step in steps if not step.done]
         unanswered = [step.folder.name for step in left if step.folder.parent.name == "answers"]
         found = estimate(audit, datasets, unanswered, ungraded(judge))
-        said = lines(audit, found)
+        if said := lines(audit, found):
+            said = caveat_lines(datasets) + said
         if dry_run:
             for line in said or ["nothing is left to ask"]:
                 click.echo(line)

@@ -62,6 +62,11 @@ def _show_content(dataset: Dataset) -> None:
     click.echo("grades: " + ", ".join(g if w is None else f"{g} (worth {w:.3g})" for g, w in shown))
     for row in dataset.info.dropped:
         click.echo(printable(f"row {row.row} is not scored: {row.reason}"))
+    if benchmark.size not in (None, dataset.info.rows):
+        click.echo(
+            f"the tables have {dataset.info.rows} questions and the file says `size: {benchmark.size}`: runs are "
+            "marked until one of the two is changed"
+        )
     if clusters < MIN_CLUSTERS:
         click.echo(f"fewer than {MIN_CLUSTERS} independent questions: `compare` gives no verdict")
 

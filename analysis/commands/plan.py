@@ -58,7 +58,7 @@ def command(**given: Any) -> None:
     With --want, find the cheapest design that shows it.
     """
     from value_retention.adapters.settings import names_of
-    from value_retention.analysis.planning.plan import plan
+    from value_retention.analysis.planning.plan import caveat_lines, plan
     from value_retention.analysis.planning.power import read_want
     from value_retention.analysis.stats.settings import checked_settings
     from value_retention.tasks.benchmark import find_benchmark, packaged
@@ -75,17 +75,19 @@ def command(**given: Any) -> None:
     price, priced = _price_of(given)
     count, measured = _token_counter(given["tokenizer"])
     languages = names_of(given["languages"]) if given["languages"] else None
+    datasets = [load(benchmark, given["data"], languages) for benchmark in benchmarks]
     plans = [
         plan(
-            load(benchmark, given["data"], languages),
-            given["epochs"] or benchmark.epochs,
+            dataset,
+            given["epochs"] or dataset.benchmark.epochs,
             given["judges"],
             given["answer_tokens"],
             count,
             given["reply_tokens"],
         )
-        for benchmark in benchmarks
+        for dataset in datasets
     ]
+    first = caveat_lines(datasets)
     notes = [f"tokens {measured}, answers of {given['answer_tokens']} tokens", priced]
     spreads = {p.benchmark: _spreads(p, given["pilot"]) for p in plans if len(p.clusters) >= MIN_CLUSTERS}
     notes += _power_notes(plans, spreads, given["level"], family)
@@ -100,8 +102,12 @@ def command(**given: Any) -> None:
             for p in plans
         ]  # fmt: skip
         found = [d for p, d in _designs(plans, spreads, level, want)]
-        click.echo(json.dumps({"plans": rows, "designs": list(map(asdict, found)), "notes": notes}, indent=2))
+        click.echo(
+            json.dumps({"plans": rows, "designs": list(map(asdict, found)), "notes": first + notes}, indent=2)
+        )
         return
+    for line in first:
+        click.echo(line)
     _show_sizes(plans, price, given)
     _show_power(plans, spreads, level)
     if want is not None:

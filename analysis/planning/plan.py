@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from value_retention.tasks.data import Dataset, Item
 from value_retention.tasks.prompts import judge_calls
+from value_retention.tasks.record import caveats
 
 CountTokens = Callable[[str], float]
 
@@ -33,6 +34,12 @@ class Plan:
     """Tokens that the evaluated model writes."""
     translated: bool = False
     """Whether a cluster is one question in several languages."""
+
+
+def caveat_lines(datasets: Iterable[Dataset]) -> list[str]:
+    """Why scores on these rows are not a benchmark's result, a line per benchmark (see `record.caveats`)."""
+    notes = {d.benchmark.name: caveats(d.info, asked=len(d)) for d in datasets}
+    return [f"{name}: {'; '.join(found)}" for name, found in notes.items() if found]
 
 
 def estimate_tokens(text: str) -> float:
