@@ -14,6 +14,7 @@ from helpers import JUDGE, scripted_server
 from inspect_ai.log import Transcript, transcript
 from inspect_ai.log._transcript import init_transcript
 from inspect_ai.model import (
+    ChatMessageAssistant,
     ContentReasoning,
     ContentText,
     GenerateConfig,
@@ -249,6 +250,12 @@ def test_an_empty_reply_is_requested_again_and_kept_if_it_stays_empty(waits: lis
         (
             ModelOutput.from_content("script", "", "content_filter"),
             "stopped by the content filter: no reason given",
+        ),
+        (
+            ModelOutput.from_message(
+                ChatMessageAssistant(content=[ContentText(text="GRADE: C, I refuse", refusal=True)])
+            ),
+            "the judge refused: GRADE: C, I refuse",
         ),
     ],
 )

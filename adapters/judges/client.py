@@ -266,8 +266,11 @@ def _refusal(output: Any) -> str | None:
 
     Inspect makes an output of an error that is a refusal: with the error's text, and without id and usage.
     """
+    content = output.choices[0].message.content
     if output.stop_reason == "content_filter":
         what = "stopped by the content filter"
+    elif not isinstance(content, str) and any(getattr(part, "refusal", None) for part in content):
+        what = "the judge refused"
     elif output.stop_reason == "model_length" and output.usage is None and output.response_id is None:
         what = "prompt too long for the judge"
     else:
