@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,7 @@ from value_retention.tasks.data import Dataset, load
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.grading import Reading, read_reply
 from value_retention.tasks.prompts import Criterion, criteria_of
-from value_retention.tasks.record import MEAN, AnswerRecord, GradeRecord, criterion_hash, text_hash
+from value_retention.tasks.record import DATE, MEAN, AnswerRecord, GradeRecord, criterion_hash, text_hash
 from value_retention.tasks.scale import Scale, parser_name
 from value_retention.tasks.scores import derived
 
@@ -51,6 +52,7 @@ def checked(record: AnswerRecord, where: str) -> AnswerRecord:
     _check_answer(record, where)
     _check_panel(record, where)
     _check_grades(record, benchmark.judge.scale, _rereads(benchmark.judge.scale, record.parser), where)
+    _check_origin(record, benchmark, where)
     _check_data(record, where)
     scores = _scores(record, where)
     return replace(record, **scores) if scores else record
@@ -80,6 +82,11 @@ def _check_answer(record: AnswerRecord, where: str) -> None:
         raise _refuse(
             "the check of the answer is wrong", where, f"empty {record.checks.empty}", "the answer's own"
         )
+    if record.reasoning and record.thinking is False:
+        raise _refuse("an answer with reasoning was made without thinking", where, "thinking false", "true")
+    if record.turns is not None and (not record.turns or record.turns[0] != record.question):
+        found = repr(record.turns[0][:80]) if record.turns else "no turns"
+        raise _refuse("the conversation does not start with the question", where, found, "the question")
     for digest, text in (record.criteria or {}).items():
         if criterion_hash(text) != digest:
             raise _refuse("a criterion has changed", where, f"hash {criterion_hash(text)}", digest)
@@ -132,6 +139,11 @@ def _check_grades(record: AnswerRecord, scale: Scale, rereads: bool, where: str)
     """Check grades against outcomes and raw grades, and with `rereads` against the rationales."""
     offered = (*scale.values, None)
     for grade in record.grades:
+        # A definition in a record has its labels by name, its file in any order.
+        if grade.scale is not None and sorted(grade.scale.split(", ")) != sorted(scale.name.split(", ")):
+            raise _refuse("scale and benchmark do not match", _of(grade, where), grade.scale, scale.name)
+        if grade.at is not None and not _is_date(grade.at):
+            raise _refuse("invalid date", _of(grade, where), grade.at, "a date in UTC, 2026-11-29T18:40:00Z")
         found = Reading(grade.outcome, grade.raw, grade.grade)
         expected = found
         if rereads:
@@ -149,6 +161,13 @@ def _check_grades(record: AnswerRecord, scale: Scale, rereads: bool, where: str)
                 f"outcome {grade.outcome}, grade {grade.raw}, rationale {reply}, stop reason {grade.stop_reason}",
                 f"outcome {expected.outcome}, grade {expected.raw}",
             )
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return datetime.strptime(text, DATE) is not None
+    except ValueError:
+        return False
 
 
 def _of(grade: GradeRecord, where: str) -> str:
@@ -192,6 +211,29 @@ def _scores(record: AnswerRecord, where: str) -> dict[str, Any]:
 
 def _same(a: object, b: object) -> bool:
     return a == b or (isinstance(a, float) and isinstance(b, float) and abs(a - b) <= TOLERANCE)
+
+
+def _check_origin(record: AnswerRecord, benchmark: Benchmark, where: str) -> None:
+    """Check what says whether a run is the whole benchmark: the data block against the definition, and the run."""
+    data, run = record.data, record.run
+    place = f"{where}, data"
+    if data.is_benchmark != (data.source != "sample"):
+        raise _refuse("source and is_benchmark do not match", place, f"{data.source}, {data.is_benchmark}",
+                      "false for the bundled sample only")  # fmt: skip
+    whole = data.size == data.rows and (data.published or data.source == "sample")
+    known = data.size is not None and record.benchmark_version == benchmark.version
+    if known and data.size != benchmark.size and not whole:
+        raise _refuse("another size than the benchmark's", place, f"size {data.size}", benchmark.size)
+    if data.published and benchmark.pinned and data.source != "hub":
+        raise _refuse("rows that are not from the hub are not the published ones", place,
+                      f"{data.source}, published", f"hub, at {benchmark.pinned}")  # fmt: skip
+    if run.asked is not None and not 1 <= run.asked <= (data.rows or run.asked):
+        raise _refuse("more questions were asked than there are", f"{where}, run",
+                      f"asked {run.asked}", f"1 to {data.rows}")  # fmt: skip
+    if any(row.row == f"{record.item} epoch {record.epoch}" for row in run.left_out):
+        raise _refuse(
+            "an answer that was left out has a record", f"{where}, run", "its name in left_out", "none"
+        )
 
 
 # -- the data -------------------------------------------------------------------------------------------------

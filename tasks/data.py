@@ -23,7 +23,7 @@ from value_retention.tasks.benchmark import (
 )
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import TAGS, choose_languages, language_tag
-from value_retention.tasks.record import DataInfo, DroppedRow, canonical_json, text_hash
+from value_retention.tasks.record import DataInfo, DroppedRow, Source, canonical_json, text_hash
 from value_retention.tasks.tables import Row, check_columns, folder_rows, hub_rows, hub_source, is_snapshot
 from value_retention.tasks.text import printable
 
@@ -149,7 +149,7 @@ class _Raw:
 
     questions: list[tuple[str, Row]]
     dimensions: list[tuple[str, Row]]
-    source: str
+    source: Source
     revision: str
     """Empty for a folder, whose content is hashed."""
     prompt_revision: str
@@ -184,7 +184,8 @@ def _read(benchmark: Benchmark, data: str) -> _Raw:
     root = SAMPLE if sample else Path(data).expanduser()
     tables = [questions, *([dimensions] if isinstance(dimensions, Dimensions) else [])]
     read = [folder_rows(table, root) for table in tables]
-    source, revision = ("sample", "sample") if sample else ("folder", "")
+    source: Source = "sample" if sample else "folder"
+    revision = "sample" if sample else ""
     if all(is_snapshot(table, root) for table in tables):
         source, revision = "hub", benchmark.pinned
     return _Raw(

@@ -29,6 +29,8 @@ up). Only ``graded`` has a grade."""
 CUT = ("max_tokens", "model_length")
 """Inspect's stop reasons of an output that a token limit cut."""
 
+Source = Literal["hub", "folder", "sample"]
+
 Status = Literal["scored", "unscored", "not_judged"]
 """``unscored``: judged, without a single grade. ``not_judged``: saved to be judged later."""
 
@@ -62,9 +64,12 @@ def canonical_json(value: object) -> str:
     )  # most calls are for a dimension without variables
 
 
+DATE = "%Y-%m-%dT%H:%M:%SZ"
+
+
 def date_of(at: float) -> str:
     """Seconds since the epoch as a date in UTC: ``2026-11-29T18:40:00Z``."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(at, UTC).strftime(DATE)
 
 
 def criterion_hash(text: str) -> str:
@@ -85,8 +90,7 @@ class DroppedRow:
 class DataInfo:
     """Origin of the questions."""
 
-    source: str
-    """``hub``, ``folder`` or ``sample``."""
+    source: Source
     revision: str
     """Commit of the hub dataset (questions, then dimensions, joined by ``+`` if they differ);
     ``sha256:...`` of the content for a folder; ``sample`` for the bundled items."""

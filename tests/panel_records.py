@@ -53,7 +53,7 @@ def judged(
         for judge, value in zip(panel, values, strict=True)
     )
     asked = Item(item, cluster or item, f"question {item}", language, None, tuple(grades))
-    data = DataInfo("folder", "r", content, published=True)
+    data = DataInfo("hub", "r", content, published=True)
     return make_record(
         Design(benchmark, "6-D", data, {}, "p"),
         Answer(asked, epoch, text),

@@ -116,6 +116,20 @@ EDITS: list[tuple[Callable[[Value], object], str]] = [
     (lambda v: v.update(weights={"Care": 0.0, "Scope": 0.0}), "above 0"),
     (lambda v: v["dimensions"].append("Care"), "one weight for each dimension"),
     (lambda v: v.update(epoch=0), "epoch"),
+    (lambda v: v["grades"][0].update(scale="1 to 10"), r"scale(?s:.*)judge a(?s:.*)C or I"),
+    (lambda v: v["grades"][0].update(at="yesterday"), r"invalid date(?s:.*)yesterday"),
+    (lambda v: v.update(reasoning="I think.", thinking=False), "without thinking"),
+    (lambda v: v.update(turns=[]), "does not start with the question"),
+    (lambda v: v.update(turns=["Hello?", "Yes.", "May I?"]), "does not start with the question"),
+    (lambda v: v["data"].update(size=2), r"another size(?s:.*)size 2(?s:.*)114"),
+    (lambda v: v["data"].update(published=True), "not the published ones"),
+    (lambda v: v["data"].update(is_benchmark=False), "source and is_benchmark"),
+    (lambda v: v["run"].update(asked=3), r"more questions were asked(?s:.*)1 to 2"),
+    (lambda v: v["run"].update(asked=0), "asked 0"),
+    (
+        lambda v: v["run"].update(left_out=[{"row": "0 epoch 1", "reason": "error"}]),
+        "was left out has a record",
+    ),
     (lambda v: v.update(benchmark="mmlu"), r"unknown benchmark(?s:.*)mmlu(?s:.*)anima_2_2"),
 ]
 
@@ -139,6 +153,7 @@ WRONG_TYPES: list[tuple[Value, str]] = [
     ({"judges": "a"}, "judges: "),
     ({"judges": [{"name": "a", "settings": {"temperature": float("nan")}}]}, "NaN"),
     ({"data": None}, "data: "),
+    ({"data": {"source": "web", "revision": "r", "content_hash": "h"}}, r"data.source: .*'web'"),
     ({"run": {"harness": "x"}}, "run.harness_version: "),
     ({"status": "done"}, "status: "),
     ({"grades": [{"dimension": "Care"}]}, "grades.0.variables: "),

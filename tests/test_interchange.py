@@ -192,9 +192,9 @@ def test_the_hub_gets_an_entry_per_benchmark(tmp_path: Path) -> None:
 def test_what_is_not_a_benchmark_result_does_not_go_to_the_hub(tmp_path: Path, problem: str) -> None:
     made = records()
     if problem == "sample":
-        made = [replace(r, data=DataInfo("folder", "x", "y", is_benchmark=False)) for r in made]
+        made = [replace(r, data=DataInfo("sample", "x", "y", is_benchmark=False)) for r in made]
     if problem in ("part", "unchecked"):
-        data = replace(made[0].data, size=114 if problem == "part" else 12, published=problem == "part")
+        data = replace(made[0].data, size=114 if problem == "part" else None, published=problem == "part")
         made = [replace(r, data=data) for r in made]
     if problem == "lexical":
         made = [replace(r, judges=(replace(r.judges[0], is_llm=False),)) for r in made]

@@ -361,7 +361,8 @@ def test_filled_grades_replace_those_that_failed(
     if model := change.pop("model", None):
         change["run"] = dataclasses.replace(RUN, model=model)
     new = dataclasses.replace(regraded(old, grades), **change)
-    other = dataclasses.replace(old, benchmark="moru", item="9")
+    data = dataclasses.replace(old.data, size=None)
+    other = dataclasses.replace(old, benchmark="moru", item="9", data=data)
     write_samples(tmp_path / "m", [old, other])
     write_records(tmp_path / "m" / "later.records.jsonl", [new])
     runs = load_runs([tmp_path / "m"])
