@@ -158,7 +158,7 @@ def _record(run: str, rows: Sequence[Mapping[str, str]]) -> AnswerRecord:
         translation=translation,
     )
     design = Design(
-        first["benchmark"], "1-A", DataInfo("folder", "1", "c" * 64, published=True), weights, "invented"
+        first["benchmark"], "1-A", DataInfo("hub", "1", "c" * 64, published=True), weights, "invented"
     )
     judges = [JudgeInfo(judge) for judge in dict.fromkeys(row["judge"] for row in rows)]
     settings = RunInfo("inspect_ai", "1", f"lab/{run}", {}, {"temperature": 1.0})
