@@ -156,7 +156,8 @@ def records_at(folder: Path) -> Records:
     from value_retention.analysis.runs.load import load_runs
 
     records = [record for run in load_runs([folder]) for record in run.records]
-    found = {(r.benchmark, r.item, r.epoch): {**r.to_dict(), "run": None} for r in records}
+    texts = zip(records, helpers.undated(records), strict=True)
+    found = {(r.benchmark, r.item, r.epoch): json.loads(text) | {"run": None} for r, text in texts}
     assert len(found) == len(records), "records are doubled"
     return found
 

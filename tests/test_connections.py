@@ -103,8 +103,8 @@ def test_no_grade_is_lost_to_a_server_with_a_rate_limit(
     assert (options.tally.asked, stats["judge"], stats["judge_repeated"]) == (grades, grades, 0)
     assert options.tally.retries == stats["limited"] > 0
     # The client uses aiohttp, which complains about a session that nobody closed.
-    assert "Aio" in type(judges[0].model.api.http_client).__name__
-    assert judges[0].model.api.client.is_closed()
+    assert "Aio" in type(judges[0].api.http_client).__name__
+    assert judges[0].api.client.is_closed()
     del judges
     gc.collect()
     assert "Unclosed" not in caplog.text
