@@ -96,6 +96,16 @@ def test_failed_samples_and_those_that_were_never_asked_are_named(tmp_path: Path
     ]
 
 
+def test_an_error_without_a_message_is_named_too(tmp_path: Path) -> None:
+    log = log_of({1: "C", 2: None})
+    assert log.samples
+    for sample in log.samples:
+        if sample.error:
+            sample.error.message = ""
+    (record, *_) = read(log, tmp_path)
+    assert DroppedRow("2 epoch 1", "error: without a message") in record.run.left_out
+
+
 def test_an_edited_grade_counts_and_says_who_edited_it(tmp_path: Path) -> None:
     log = log_of({1: "C", 2: "I"})
     assert log.samples

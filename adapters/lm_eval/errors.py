@@ -16,7 +16,7 @@ from value_retention.tasks.scores import metric_error
 Aggregate = TypeVar("Aggregate", bound=Callable[[list[Any]], Any])
 
 MISSING = "N/A"
-"""What lm-eval's tables print where there is no standard error."""
+"""What lm-eval's tables print where a standard error is missing."""
 
 
 class Clustered(float):

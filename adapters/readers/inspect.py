@@ -129,7 +129,7 @@ def why_left_out(sample: EvalSample, unscored: bool = True) -> str | None:
     if sample.scores or (sample.output.choices and not unscored):
         return None
     if sample.error is not None:
-        return f"error: {sample.error.message.splitlines()[-1].strip()}"
+        return f"error: {(sample.error.message.strip() or 'without a message').splitlines()[-1].strip()}"
     return "no score"
 
 
