@@ -26,6 +26,8 @@ inspect_ai 0.3.278, 0.3.281 and 0.3.285:
 - `adapters/inspect/tasks.py` ``m.api``: as in `adapters/judges/client.py`.
 - `adapters/inspect/tasks.py` ``state.messages``, ``state.messages[-1].content``: a solver may change its state; further
   turns are added, and reasoning is taken out of the model's own messages.
+- `adapters/readers/own.py` ``score.answer``, ``score.explanation``, ``score.metadata``: what the scorer gave, before
+  somebody edited it, in a log that is not written back.
 - `adapters/readers/inspect.py` ``log.results.scores``, ``log.samples``, ``sample.scores``: one score of several, and
   the samples that count, are kept in the log that was read, which is not written back.
 

@@ -98,7 +98,7 @@ def test_no_code_knows_a_benchmark_by_its_name() -> None:
         for file in (ROOT / folder).rglob("*.py")
         if (hits := quoted.findall(file.read_text("utf-8")))
     }
-    assert found == {"adapters/inspect/tasks.py": 6}  # four tasks, and two names that the module exports
+    assert found == {"adapters/inspect/tasks.py": 4}  # two tasks, and two names that the module exports
 
 
 def test_a_benchmark_is_found_by_name_task_and_path(tmp_path: Path) -> None:
