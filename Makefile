@@ -78,6 +78,7 @@ demo: $(STAMP)
 		"  make paper: the whole study in miniature"
 
 # The study in miniature: base, mid-training and four arms, evaluated and compared.
+paper: export VALUE_RETENTION_JOURNAL_DIR := $(PAPER)/journals
 paper: $(STAMP)
 	@echo "The study in miniature, on two cores. What each step prints is in $(PAPER)/steps."
 	@$(MAKE) --no-print-directory -j2 -f train/paper.mk STUDY=tiny OUT=$(PAPER) PY=$(CURDIR)/$(BIN)/python \
