@@ -89,7 +89,7 @@ def _signs(pairs: Pairs) -> set[str]:
 
 def _without_think(text: str) -> tuple[str, list[str]]:
     found = []
-    # Without a closing tag there is no block. Inspect's pattern is slow on texts that only repeat the opening tag.
+    # A block needs a closing tag. Inspect's pattern is slow on texts that only repeat the opening tag.
     starts, ends = text.count("<think") + text.count("<summary>"), text.count(_THINK_END)
     few = max(starts, ends) <= MOST_BLOCKS
     while few and _THINK_END in text:

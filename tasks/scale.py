@@ -68,6 +68,10 @@ class Scale:
         """What the grades are worth, smallest first."""
         return tuple(sorted({worth for _, worth in self.worth}))
 
+    def grade_of(self, worth: float | None) -> str | None:
+        """The first grade on offer that is worth so much. None if none is."""
+        return next((grade for grade, value in self.worth if value == worth), None)
+
     @property
     def binary(self) -> bool:
         """Whether a grade is 0 or 1 and nothing between."""

@@ -34,6 +34,7 @@ from value_retention.adapters.judges.client import Judge, make_judges
 from value_retention.adapters.judges.journal import Journal, open_journal
 from value_retention.adapters.judges.run import Options, Tally, judge_answers, nothing_readable
 from value_retention.adapters.private import in_inspect_eval, inspect_sampling
+from value_retention.adapters.readers.log_state import was_truncated
 from value_retention.adapters.readers.own import CRITERIA, RECORD
 from value_retention.adapters.settings import CHOICES, SAMPLING_ARGS, public_args, read_settings
 from value_retention.adapters.thinking import read_thinking
@@ -42,7 +43,7 @@ from value_retention.tasks.benchmark import benchmark_of, find_benchmark
 from value_retention.tasks.data import Dataset, Item, load_for_run
 from value_retention.tasks.errors import InputError, show_input_errors_plainly
 from value_retention.tasks.prompts import CEILING_NOTE, ceiling_system_prompt, criterion_texts, literal
-from value_retention.tasks.reasoning import Pairs, split, truncated_by_reason
+from value_retention.tasks.reasoning import Pairs, split
 from value_retention.tasks.record import AnswerRecord, RunInfo, caveats
 from value_retention.tasks.scores import benchmark_scores, metric_error, questions_of
 from value_retention.tasks.text import clean_logger, printable
@@ -253,7 +254,7 @@ def conversation(reasoning_markers: list[list[str]] | None = None) -> Solver:
                 break
             # The model does not get its reasoning back, as in lm-eval and as the judge sees the conversation.
             thoughts, written = _written(state.output)
-            thinking, truncated = _sampling().get("thinking"), _truncated(state.output)
+            thinking, truncated = _sampling().get("thinking"), was_truncated(state.output)
             state.messages[-1].content = split(written, thoughts, thinking, truncated, markers)[0]
             state.messages.append(ChatMessageUser(content=text))
             state = await generate(state)
@@ -354,7 +355,7 @@ def judged(
         item = items.get(str(state.sample_id))
         if item is None or item.question != state.input_text:
             raise _other_data(state)
-        turns, truncated = _turns(state, item), _truncated(state.output)
+        turns, truncated = _turns(state, item), was_truncated(state.output)
         run = _run_info(state, ceiling, settings.reasoning_markers)
         thinking = True if _reasoned(state.output) else run.sampling.get("thinking")
         markers = settings.reasoning_markers
@@ -463,10 +464,6 @@ def _turns(state: TaskState, item: Item) -> list[str]:
             expected=f"{1 + len(item.turns)} answers",
         )
     return [message.text for message in said[:-1]]
-
-
-def _truncated(output: ModelOutput) -> bool | None:
-    return truncated_by_reason(output.stop_reason) if output.choices else None
 
 
 def _run_info(state: TaskState, ceiling: bool, markers: Pairs) -> RunInfo:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from value_retention.adapters.readers.log_state import asked, log_aspects
+from value_retention.adapters.readers.log_state import asked, log_aspects, was_truncated
 from value_retention.adapters.readers.own import edit_of
 from value_retention.adapters.readers.upstream import scoring_settings
 from value_retention.adapters.readers.upstream_grades import SELF
@@ -29,7 +29,6 @@ from value_retention.tasks.check import checked
 from value_retention.tasks.data import Item
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import UNDETERMINED, language_tag
-from value_retention.tasks.reasoning import truncated_by_reason
 from value_retention.tasks.record import (
     UNKNOWN,
     AnswerRecord,
@@ -107,7 +106,7 @@ def record_of(made: JudgedEval, answer: JudgedAnswer, where: str) -> AnswerRecor
         answer.reply,
         answer.prompt_hash,
         answer.error,
-        raw=next((text for text, worth in made.scale.worth if worth == answer.grade), None),
+        raw=made.scale.grade_of(answer.grade),
         scale=made.scale.name,
     )
     asked = Answer(item, answer.epoch, well_formed(answer.text), truncated=answer.truncated)
@@ -335,5 +334,5 @@ def _inspect_answer(sample: EvalSample, score: Score | None, place: str) -> Judg
         else score.explanation or "",
         prompt_hash=text_hash(prompt) if isinstance(prompt, str) else UNKNOWN,
         error=error,
-        truncated=truncated_by_reason(sample.output.stop_reason) if sample.output.choices else None,
+        truncated=was_truncated(sample.output),
     )

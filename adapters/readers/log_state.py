@@ -1,13 +1,20 @@
-"""What an Inspect log tells beside its scores: how its task was asked."""
+"""What an Inspect log tells beside its scores: how its task was asked, and whether an output was cut."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from value_retention.tasks.reasoning import truncated_by_reason
 from value_retention.tasks.record import canonical_json
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
+    from inspect_ai.model import ModelOutput
+
+
+def was_truncated(output: ModelOutput) -> bool | None:
+    """Whether the token limit cut an output. None if unknown."""
+    return truncated_by_reason(output.stop_reason) if output.choices else None
 
 
 def asked(sample: EvalSample) -> Any:

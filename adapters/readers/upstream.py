@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from value_retention.adapters.readers.log_state import was_truncated
 from value_retention.adapters.readers.own import refuse_edited
 from value_retention.adapters.readers.upstream_grades import (
     SELF,
@@ -32,7 +33,6 @@ from value_retention.tasks.data import Dataset, Dimension, Item, english_cluster
 from value_retention.tasks.errors import InputError
 from value_retention.tasks.languages import UNDETERMINED, language_tag
 from value_retention.tasks.prompts import words_hash
-from value_retention.tasks.reasoning import truncated_by_reason
 from value_retention.tasks.record import (
     UNKNOWN,
     AnswerRecord,
@@ -255,7 +255,7 @@ def _record(sample: EvalSample, run: _Run, where: str) -> AnswerRecord:
         with_criterion(grade, item, answer, run.dataset, run.known_prompt)
         for grade in logged_grades(sample, score, values, item, run.dataset, run.judges)
     ]
-    truncated = truncated_by_reason(sample.output.stop_reason) if sample.output.choices else None
+    truncated = was_truncated(sample.output)
     asked = Answer(item, sample.epoch, answer, truncated=truncated)
     record = make_record(run.design, asked, run.judges, grades, run.info)
     whole = not any(map(is_refused, grades))

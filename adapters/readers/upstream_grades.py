@@ -150,7 +150,7 @@ def logged_grades(
 
 def _grade(key: Criterion, judge: str, grade: float | None, reply: str | None = None) -> GradeRecord:
     outcome: Outcome = "unparsed" if grade is None else "graded"
-    raw = next((text for text, worth in CORRECT.worth if worth == grade), None)
+    raw = CORRECT.grade_of(grade)
     return GradeRecord(
         key[0], dict(key[1]), judge, outcome, grade, reply, UNKNOWN, raw=raw, scale=CORRECT.name
     )
